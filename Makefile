@@ -1,0 +1,35 @@
+# `make study` runs the main job, `make test` the tests; both set up all they need in .venv.
+
+PRESET ?= quick
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: study plan report ui test lint clean
+
+study: .venv/installed
+	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
+
+plan: .venv/installed
+	python -m study plan --preset $(PRESET)
+
+report: .venv/installed
+	python -m study report
+
+ui: .venv/installed
+	mlflow ui
+
+test: lint
+	python -m pytest
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+.venv/installed: requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache results

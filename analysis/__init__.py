@@ -1,0 +1,1 @@
+"""Reads the tracking store and answers the questions; the only reader."""

@@ -1,0 +1,314 @@
+"""From an estimate to a verdict and its sentence: one rule for all questions, and a question's contrasts answered."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import stats, wording
+from analysis.answer import Answer, ContrastAnswer, Estimate
+from study.schema import Contrast, Question, higher_is_better
+
+VERDICTS = ("better", "worse", "equivalent", "better, negligible", "worse, negligible", "inconclusive")
+NEGLIGIBLE = ("equivalent", "better, negligible", "worse, negligible")
+"""The verdicts under which the difference is shown to lie within the margin (TOST)."""
+
+Arms = Mapping[str, Mapping[str, str]]
+"""Recipe -> arm label -> arm name."""
+
+
+def decide(estimate: Estimate, p_adjusted: float, margin: float, alpha: float, higher_is_better: bool) -> str:
+    """The verdict on a contrast: one of VERDICTS.
+
+    Significant means p_adjusted <= alpha; equivalent means that TOST within the margin, unadjusted, gives p <= alpha.
+    Both at once is a difference that exists and does not matter: "better, negligible".
+
+    Args:
+        estimate: of the per-seed contrast, in the metric's unit.
+        p_adjusted: two-sided, adjusted within the contrast's family.
+        margin: equivalence margin, in the metric's unit.
+        alpha: of the question.
+        higher_is_better: the metric's direction; a loss that falls is better.
+
+    Raises:
+        ValueError: the p-value is not in [0, 1], or the margin is not positive.
+    """
+    if not 0 <= p_adjusted <= 1:
+        raise ValueError(f"a p-value lies in [0, 1], not {p_adjusted}")
+    equivalent = stats.tost(estimate.differences, margin) <= alpha
+    if p_adjusted > alpha:
+        return "equivalent" if equivalent else "inconclusive"
+    verdict = "better" if (estimate.mean > 0) == higher_is_better else "worse"
+    return f"{verdict}, negligible" if equivalent else verdict
+
+
+def sentence(
+    contrast: Contrast,
+    estimate: Estimate,
+    p_adjusted: float,
+    verdict: str,
+    seconds_per_seed: float = math.nan,
+) -> str:
+    """The verdict as a sentence, in the reader's units (accuracy in percentage points, loss in nats).
+
+    An inconclusive one goes on with what these seeds can detect and what would settle it; `seconds_per_seed`, the
+    training time of one more seed of all its arms, adds the minutes.
+
+    Raises:
+        ValueError: no such verdict.
+    """
+    metric, margin = contrast.metric, wording.margin(contrast.margin, contrast.metric)
+    if verdict not in VERDICTS:
+        raise ValueError(f"no such verdict: {verdict!r}")
+    clause = {
+        "equivalent": f"equivalent, no difference beyond {margin}",
+        "better, negligible": f"better, but by a negligible amount, within {margin}",
+        "worse, negligible": f"worse, but by a negligible amount, within {margin}",
+    }.get(verdict, verdict)
+    if verdict.startswith(("better", "worse")) and is_book(contrast):
+        clause += " (end-point stabilisation)"
+    p_value = wording.p_value(p_adjusted)
+    p_value = f"adjusted p {p_value}" if p_value.startswith("<") else f"adjusted p = {p_value}"
+    p_value += f" of the candidate {contrast.candidate}" if contrast.candidate else ""
+    lower = "" if higher_is_better(metric) else ", lower is better"
+    told = (
+        f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in {wording.metric_name(metric)} is "
+        f"{wording.difference(estimate.mean, metric)} (95 % interval "
+        f"{wording.interval(estimate.ci_low, estimate.ci_high, metric)}, n = {wording.plural(estimate.n, 'seed')}, "
+        f"{p_value}{lower})."
+    )
+    return f"{told} {_settle(contrast, estimate, seconds_per_seed)}" if verdict == "inconclusive" else told
+
+
+def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> str:
+    """What an inconclusive contrast could have found, and the fresh study that would settle it."""
+    needed = estimate.seeds_needed
+    cost = needed * seconds_per_seed
+    time = f", about {wording.duration(cost)} of training" if math.isfinite(cost) else ""
+    detectable = wording.difference(estimate.detectable, contrast.metric).lstrip("+")
+    study = f"a fresh study of {wording.plural(needed, 'seed')}{time}"
+    if needed > estimate.n:
+        ending = f"{study}, would find one of {wording.margin(contrast.margin, contrast.metric)[1:]}"
+    else:  # the margin was within reach: the truth is likely smaller, or the candidate's other contrasts hold it back
+        ending = f"only a fresh study of more than {estimate.n} seeds would settle it"
+        ending = f"{contrast.candidate} is judged by its weakest contrast, and {ending}" if contrast.candidate else ending
+    return f"With 80 % power these seeds detect a difference of {detectable}; {ending}."
+
+
+def is_book(contrast: Contrast) -> bool:
+    """Whether the recipe is `book`, under which a gain steadies the end point and need not generalise (PROTOCOL)."""
+    return contrast.recipe == "book"
+
+
+@dataclass(frozen=True)
+class _Tested:
+    """A contrast between its estimate and its verdict."""
+
+    contrast: Contrast
+    estimate: Estimate
+    run_ids: tuple[str, ...]
+    seconds_per_seed: float  # training time of one more seed of all the contrast's arms
+
+
+def answer_contrasts(
+    question: Question, table: pd.DataFrame, arms: Arms
+) -> tuple[tuple[ContrastAnswer, ...], tuple[str, ...]]:
+    """Answers a question's declared contrasts on the confirm phase's runs of its declared seeds.
+
+    Holm within family and metric. The contrasts of a candidate are one intersection-union test (Berger 1982) with the
+    largest of their p-values, and Holm runs over the candidates; each contrast then shows the candidate's adjusted p.
+    A refused contrast counts for nothing, and a candidate that has one cannot win: its other contrasts get p = 1.
+
+    Args:
+        question: as declared.
+        table: run table, one row per seed run.
+        arms: recipe -> arm label -> arm name.
+
+    Returns:
+        The answered contrasts in the declared order, and notes: a line for each refused contrast, for each candidate
+        left without a test, and for each family in which the sign-flip test cannot reach alpha.
+    """
+    tests = {_test_of(contrast) for contrast in question.contrasts}
+    sizes = Counter((test.family, test.metric) for test in tests)
+    tested: list[_Tested] = []
+    refused: dict[_Test, None] = {}
+    notes: list[str] = []
+    for contrast in question.contrasts:
+        try:
+            size = sizes[contrast.family, contrast.metric]
+            tested.append(_estimate(question, contrast, table, arms.get(contrast.recipe, {}), size))
+        except stats.Refusal as refusal:
+            notes.append(str(refusal))
+            refused[_test_of(contrast)] = None
+    adjusted = _adjust(tested, refused)
+
+    answers = []
+    for one in tested:
+        contrast, estimate, p_adjusted = one.contrast, one.estimate, adjusted[_test_of(one.contrast)]
+        better = higher_is_better(contrast.metric)
+        verdict = decide(estimate, p_adjusted, contrast.margin, question.alpha, better)
+        told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
+        answers.append(ContrastAnswer(contrast, estimate, p_adjusted, verdict, told, one.run_ids))
+    notes += [
+        f"{test.name} ({test.metric}): not tested as a candidate, one of its contrasts was refused; p is set to 1"
+        for test in refused
+        if test in adjusted
+    ]
+    for (family, metric), size in sizes.items():
+        n = min((one.estimate.n for one in tested if _test_of(one.contrast)[:2] == (family, metric)), default=0)
+        if 0 < n < (needed := stats.seeds_for_alpha(question.alpha, size)):
+            notes.append(
+                f"family {family!r}: {n} seeds are too few for the sign-flip test to reach {question.alpha:g} over "
+                f"{wording.plural(size, 'test')}; it needs {needed} (it is shown for sensitivity, the paired t decides)"
+            )
+    return tuple(answers), tuple(dict.fromkeys(notes))
+
+
+class _Test(NamedTuple):
+    """What Holm counts as one test: a contrast, or all contrasts of a candidate."""
+
+    family: str
+    metric: str
+    name: str
+    recipe: str  # empty for a candidate, whose contrasts span the recipes
+
+
+def _test_of(contrast: Contrast) -> _Test:
+    if contrast.candidate:
+        return _Test(contrast.family, contrast.metric, contrast.candidate, "")
+    return _Test(contrast.family, contrast.metric, contrast.name, contrast.recipe)
+
+
+def _estimate(
+    question: Question, contrast: Contrast, table: pd.DataFrame, arms: Mapping[str, str], family_size: int
+) -> _Tested:
+    rows, coefficients = stats.contrast_rows(table, arms, contrast, seeds=question.seeds)
+    differences = stats.combine(rows, coefficients, contrast.metric)
+    try:
+        estimate = stats.estimate(differences, contrast.margin, question.alpha, family_size)
+    except stats.Refusal as refusal:
+        raise stats.Refusal(f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {refusal}") from refusal
+    seconds = float(rows["seconds"].to_numpy(dtype=float).sum()) / estimate.n
+    return _Tested(contrast, estimate, tuple(map(str, rows["run_id"])), seconds)
+
+
+def _adjust(tested: Sequence[_Tested], refused: Collection[_Test]) -> dict[_Test, float]:
+    """The Holm-adjusted p-value of each test; 1 for a candidate that has a refused contrast."""
+    p_values: dict[_Test, float] = {}
+    for one in tested:
+        test = _test_of(one.contrast)
+        p_values[test] = max(p_values.get(test, 0.0), one.estimate.p_value)
+    adjusted = dict.fromkeys(p_values, 1.0)
+    for family in dict.fromkeys(test[:2] for test in p_values):
+        members = [test for test in p_values if test[:2] == family and test not in refused]
+        adjusted.update(zip(members, stats.holm([p_values[test] for test in members]), strict=True))
+    return adjusted
+
+
+# What the questions share in telling their answer
+
+
+def by_recipe(contrasts: Iterable[ContrastAnswer], accuracy: bool) -> dict[str, list[ContrastAnswer]]:
+    """Recipe -> its answered contrasts on accuracy, which decides, or on the other metrics, told beside it."""
+    groups: dict[str, list[ContrastAnswer]] = {}
+    for one in contrasts:
+        if wording.is_accuracy(one.contrast.metric) == accuracy:
+            groups.setdefault(one.contrast.recipe, []).append(one)
+    return groups
+
+
+def brief(one: ContrastAnswer, name: str = "") -> str:
+    """A contrast in a few words: "both - none: better (+0.31 pp [+0.10, +0.52])"."""
+    metric, estimate = one.contrast.metric, one.estimate
+    numbers = (
+        f"{wording.difference(estimate.mean, metric)} {wording.interval(estimate.ci_low, estimate.ci_high, metric)}"
+    )
+    return f"{name or one.contrast.name}: {one.verdict} ({numbers})"
+
+
+def gain(one: ContrastAnswer) -> float:
+    """The mean difference, turned so that positive is better, in the metric's unit."""
+    return one.estimate.mean if higher_is_better(one.contrast.metric) else -one.estimate.mean
+
+
+def gain_interval(one: ContrastAnswer, level: float = 0.95) -> tuple[float, float]:
+    """The paired-t interval, turned so that positive is better, in the metric's unit."""
+    low, high = stats.interval(one.estimate.differences, level)
+    return (low, high) if higher_is_better(one.contrast.metric) else (-high, -low)
+
+
+def condition(question: Question, values: str) -> str:
+    """What every claim of a question depends on: "for this test set, the tuned values and the recipe decay"."""
+    recipes = list(dict.fromkeys(contrast.recipe for contrast in question.contrasts))
+    told = f"for this test set, {values} and the recipe{'s' * (len(recipes) > 1)} {' and '.join(recipes)}"
+    if any(is_book(contrast) for contrast in question.contrasts):
+        told += ", and a gain under book is end-point stabilisation rather than better generalisation"
+    return told
+
+
+def conclude(
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    contrasts: tuple[ContrastAnswer, ...],
+    notes: tuple[str, ...],
+    *,
+    verdict: str,
+    sentence: str,
+    takeaway: str,
+    values: str,
+) -> Answer:
+    """The Answer to a question, with its figure, and a caption that says what the claims depend on (`values`)."""
+
+    def figure() -> Figure:
+        from analysis import plots  # drawing is costly to import, and an answer is useful without it
+
+        return plots.question_figure(question, table, {recipe: dict(arms[recipe]) for recipe in arms}, contrasts)
+
+    caption = (
+        "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and 95 % paired-t "
+        "interval (not adjusted for multiplicity) beside the band within which a difference is negligible. All of it "
+        f"holds {condition(question, values)}."
+    )
+    return Answer(
+        question=question.name,
+        title=question.title,
+        verdict=verdict,
+        sentence=sentence,
+        takeaway=takeaway,
+        contrasts=contrasts,
+        figure=figure,
+        caption=caption,
+        declared_hash=question.hash,
+        alpha=question.alpha,
+        notes=notes,
+    )
+
+
+def not_answered(
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    contrasts: tuple[ContrastAnswer, ...],
+    notes: tuple[str, ...],
+    values: str,
+) -> Answer:
+    """The Answer to a question whose deciding contrasts were refused: it names the first reason and claims nothing."""
+    reason = notes[0] if notes else "no contrast on accuracy was declared"
+    return conclude(
+        question,
+        table,
+        arms,
+        contrasts,
+        notes,
+        verdict=f"Not answered: {reason}",
+        sentence=f"Not answered, since accuracy decides and its contrasts were refused: {reason}.",
+        takeaway="The runs at hand do not answer this question. Nothing is claimed, in either direction.",
+        values=values,
+    )

@@ -1,0 +1,228 @@
+"""What the report's page says, in order, as text and tables; the templates lay it out.
+
+The verdicts come from `analysis.questions`. A declared contrast without an answer keeps its row and says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis import ledger, wording
+from analysis.answer import Answer, ContrastAnswer
+from analysis.ledger import Table
+from analysis.runs import Study
+from study.schema import Contrast, Question
+
+UNANSWERED = "not answered"
+SHOWN_ON_TOP = 8  # contrasts of one question in the table of verdicts; its section has them all
+TONES = ("better", "worse", "equivalent")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A contrast in the table of verdicts."""
+
+    contrast: str
+    verdict: str
+    tone: str  # better, worse, equivalent or open: how the verdict is coloured
+    estimate: str
+    interval: str
+    seeds: str
+    recipe: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A question, answered."""
+
+    name: str
+    title: str
+    verdict: str
+    sentence: str
+    takeaway: str
+    caption: str
+    rule: str
+    figure: str  # path below the report's folder
+    top: tuple[Row, ...]
+    hidden: int  # contrasts that the table of verdicts leaves to the section
+    tables: tuple[Table, ...]
+    sentences: tuple[str, ...]
+    notes: tuple[str, ...]
+    declared_hash: str
+    alpha: str
+    run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report."""
+
+    title: str
+    lead: str
+    warnings: tuple[str, ...]
+    sections: tuple[Section, ...]
+    tuned: Table
+    search_figures: tuple[tuple[str, str], ...]  # path below the report's folder, caption
+    confirmed: Table
+    run: tuple[Table, ...]
+
+
+def build(study: Study, answers: list[Answer], search_figures: dict[str, str]) -> Page:
+    """The page of a study.
+
+    Args:
+        study: as read from the store.
+        answers: one for each declared question, in the order declared.
+        search_figures: path below the report's folder -> caption.
+    """
+    declared = study.declaration
+    sections = tuple(
+        _section(study, question, answer) for question, answer in zip(declared.questions, answers, strict=True)
+    )
+    return Page(
+        title="Noise in a small network: what the study found",
+        lead=_lead(study),
+        warnings=tuple(_warnings(study, answers)),
+        sections=sections,
+        tuned=ledger.tuned(study),
+        search_figures=tuple(search_figures.items()),
+        confirmed=ledger.confirmed(study),
+        run=(
+            ledger.budget(study),
+            ledger.unfinished(study),
+            ledger.recipes(study),
+            ledger.provenance(study),
+            ledger.versions(study),
+        ),
+    )
+
+
+def recipe_name(recipe: str) -> str:
+    """The recipe as shown: a claim under `book` alone is about the end point, and its label says so."""
+    return f"{recipe} (end-point stabilisation)" if recipe == "book" else recipe
+
+
+def _lead(study: Study) -> str:
+    declared = study.declaration
+    networks = len(study.table)
+    data = declared.data.get("name", "the data set")
+    return (
+        f"{wording.plural(networks, 'small network')} (784-256-256-10) were trained on {data} to see what noise during "
+        "training does to their accuracy. Every question below was declared with its contrasts, seeds, margins and the "
+        "rule that picks its arms before the first network was trained. Arms were tuned on validation images; the "
+        "verdicts come from fresh seeds and from test images that no choice had seen. They hold for this test set and "
+        "for the tuned values. An accuracy difference counts in percentage points (pp), a loss in nats."
+    )
+
+
+def _warnings(study: Study, answers: list[Answer]) -> list[str]:
+    """What a reader must know before believing anything below."""
+    declared = study.declaration
+    lines = []
+    if declared.train_examples < 50_000:
+        lines.append(
+            f"A demonstration, not a study: preset {declared.preset}, trained on "
+            f"{wording.count(declared.train_examples)} images only."
+        )
+    wanted = sum(len(question.contrasts) for question in declared.questions)
+    answered = sum(len(answer.contrasts) for answer in answers)
+    if answered < wanted:
+        missing = wording.plural(wanted - answered, "declared contrast")
+        lines.append(f"Incomplete: {missing} of {wanted} could not be answered; the notes of each question say why.")
+    if study.running:
+        lines.append(f"{wording.plural(len(study.running), 'trial')} still marked as running when this was written.")
+    for question in declared.questions:
+        if others := study.confirmed_elsewhere.get(question.name):
+            lines.append(
+                f"The question {question.name} was confirmed on the same test images by other studies too "
+                f"({', '.join(others)}): this is not the only look at them."
+            )
+    return lines
+
+
+def _section(study: Study, question: Question, answer: Answer) -> Section:
+    answered = {_key(found.contrast): found for found in answer.contrasts}
+    blocks: dict[tuple[str, str], list[Contrast]] = {}
+    for contrast in question.contrasts:
+        blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
+    deciding = [c for c in question.contrasts if wording.is_accuracy(c.metric)] or list(question.contrasts)
+    return Section(
+        name=question.name,
+        title=question.title,
+        verdict=answer.verdict,
+        sentence=answer.sentence,
+        takeaway=answer.takeaway,
+        caption=answer.caption,
+        rule=question.rule,
+        figure=f"figures/{question.name}.svg",
+        top=tuple(_row(question, contrast, answered.get(_key(contrast))) for contrast in deciding[:SHOWN_ON_TOP]),
+        hidden=max(0, len(deciding) - SHOWN_ON_TOP),
+        tables=tuple(_contrast_table(question, block, contrasts, answered) for block, contrasts in blocks.items()),
+        sentences=tuple(found.sentence for found in answer.contrasts),
+        notes=answer.notes,
+        declared_hash=answer.declared_hash,
+        alpha=f"{answer.alpha:g}",
+        run_ids=tuple(sorted({run_id for found in answer.contrasts for run_id in found.run_ids})),
+    )
+
+
+def _row(question: Question, contrast: Contrast, found: ContrastAnswer | None) -> Row:
+    estimate = found.estimate if found else None
+    verdict = found.verdict if found else UNANSWERED
+    return Row(
+        contrast=contrast.name,
+        verdict=verdict,
+        tone=next((tone for tone in TONES if verdict.split(",")[0] == tone), "open"),
+        estimate=wording.difference(estimate.mean, contrast.metric) if estimate else wording.MISSING,
+        interval=wording.interval(estimate.ci_low, estimate.ci_high, contrast.metric) if estimate else wording.MISSING,
+        seeds=_seeds(question, estimate.n if estimate else 0),
+        recipe=recipe_name(contrast.recipe),
+    )
+
+
+def _contrast_table(
+    question: Question,
+    block: tuple[str, str],
+    contrasts: list[Contrast],
+    answered: dict[tuple[str, str, str], ContrastAnswer],
+) -> Table:
+    recipe, metric = block
+    rows = []
+    for contrast in contrasts:
+        found = answered.get(_key(contrast))
+        if found is None:
+            rows.append((contrast.name, UNANSWERED, *[wording.MISSING] * 9, _seeds(question, 0)))
+            continue
+        estimate = found.estimate
+        rows.append(
+            (
+                contrast.name,
+                found.verdict,
+                wording.difference(estimate.mean, metric, with_unit=False),
+                wording.interval(estimate.ci_low, estimate.ci_high, metric),
+                wording.p_value(estimate.p_value),
+                wording.p_value(found.p_adjusted),
+                wording.plain(estimate.effect_size),
+                wording.plain(estimate.p_superior),
+                wording.p_value(estimate.p_sign_flip),
+                wording.interval(estimate.bca_low, estimate.bca_high, metric),
+                wording.p_value(estimate.p_tost),
+                _seeds(question, estimate.n),
+            )
+        )
+    header = (
+        "contrast", "verdict", "estimate", "95 % CI, unadjusted", "p", "p, Holm", "d_z", "P(A > B)", "p, sign flip",
+        "95 % BCa", "p, TOST", "seeds",
+    )  # fmt: skip
+    margins = ", ".join(dict.fromkeys(wording.margin(contrast.margin, metric) for contrast in contrasts))
+    unit = "percentage points" if wording.is_accuracy(metric) else f"{wording.unit(metric)}, negative is better"
+    caption = f"{recipe_name(recipe)}: difference in {wording.metric_name(metric)}, {unit}; margin {margins}"
+    return Table(caption, header, tuple(rows), frozenset(range(2, 12)))
+
+
+def _seeds(question: Question, n: int) -> str:
+    return str(n) if n == len(question.seeds) else f"{n} of {len(question.seeds)}"
+
+
+def _key(contrast: Contrast) -> tuple[str, str, str]:
+    return contrast.name, contrast.recipe, contrast.metric

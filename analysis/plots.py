@@ -1,0 +1,183 @@
+"""The figures of the report: drawn on their own Figure objects, the same bytes for the same data.
+
+Accuracies are drawn in % and their differences in percentage points, losses in nats. A dot is one seed; a diamond with
+a bar is a mean with its 95 % t interval; a shaded band is the equivalence margin.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+from scipy import stats
+
+from analysis import wording
+from analysis.answer import ContrastAnswer, Estimate
+from study.schema import CONFIRM, Contrast, Question
+
+# Okabe and Ito's colours, which the common kinds of colour blindness keep apart.
+INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
+VERDICT_COLOURS = {"better": "#0072b2", "worse": "#b8480a", "equivalent": "#00714f"}
+STYLE: dict[Any, Any] = {
+    **sns.axes_style("ticks", {"axes.edgecolor": GREY, "grid.color": "#e4e7eb", "axes.grid": True}),
+    "axes.grid.axis": "x",
+    "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure looks the same on every machine
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+WIDTH = 10.5  # inches
+
+
+def to_svg(figure: Figure) -> bytes:
+    """The figure as SVG: no date, no random ids, text as outlines, so that it needs no font where it is read."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def question_figure(
+    question: Question,
+    table: pd.DataFrame,
+    arms: dict[str, dict[str, str]],
+    contrasts: Sequence[ContrastAnswer],
+) -> Figure:
+    """One row per recipe and metric: on the left every arm's seeds, on the right every declared contrast's.
+
+    A declared contrast that has no answer, and an arm that has no run, keep their line and say so.
+
+    Args:
+        question: as declared; its contrasts give the rows and their order.
+        table: run table, `schema.RUN_TABLE`; the confirm phase's runs of the question's seeds are drawn.
+        arms: recipe -> arm label -> arm name.
+        contrasts: the answered ones among the declared.
+    """
+    answered = {_key(answer.contrast): answer for answer in contrasts}
+    blocks: dict[tuple[str, str], list[Contrast]] = {}
+    for contrast in question.contrasts:
+        blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
+    recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
+    order = sorted(blocks, key=lambda block: (recipes.index(block[0]), not wording.is_accuracy(block[1])))
+    labels = {block: list(dict.fromkeys(label for c in blocks[block] for label in c.coefficients)) for block in order}
+    heights = [0.85 + 0.46 * max(len(labels[block]), len(blocks[block])) for block in order]
+
+    with mpl.rc_context(STYLE):
+        layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, hspace=0.03)
+        figure = Figure(figsize=(WIDTH, sum(heights) + 1.0), layout=layout)
+        axes = figure.subplots(len(order), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
+        confirmed = table.loc[(table["phase"] == CONFIRM) & table["seed"].isin(question.seeds)]
+        for (recipe, metric), (left, right) in zip(order, axes, strict=True):
+            _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
+            left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
+            _draw_contrasts(right, blocks[recipe, metric], answered, metric)
+            right.set_title(f"{recipe}: paired differences", loc="left", weight="bold")
+        figure.suptitle(f"{question.title}\n", x=0.01, ha="left", weight="bold", size=12.5)
+        declared = f"{wording.plural(len(question.seeds), 'seed')} declared"
+        figure.text(0.01, 1 - 0.42 / figure.get_figheight(), declared, ha="left", va="center", color=GREY)
+        figure.legend(handles=_legend(question), loc="outside lower left", ncols=3, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_arms(ax: Axes, table: pd.DataFrame, arms: dict[str, str], labels: list[str], metric: str) -> None:
+    ticks = []
+    for place, label in enumerate(labels):
+        rows = table.loc[table["arm"] == arms.get(label, "")].sort_values("seed")
+        values = rows[metric].to_numpy(dtype=float) * wording.scale(metric)
+        values = values[np.isfinite(values)]
+        ticks.append(f"{textwrap.fill(label, 26)}\n" + (_configuration(rows) if len(rows) else ""))
+        if len(values):
+            _draw_row(ax, place, values, float(values.mean()), *_mean_interval(values))
+        else:
+            ax.text(0.02, place, "no runs", transform=ax.get_yaxis_transform(), va="center", color=GREY, style="italic")
+    _finish(ax, ticks, f"{wording.metric_name(metric)} ({wording.unit(metric)})")
+
+
+def _draw_contrasts(
+    ax: Axes, contrasts: list[Contrast], answered: dict[tuple[str, str, str], ContrastAnswer], metric: str
+) -> None:
+    factor = wording.scale(metric)
+    for place, contrast in enumerate(contrasts):
+        answer = answered.get(_key(contrast))
+        width = contrast.margin * factor
+        ax.add_patch(Rectangle((-width, place - 0.5), 2 * width, 1, color=BAND, linewidth=0.7, zorder=0.5))
+        if answer and answer.estimate.n:
+            estimate: Estimate = answer.estimate
+            ends = estimate.ci_low * factor, estimate.ci_high * factor
+            _draw_row(ax, place, estimate.differences.to_numpy(dtype=float) * factor, estimate.mean * factor, *ends)
+        verdict = answer.verdict if answer else "not answered"
+        colour = VERDICT_COLOURS.get(verdict.split(",")[0], GREY)
+        n = f"\nn = {answer.estimate.n}" if answer else ""
+        ax.text(
+            1.02, place, textwrap.fill(verdict, 20) + n, transform=ax.get_yaxis_transform(), va="center", color=colour
+        )
+    ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    better = "" if wording.is_accuracy(metric) else "; negative is better"
+    unit = "percentage points" if wording.is_accuracy(metric) else wording.unit(metric, difference=True)
+    ticks = [textwrap.fill(contrast.name, 32) for contrast in contrasts]
+    _finish(ax, ticks, f"difference in {wording.metric_name(metric)} ({unit}{better})")
+
+
+def _draw_row(ax: Axes, place: int, values: np.ndarray, mean: float, low: float, high: float) -> None:
+    """The seeds of one line below its mean and interval, so that neither hides the other."""
+    sns.stripplot(x=values, y=np.full(len(values), place + 0.17), ax=ax, orient="h", native_scale=True, jitter=False,
+                  color=SEED, alpha=0.55, size=4.5, linewidth=0)  # fmt: skip
+    if math.isfinite(low) and math.isfinite(high):
+        ax.plot([low, high], [place - 0.12] * 2, color=MEAN, linewidth=2, solid_capstyle="butt", zorder=3)
+    ax.plot([mean], [place - 0.12], marker="D", color=MEAN, markersize=5, linestyle="none", zorder=4)
+
+
+def _finish(ax: Axes, ticks: list[str], label: str) -> None:
+    ax.set_yticks(range(len(ticks)), ticks)
+    ax.set_ylim(len(ticks) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel(label)
+    ax.set_ylabel("")
+    ax.margins(x=0.06)
+    ax.locator_params(axis="x", nbins=6)
+
+
+def _configuration(rows: pd.DataFrame) -> str:
+    first = rows.iloc[0]
+    rates = f"p = {first['rate1']:.3g}, {first['rate2']:.3g}; " if first["noise"] != "none" else ""
+    return f"{rates}wd = {first['weight_decay']:.2g}; n = {len(rows)}"
+
+
+def _mean_interval(values: np.ndarray) -> tuple[float, float]:
+    """95 % t interval of a mean over seeds; NaN where there are fewer than two seeds."""
+    if len(values) < 2:
+        return math.nan, math.nan
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+def _legend(question: Question) -> list[Line2D | Patch]:
+    margins = dict.fromkeys(wording.margin(contrast.margin, contrast.metric) for contrast in question.contrasts)
+    return [
+        Line2D([], [], marker="o", color=SEED, alpha=0.55, markersize=5, linestyle="none", label="one seed"),
+        Line2D([], [], marker="D", color=MEAN, markersize=5, linewidth=2, label="mean and 95 % t interval"),
+        Patch(color=BAND, label=f"equivalence margin ({', '.join(margins)})"),
+    ]
+
+
+def _key(contrast: Contrast) -> tuple[str, str, str]:
+    return contrast.name, contrast.recipe, contrast.metric

@@ -1,0 +1,140 @@
+"""The report: a study's answers as a page, its Markdown twin, the figures, and two files for machines.
+
+It only reads the study it is given: the same study gives the same bytes on every machine, so nothing here asks for the
+time, a path or a random number.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+from analysis import page, plots, search_plots
+from analysis.answer import Answer, ContrastAnswer
+from analysis.questions import QUESTIONS
+from analysis.runs import Study
+from study.schema import RUN_TABLE
+
+TEMPLATES = Path(__file__).parent / "templates"
+SEARCH_CAPTIONS = {
+    "history": "Every search trial in the order it was asked, and the best so far. The noise types took turns, so each "
+    "had the same number of trials.",
+    "slice": "The same trials by each parameter. The sampler tries more where it was good, so the density of the dots "
+    "is no evidence of its own. Training without noise stands at rate 0.",
+    "importance": "How much of the variance of the search's scores each parameter explains (fANOVA, over the trials of "
+    "all noise types). Adaptive sampling skews it: read it as a hint of what mattered in the search, not as an effect.",
+}
+
+
+def write(study: Study, folder: Path) -> Path:
+    """Write index.html, report.md, answers.json, run_table.csv and figures/*.svg into `folder`.
+
+    Everything is computed before the first file is touched, and each file is replaced whole, so a report that fails
+    leaves an earlier one as it was.
+
+    Returns:
+        The path of index.html.
+
+    Raises:
+        OSError: the folder cannot be written to.
+    """
+    answers = [QUESTIONS[question.name](question, study.table, study.arms) for question in study.declaration.questions]
+    figures = {f"figures/{answer.question}.svg": plots.to_svg(answer.figure()) for answer in answers}
+    captions = {}
+    for name, figure in search_plots.search_figures(study).items():
+        figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)
+        captions[f"figures/search-{name}.svg"] = SEARCH_CAPTIONS[name.partition("-")[0]]
+    content = page.build(study, answers, captions)
+    files = {
+        **figures,
+        "answers.json": (json.dumps(machine_rows(answers, study.arms), indent=2, allow_nan=False) + "\n").encode(),
+        "run_table.csv": run_table_csv(study.table).encode(),
+        "report.md": _render("report.md.j2", content, figures).encode(),
+        "index.html": _render("index.html.j2", content, figures).encode(),
+    }
+    for name, data in files.items():
+        _replace(folder / name, data)
+    for stale in set((folder / "figures").glob("*.svg")) - {folder / name for name in figures}:
+        stale.unlink()  # of an earlier report with other questions
+    return folder / "index.html"
+
+
+def machine_rows(answers: list[Answer], arms: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
+    """The rows of answers.json: one object per answered contrast, in the metric's own unit; null where undefined.
+
+    Beside what a verdict row shows stand `coefficients` (arm name -> coefficient), `family` and `candidate`: with them
+    every row, the adjusted p included, can be recomputed from the run table.
+    """
+    return [_machine_row(answer, found, arms) for answer in answers for found in answer.contrasts]
+
+
+def _machine_row(answer: Answer, found: ContrastAnswer, arms: dict[str, dict[str, str]]) -> dict[str, Any]:
+    contrast, estimate = found.contrast, found.estimate
+    coefficients: dict[str, float] = {}
+    for label, coefficient in contrast.coefficients.items():
+        arm = arms[contrast.recipe][label]
+        coefficients[arm] = coefficients.get(arm, 0.0) + coefficient
+    row = {
+        "question": answer.question,
+        "contrast": contrast.name,
+        "metric": contrast.metric,
+        "recipe": contrast.recipe,
+        "estimate": estimate.mean,
+        "ci_low": estimate.ci_low,
+        "ci_high": estimate.ci_high,
+        "p_value": estimate.p_value,
+        "p_adjusted": found.p_adjusted,
+        "effect_size": estimate.effect_size,
+        "n_seeds": estimate.n,
+        "margin": contrast.margin,
+        "alpha": answer.alpha,
+        "verdict": found.verdict,
+        "sentence": found.sentence,
+        "run_ids": sorted(found.run_ids),
+        "declared_hash": answer.declared_hash,
+        "coefficients": coefficients,
+        "family": contrast.family,
+        "candidate": contrast.candidate,
+    }
+    return {
+        name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
+    }
+
+
+def run_table_csv(table: pd.DataFrame) -> str:
+    """The run table as CSV: the schema's columns in their order, floats with all their digits."""
+    return table[list(RUN_TABLE)].to_csv(index=False, lineterminator="\n")
+
+
+def _render(template: str, content: page.Page, figures: dict[str, bytes]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=select_autoescape(["html.j2"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["data_uri"] = lambda path: (
+        "data:image/svg+xml;base64," + base64.b64encode(figures[path]).decode()
+    )
+    environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
+    return environment.get_template(template).render(page=content)
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write beside the file, then put it in its place: a reader sees the old bytes or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

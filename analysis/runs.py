@@ -1,0 +1,236 @@
+"""The only reader of the tracking store: one study, typed.
+
+Everything the analysis knows comes through `load`. It reads, and never writes: no run, no tag, not even an empty
+database where a mistyped address points to none.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+
+import mlflow
+import pandas as pd
+from mlflow import artifacts
+from mlflow.entities import Run
+
+from analysis.address import StoreError, address, check_address, one_line_errors
+from study import schema
+from study.schema import RUN_TABLE, Declaration
+
+# Three small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+ALL = 1_000_000  # search_runs fetches page after page up to this many
+
+# Where a column of the run table stands on a seed run. Those that are not listed are metrics of the same name.
+TAGS = {
+    "study_id": schema.TAG_ID,
+    "phase": schema.TAG_PHASE,
+    "question": schema.TAG_QUESTION,
+    "arm": schema.TAG_ARM,
+    "trial_hash": schema.TAG_HASH,
+    "trial_number": schema.TAG_NUMBER,
+    "data_digest": schema.TAG_DATA,
+    "code_version": schema.TAG_CODE,
+    "trial_run_id": schema.TAG_PARENT,
+}
+PARAMS = {"noise", "rate1", "rate2", "weight_decay", "recipe", "epochs", "learning_rate", "seed", "precision", "device"}
+OPTIONAL = {"trial_number", "test/loss", "test/accuracy"}
+PHASES = (schema.SEARCH, schema.RERANK, schema.CONFIRM)
+MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
+
+
+@dataclass(frozen=True)
+class TrialRun:
+    """A trial that is not finished: its scores count for nothing, but it is counted."""
+
+    run_id: str
+    name: str
+    status: str  # FAILED, KILLED or RUNNING
+    phase: str
+    arm: str
+    trial_hash: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study as the tracking store has it.
+
+    Attributes:
+        study_id: hash of the declaration; tags all runs of the study.
+        run_id: the newest study run of that id.
+        experiment: name of the MLflow experiment.
+        declaration: what was declared before the first run.
+        arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
+        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE`.
+        versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
+        commit: git commit of the code that ran, "" when unknown.
+        dirty: whether the tree differed from the commit.
+        failed: trial runs that ended FAILED or KILLED.
+        running: trial runs that are still marked RUNNING.
+        confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on the same data.
+    """
+
+    study_id: str
+    run_id: str
+    experiment: str
+    declaration: Declaration
+    arms: dict[str, dict[str, str]]
+    table: pd.DataFrame
+    versions: dict[str, dict[str, str]] = field(default_factory=dict)
+    commit: str = ""
+    dirty: bool = False
+    failed: tuple[TrialRun, ...] = ()
+    running: tuple[TrialRun, ...] = ()
+    confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def filter_string(self) -> str:
+        """Finds the study's runs in the MLflow UI's search box and in `mlflow.search_runs`."""
+        return f"tags.`{schema.TAG_ID}` = '{self.study_id}'"
+
+
+def load(study_id: str | None = None, experiment: str | None = None) -> Study:
+    """Read one study from the current tracking URI.
+
+    Args:
+        study_id: hash of the study's declaration; None takes the newest study run's.
+        experiment: name of the MLflow experiment; None takes `schema.EXPERIMENT`.
+
+    Raises:
+        StoreError: the address does not answer, or has no such experiment or study, or a run lacks what it must have.
+    """
+    experiment = experiment or schema.EXPERIMENT
+    with one_line_errors():
+        check_address()
+        found = mlflow.get_experiment_by_name(experiment)
+        if found is None:
+            raise StoreError(f"no experiment {experiment!r} in the tracking store {address()}")
+        study_runs = _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
+        if not study_runs:
+            raise StoreError(f"experiment {experiment!r} in {address()} holds no study run yet")
+        known = list(dict.fromkeys(run.data.tags.get(schema.TAG_ID, "") for run in study_runs))
+        study_id = study_id or known[0]
+        if study_id not in known:
+            raise StoreError(f"no study {study_id!r} in experiment {experiment!r}; known: {', '.join(known)}")
+        newest = next(run for run in study_runs if run.data.tags.get(schema.TAG_ID) == study_id)
+
+        of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
+        trials = _search(found.experiment_id, of_study + "'trial'")
+        seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
+        finished = {run.info.run_id for run in trials if run.info.status == "FINISHED"}
+        table = _table([run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished])
+        return Study(
+            study_id=study_id,
+            run_id=newest.info.run_id,
+            experiment=experiment,
+            declaration=_declaration(newest),
+            arms=json.loads(_artifact(newest, schema.ARMS_FILE) or "{}"),
+            table=table,
+            versions=json.loads(_artifact(newest, schema.VERSIONS_FILE) or "{}"),
+            commit=newest.data.tags.get(schema.TAG_COMMIT, ""),
+            dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
+            failed=_unfinished(trials, {"FAILED", "KILLED"}),
+            running=_unfinished(trials, {"RUNNING", "SCHEDULED"}),
+            confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, table),
+        )
+
+
+def _table(runs: list[Run]) -> pd.DataFrame:
+    table = pd.DataFrame([_row(run) for run in runs], columns=list(RUN_TABLE)).astype(RUN_TABLE)
+    place = [PHASES.index(phase) if phase in PHASES else len(PHASES) for phase in table["phase"]]
+    order = table.assign(place=place).sort_values(["place", "arm", "seed", "trial_hash", "run_id"]).index
+    return table.loc[order].reset_index(drop=True)
+
+
+def _row(run: Run) -> dict[str, object]:
+    row: dict[str, object] = {"run_id": run.info.run_id}
+    for column, dtype in RUN_TABLE.items():
+        if column in row:
+            continue
+        kind, name, value = _stored(run, column)
+        if value is None and column not in OPTIONAL:
+            raise StoreError(f"seed run {run.info.run_name} ({run.info.run_id}) lacks the {kind} {name!r}")
+        try:
+            row[column] = _typed(value, dtype)
+        except ValueError:
+            which = f"seed run {run.info.run_name} ({run.info.run_id})"
+            raise StoreError(f"{which}: {kind} {name!r} is {value!r}, not {dtype}") from None
+    return row
+
+
+def _stored(run: Run, column: str) -> tuple[str, str, str | float | None]:
+    """Where a column of the run table is kept on a seed run, and what stands there."""
+    if column in TAGS:
+        return "tag", TAGS[column], run.data.tags.get(TAGS[column])
+    if column in PARAMS:
+        return "param", column, run.data.params.get(column)
+    return "metric", column, run.data.metrics.get(column)
+
+
+def _typed(value: str | float | None, dtype: str) -> object:
+    """A stored value in a column's type; the store keeps params and tags as text and infinity as the largest double."""
+    if value is None:
+        return math.nan if dtype == "float64" else pd.NA
+    if dtype == "string":
+        return str(value)
+    if dtype != "float64":
+        return int(value)
+    number = float(value)
+    return math.copysign(math.inf, number) if abs(number) >= MAX_DOUBLE else number
+
+
+def _unfinished(trials: list[Run], statuses: set[str]) -> tuple[TrialRun, ...]:
+    records = [
+        TrialRun(
+            run_id=run.info.run_id,
+            name=run.info.run_name or "",
+            status=run.info.status,
+            phase=run.data.tags.get(schema.TAG_PHASE, ""),
+            arm=run.data.tags.get(schema.TAG_ARM, ""),
+            trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
+        )
+        for run in trials
+        if run.info.status in statuses
+    ]
+    return tuple(sorted(records, key=lambda record: (record.phase, record.arm, record.run_id)))
+
+
+def _confirmed_elsewhere(experiment_id: str, study_id: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+    """Who else has looked at the same test images with the same question: a second look must show."""
+    confirmed = f"tags.`{schema.TAG_KIND}` = 'trial' and tags.`{schema.TAG_PHASE}` = '{schema.CONFIRM}'"
+    digests = set(table["data_digest"])
+    looks: dict[str, set[str]] = {}
+    for run in _search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
+        tags = run.data.tags
+        if tags.get(schema.TAG_ID) != study_id and tags.get(schema.TAG_DATA) in digests:
+            for question in tags.get(schema.TAG_QUESTION, "").split(","):
+                looks.setdefault(question, set()).add(tags.get(schema.TAG_ID, ""))
+    return {question: tuple(sorted(ids)) for question, ids in sorted(looks.items())}
+
+
+def _declaration(run: Run) -> Declaration:
+    text = _artifact(run, schema.DECLARATION_FILE)
+    if text is None:
+        raise StoreError(f"study run {run.info.run_name} ({run.info.run_id}) holds no {schema.DECLARATION_FILE}")
+    try:
+        return Declaration.from_json(text)
+    except ValueError as error:
+        raise StoreError(f"study run {run.info.run_name} ({run.info.run_id}): {error}") from error
+
+
+def _artifact(run: Run, name: str) -> str | None:
+    run_id = run.info.run_id
+    if name not in (file.path for file in mlflow.MlflowClient().list_artifacts(run_id)):
+        return None
+    return artifacts.load_text(f"runs:/{run_id}/{name}")
+
+
+def _search(experiment_id: str, filter_string: str) -> list[Run]:
+    """All runs that match, newest first. A list, not a frame: a frame shows a lacking metric and a NaN alike."""
+    runs = mlflow.search_runs([experiment_id], filter_string, max_results=ALL, output_format="list")
+    assert isinstance(runs, list)
+    return sorted(runs, key=lambda run: (-run.info.start_time, run.info.run_id))

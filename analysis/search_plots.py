@@ -1,0 +1,203 @@
+"""The search as Optuna draws it: history, slice and importance, from a study rebuilt out of the run table.
+
+The search's own Optuna study lived in memory and is gone; the finished trials in the tracking store are all it takes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pandas as pd
+from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.exceptions import ExperimentalWarning
+from optuna.importance import FanovaImportanceEvaluator
+from optuna.trial import TrialState
+from optuna.visualization import matplotlib as views
+
+from analysis import wording
+from analysis.plots import GREY, INK, STYLE, WIDTH
+from analysis.runs import Study
+from study.schema import SEARCH, Declaration, higher_is_better
+
+PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
+FEWEST = 4  # trials below which an importance is no more than chance
+
+
+def search_figures(study: Study) -> dict[str, Figure]:
+    """History, slice and fANOVA importance of the search, keyed "history-decay" and so on, one set per recipe.
+
+    Empty when there was no search. A figure that the trials at hand cannot give says why in its place.
+    """
+    searched = study.table.loc[study.table["phase"] == SEARCH]
+    figures: dict[str, Figure] = {}
+    for recipe, rows in searched.groupby("recipe"):
+        rebuilt = rebuild(rows, study.declaration)
+        objective = study.declaration.objective
+        name = f"mean {wording.metric_name(objective)} ({wording.unit(objective)})"
+        with _drawing():
+            figures[f"history-{recipe}"] = _history(rebuilt, name, str(recipe))
+            figures[f"slice-{recipe}"] = _slice(rebuilt, name, str(recipe))
+            figures[f"importance-{recipe}"] = _importance(rebuilt, name, str(recipe))
+    return figures
+
+
+def rebuild(rows: pd.DataFrame, declaration: Declaration) -> optuna.Study:
+    """An in-memory Optuna study: one trial per trial hash, in the order asked, its value the mean over seeds.
+
+    The value is in the unit the report shows (accuracy in %). A trial with a seed that diverged is a failed one.
+    """
+    objective = declaration.objective
+    trials = []
+    for trial_hash, seeds in rows.groupby("trial_hash"):
+        first = seeds.iloc[0]
+        value = float(seeds[objective].to_numpy(dtype=float).mean()) * wording.scale(objective)
+        number = float("inf") if pd.isna(first["trial_number"]) else int(first["trial_number"])
+        trials.append((number, str(trial_hash), {name: first[name] for name in PARAMS}, value))
+    trials.sort(key=lambda trial: trial[:2])
+
+    # fANOVA averages over the ranges. That of the weight decay is known to the search alone: the one seen stands in.
+    decays = np.array([params["weight_decay"] for _, _, params, _ in trials], dtype=float)
+    floor = decays[decays > 0].min(initial=1e-2) / 10  # a log axis has no 0: no decay is drawn a decade below the least
+    distributions: dict[str, BaseDistribution] = {
+        "noise": CategoricalDistribution(declaration.noise_types),
+        "weight_decay": FloatDistribution(floor, max(decays.max(initial=floor), floor * 10), log=True),
+    }
+    for name in ("rate1", "rate2"):
+        rates = [float(params[name]) for _, _, params, _ in trials]
+        distributions[name] = FloatDistribution(min([0.0, *rates]), max([declaration.max_rate, *rates]))
+
+    with _quiet():
+        study = optuna.create_study(direction="maximize" if higher_is_better(objective) else "minimize")
+    for _, _, params, value in trials:
+        values: dict[str, Any] = {name: float(params[name]) for name in ("rate1", "rate2")}
+        values |= {"noise": str(params["noise"]), "weight_decay": max(float(params["weight_decay"]), floor)}
+        finite = bool(np.isfinite(value))
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.COMPLETE if finite else TrialState.FAIL,
+                value=value if finite else None,
+                params=values,
+                distributions=distributions,
+            )
+        )
+    return study
+
+
+def _history(study: optuna.Study, name: str, recipe: str) -> Figure:
+    def draw() -> Figure:
+        ax = views.plot_optimization_history(study, target_name=name)
+        ax.set_xlabel("trial, in the order asked")
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.legend(["one trial", "best so far"], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+        return _finish([ax], (WIDTH, 3.4), f"{recipe}: history of the search, {_counted(study)}")
+
+    return _or_words(draw, study, 1, "the history")
+
+
+def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
+    def draw() -> Figure:
+        complete = study.get_trials(states=(TrialState.COMPLETE,))
+        varied = [param for param in PARAMS if len({trial.params[param] for trial in complete}) > 1]
+        if not varied:
+            return _words("the slice plot needs a parameter that varies")
+        drawn = views.plot_slice(study, params=varied, target_name=name)
+        axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
+        for ax, param in zip(axes, varied, strict=True):
+            ax.set_xlabel(PARAMS[param])
+            ax.set_ylabel(name if ax is axes[0] else "")
+            if param == "noise":
+                types = [text.get_text().strip("'") for text in ax.get_xticklabels()]
+                ax.set_xticks(ax.get_xticks(), types, rotation=90)
+        title = f"{recipe}: every trial by its parameters (darker: later), {_counted(study)}"
+        return _finish(axes, (WIDTH, 4.2), title)
+
+    return _or_words(draw, study, 1, "the slice plot")
+
+
+def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
+    def draw() -> Figure:
+        evaluator = FanovaImportanceEvaluator(seed=0)  # named, as Optuna 5's default, PED-ANOVA, differs much from it
+        ax = views.plot_param_importances(study, evaluator=evaluator, params=list(PARAMS), target_name=name)
+        ax.set_yticks(ax.get_yticks(), [PARAMS.get(text.get_text(), text.get_text()) for text in ax.get_yticklabels()])
+        ax.set_xlabel(f"share of the variance of the {name.split(' (')[0]} (fANOVA)")
+        ax.set_ylabel("")
+        ax.set_title("", loc="left")
+        ax.legend().remove()
+        return _finish([ax], (WIDTH, 2.4), f"{recipe}: importance of the parameters, {_counted(study)}")
+
+    return _or_words(draw, study, FEWEST, "the importance")
+
+
+def _counted(study: optuna.Study) -> str:
+    diverged = len(study.get_trials(states=(TrialState.FAIL,)))
+    complete = wording.plural(len(study.trials) - diverged, "trial")
+    return complete + (f"; {diverged} more diverged and are not drawn" if diverged else "")
+
+
+def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
+    figure = axes[0].get_figure()
+    assert isinstance(figure, Figure)
+    for ax in axes:
+        ax.set_title("")
+        ax.set_facecolor("white")
+        ax.grid(False, axis="y")
+        ax.grid(True, axis="x", color=STYLE["grid.color"])
+        ax.spines[["left", "bottom"]].set(visible=True, color=GREY)
+    for ax in figure.axes:  # the colour bar's too
+        ax.tick_params(colors=INK, labelsize=STYLE["xtick.labelsize"])
+        for label in (ax.xaxis.label, ax.yaxis.label):
+            label.set(color=INK, size=STYLE["axes.labelsize"])
+    figure.set_layout_engine("constrained")
+    figure.set_size_inches(*size)
+    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+    return figure
+
+
+def _or_words(draw: Callable[[], Figure], study: optuna.Study, fewest: int, what: str) -> Figure:
+    """The drawing, or a figure that says what is missing for it."""
+    complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
+    if complete < fewest:
+        return _words(f"{what} needs {fewest} finished trials or more; there are {complete}")
+    try:
+        return draw()
+    except (ValueError, RuntimeError) as error:  # such as fANOVA where all scores are equal
+        return _words(f"{what} cannot be computed: {error}")
+
+
+def _words(text: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, 0.7))
+    figure.text(0.01, 0.5, text, va="center", color=GREY, style="italic")
+    return figure
+
+
+@contextlib.contextmanager
+def _drawing() -> Iterator[None]:
+    """Optuna sets the process's style to ggplot and leaves its figures open in pyplot: neither outlasts the drawing."""
+    before = set(plt.get_fignums())
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib views, since 2.2
+        try:
+            yield
+        finally:
+            for number in set(plt.get_fignums()) - before:
+                plt.close(number)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)

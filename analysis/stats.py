@@ -1,0 +1,305 @@
+"""Statistics of per-seed contrasts: pure functions from one number per seed to an estimate.
+
+Every question comes down to a series with one number per seed (a paired difference, an interaction, a slope); its mean
+over seeds is estimated here. The paired t decides; the sign-flip permutation and BCa stand beside it as sensitivity.
+
+The rule for too few seeds: fewer than three are refused by everything, since two leave one degree of freedom and an
+interval that says nothing. From three on the paired t can reach any alpha. The sign-flip test cannot:
+`seeds_for_alpha` says how many seeds it needs.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from scipy import stats as st
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+from analysis.answer import Estimate
+from study.schema import CONFIRM, Contrast
+
+MIN_SEEDS = 3
+POWER = 0.8
+RESAMPLES = 9_999
+RESAMPLING_SEED = 20_240_601  # fixed: the same runs give the same report, byte for byte
+UNMIXED = ("device", "precision", "data_digest", "code_version", "recipe", "epochs")
+"""Columns that must hold a single value within a contrast: a difference between arms must be due to the arms."""
+
+
+class Refusal(ValueError):
+    """A contrast that the runs at hand cannot answer; the message is one line for the report."""
+
+
+# From the run table to one number per seed
+
+
+def contrast_rows(
+    table: pd.DataFrame,
+    arms: Mapping[str, str],
+    contrast: Contrast,
+    phase: str = CONFIRM,
+    seeds: Iterable[int] | None = None,
+) -> tuple[pd.DataFrame, dict[str, float]]:
+    """The seed runs a contrast is made of, checked, and the coefficient of each arm.
+
+    Args:
+        table: run table, one row per seed run (`study.schema.RUN_TABLE`).
+        arms: arm label -> arm name, for the contrast's recipe.
+        contrast: the declared contrast. Labels that name the same arm have their coefficients added.
+        phase: whose runs to use.
+        seeds: the declared seeds; runs of other seeds are left out. By default every seed that any of the arms has.
+
+    Returns:
+        The rows (arms x seeds), sorted by arm and seed, and arm name -> coefficient, none of them 0.
+
+    Raises:
+        Refusal: an arm or a seed is missing, a seed is there twice, a metric is not finite, the arms coincide, or
+            a column of UNMIXED holds more than one value.
+    """
+
+    def refuse(reason: str) -> Refusal:
+        return Refusal(f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {reason}")
+
+    for label in contrast.coefficients:
+        if label not in arms:
+            raise refuse(f"no arm was picked for {label!r}")
+    coefficients: dict[str, float] = {}
+    for label, coefficient in contrast.coefficients.items():
+        coefficients[arms[label]] = coefficients.get(arms[label], 0.0) + coefficient
+    coefficients = {arm: value for arm, value in coefficients.items() if abs(value) > 1e-12}
+    if not coefficients:
+        raise refuse(_same_arms(arms, contrast))
+    if contrast.metric not in table.columns:
+        raise refuse("the run table has no such metric")
+
+    rows = table.loc[(table["phase"] == phase) & table["arm"].isin(list(coefficients))]
+    wanted = sorted(set(rows["seed"] if seeds is None else seeds))
+    rows = rows.loc[rows["seed"].isin(wanted)].sort_values(by=["arm", "seed"])
+    for arm in coefficients:
+        found = rows.loc[rows["arm"] == arm, "seed"]
+        if found.empty:
+            raise refuse(f"arm {arm!r} has no {phase} runs")
+        if twice := sorted(set(found[found.duplicated()])):
+            raise refuse(f"arm {arm!r} has {_seeds(twice)} more than once")
+        if missing := sorted(set(wanted) - set(found)):
+            raise refuse(f"arm {arm!r} lacks {_seeds(missing)}")
+    for column in UNMIXED:
+        if len(values := sorted(set(map(str, rows[column])))) > 1:
+            raise refuse(f"mixed {column}: {', '.join(values)}")
+    if broken := sorted(set(rows.loc[~np.isfinite(rows[contrast.metric].astype(float)), "seed"])):
+        raise refuse(f"{contrast.metric} is not a finite number for {_seeds(broken)}")
+    return rows, coefficients
+
+
+def contrast_by_seed(
+    table: pd.DataFrame,
+    arms: Mapping[str, str],
+    contrast: Contrast,
+    phase: str = CONFIRM,
+    seeds: Iterable[int] | None = None,
+) -> pd.Series:
+    """One number per seed: the sum over arms of coefficient times metric, paired by seed identity, never by row order.
+
+    Arguments and errors are those of `contrast_rows`.
+
+    Returns:
+        Floats in the metric's unit, shape (seeds,), indexed by seed in rising order.
+    """
+    return combine(*contrast_rows(table, arms, contrast, phase, seeds), contrast.metric)
+
+
+def combine(rows: pd.DataFrame, coefficients: Mapping[str, float], metric: str) -> pd.Series:
+    """The weighted sum over arms of `metric`, shape (seeds,), from what `contrast_rows` returned."""
+    scores = rows.pivot(index="seed", columns="arm", values=metric).astype(float)
+    return (scores[list(coefficients)] * pd.Series(coefficients)).sum(axis=1).sort_index()
+
+
+def _same_arms(arms: Mapping[str, str], contrast: Contrast) -> str:
+    """Names the labels that coincide: 'a and b are the same arm (x); c and d are the same arm (y)'."""
+    labels: dict[str, list[str]] = {}
+    for label in contrast.coefficients:
+        labels.setdefault(arms[label], []).append(label)
+    return "; ".join(f"{' and '.join(same)} are the same arm ({arm})" for arm, same in labels.items())
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+
+
+# From one number per seed to an estimate
+
+
+def estimate(differences: pd.Series, margin: float, alpha: float, family_size: int = 1) -> Estimate:
+    """Mean of a per-seed contrast with its intervals, tests, effect size and power.
+
+    All differences equal is a case the t statistic does not cover; it gets the limit as sd goes to 0: the interval is
+    the point, p is 1 for a difference of 0 and else 0, TOST is 0 within the margin and else 1, and d_z is NaN.
+
+    Args:
+        differences: one finite number per seed, shape (seeds,), in the metric's unit, indexed by seed.
+        margin: equivalence margin > 0, same unit.
+        alpha: significance level of the question.
+        family_size: tests that share alpha by Holm. `detectable` and `seeds_needed` are for its strictest step,
+            alpha / family_size.
+
+    Raises:
+        Refusal: fewer than three seeds.
+        ValueError: a difference that is not finite, or a margin that is not positive.
+    """
+    values = _checked(differences)
+    n, mean, sd = len(values), float(values.mean()), _sd(values)
+    ties = np.abs(values) < 1e-12  # 0 up to rounding
+    low, high = interval(differences)
+    bca_low, bca_high = bca(differences)
+    return Estimate(
+        differences=differences.sort_index(),
+        n=n,
+        mean=mean,
+        sd=sd,
+        ci_low=low,
+        ci_high=high,
+        p_value=paired_t(differences),
+        p_sign_flip=sign_flip(differences),
+        bca_low=bca_low,
+        bca_high=bca_high,
+        p_tost=tost(differences, margin),
+        effect_size=mean / sd if sd > 0 else math.nan,
+        p_superior=float(np.mean((values > 0) & ~ties) + np.mean(ties) / 2),
+        detectable=detectable_effect(sd, n, alpha / family_size),
+        seeds_needed=seeds_needed(sd, margin, alpha / family_size),
+    )
+
+
+def paired_t(differences: pd.Series) -> float:
+    """Two-sided p-value of the paired t-test that the mean difference is 0 (Student 1908)."""
+    values = _checked(differences)
+    if _sd(values) == 0:
+        return 1.0 if abs(values.mean()) < 1e-12 else 0.0
+    result: Any = st.ttest_1samp(values, 0.0)
+    return float(result.pvalue)
+
+
+def interval(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
+    """Paired-t confidence interval of the mean difference; a point where all differences are equal."""
+    values = _checked(differences)
+    if _sd(values) == 0:
+        return float(values.mean()), float(values.mean())
+    low, high = st.ttest_1samp(values, 0.0).confidence_interval(level)
+    return float(low), float(high)
+
+
+def sign_flip(differences: pd.Series) -> float:
+    """Two-sided sign-flip permutation p-value (Fisher 1935): exact up to 13 seeds, then from 9,999 resamples."""
+    result = st.permutation_test(
+        (_checked(differences),),
+        np.mean,
+        permutation_type="samples",
+        n_resamples=RESAMPLES,
+        rng=np.random.default_rng(RESAMPLING_SEED),
+    )
+    return float(result.pvalue)
+
+
+def bca(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
+    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987); NaN where it is not defined."""
+    values = _checked(differences)
+    if _sd(values) == 0:
+        return float(values.mean()), float(values.mean())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", st.DegenerateDataWarning)  # told by NaN
+        result = st.bootstrap(
+            (values,),
+            np.mean,
+            method="BCa",
+            confidence_level=level,
+            n_resamples=RESAMPLES,
+            rng=np.random.default_rng(RESAMPLING_SEED),
+        )
+    return float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def tost(differences: pd.Series, margin: float) -> float:
+    """p-value of equivalence: the larger of two one-sided t-tests against -margin and +margin (Schuirmann 1987).
+
+    Raises:
+        ValueError: the margin is not positive.
+    """
+    values = _checked(differences)
+    if not margin > 0:
+        raise ValueError(f"an equivalence margin must be positive, not {margin}")
+    if _sd(values) == 0:
+        return 0.0 if abs(values.mean()) < margin else 1.0
+    p_value, _, _ = DescrStatsW(values).ttost_mean(-margin, margin)
+    return float(p_value)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment (Holm 1979), in the order given."""
+    if not p_values:
+        return []
+    adjusted: Any = multipletests(p_values, method="holm")[1]
+    return [float(p) for p in adjusted]
+
+
+# Power
+
+
+def detectable_effect(sd: float, n: int, alpha: float = 0.05) -> float:
+    """The true mean difference that a two-sided paired t-test with n seeds finds with 80 % power, in the unit of sd.
+
+    The non-centrality at which power is 0.8, by scipy: statsmodels' TTestPower returns NaN, and its solver a wrong
+    root, at 3 seeds and a Holm-divided alpha. (A rejection in the wrong direction is not counted as power.)
+
+    Raises:
+        ValueError: fewer than 2 seeds.
+    """
+    if n < 2:
+        raise ValueError(f"a paired t-test needs at least 2 seeds, not {n}")
+    critical = st.t.isf(alpha / 2, n - 1)
+    return sd * float(special.nctdtrinc(n - 1, 1 - POWER, critical)) / math.sqrt(n)
+
+
+def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
+    """The fewest seeds (at least 3) with which a true difference of `margin` is found with 80 % power.
+
+    Raises:
+        ValueError: the margin is not positive.
+    """
+    if not margin > 0:
+        raise ValueError(f"a margin must be positive, not {margin}")
+    few, enough = MIN_SEEDS - 1, MIN_SEEDS
+    while detectable_effect(sd, enough, alpha) > margin:
+        few, enough = enough, 2 * enough
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        few, enough = (middle, enough) if detectable_effect(sd, middle, alpha) > margin else (few, middle)
+    return enough
+
+
+def seeds_for_alpha(alpha: float, family_size: int = 1) -> int:
+    """The fewest seeds with which a two-sided sign-flip test can reach alpha / family_size: its least p is 2 / 2**n."""
+    n = 1
+    while 2 / 2**n > alpha / family_size:
+        n += 1
+    return n
+
+
+def _checked(differences: pd.Series) -> np.ndarray:
+    values = differences.sort_index().to_numpy(dtype=float)  # sorted: resampling depends on the order
+    if not np.isfinite(values).all():
+        raise ValueError("a per-seed contrast holds a value that is not a finite number")
+    if len(values) < MIN_SEEDS:
+        raise Refusal(f"{len(values)} seeds are too few: a paired t-test needs at least {MIN_SEEDS}")
+    return values
+
+
+def _sd(values: np.ndarray) -> float:
+    """Standard deviation (ddof 1); exactly 0 where the values differ by rounding errors only."""
+    return float(values.std(ddof=1)) if np.ptp(values) > 1e-12 * max(1.0, np.abs(values).max()) else 0.0

@@ -1,0 +1,1 @@
+"""The network, its noise and its training; knows neither MLflow nor Optuna."""

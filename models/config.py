@@ -1,0 +1,74 @@
+"""What a training run is asked to do: a recipe, and an arm trained by it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from models.noise import NOISE
+
+Schedule = Literal["constant", "linear", "cosine"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every network of a study is trained; SGD on the mean cross-entropy of a batch.
+
+    Attributes:
+        schedule: the learning rate stays (`constant`) or falls to 0 by a line (`linear`) or half a cosine (`cosine`).
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+    schedule: Schedule = "constant"
+    batch_size: int = 256
+
+    def learning_rate_at(self, progress: float) -> float:
+        """The learning rate when the fraction `progress` in [0, 1) of all steps is done."""
+        match self.schedule:
+            case "constant":
+                return self.learning_rate
+            case "linear":
+                return self.learning_rate * (1 - progress)
+            case "cosine":
+                return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One full configuration: what is compared.
+
+    Attributes:
+        noise: a name in `models.noise.NOISE`.
+        rate1: noise rate of the first hidden layer (its input weights, for noise on weights).
+        rate2: noise rate of the second hidden layer.
+        weight_decay: L2 coefficient as in torch.optim.SGD; biases are exempt.
+
+    Raises:
+        ValueError: an unknown noise type, a rate outside the type's range, or a negative weight decay.
+    """
+
+    noise: str
+    rate1: float
+    rate2: float
+    weight_decay: float
+    recipe: Recipe
+
+    def __post_init__(self) -> None:
+        if self.noise not in NOISE:
+            raise ValueError(f"unknown noise type {self.noise!r}: choose one of {', '.join(NOISE)}")
+        rate = NOISE[self.noise].rate
+        for value in (self.rate1, self.rate2):
+            if not rate.low <= value <= rate.high:
+                raise ValueError(f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight decay {self.weight_decay} is not a number of at least 0")
+
+    @property
+    def name(self) -> str:
+        """Unique to the configuration, and readable: `dropout(0.2,0.5) wd=0.0001 decay@10`."""
+        rates = "" if self.noise == "none" else f"({self.rate1:g},{self.rate2:g})"
+        return f"{self.noise}{rates} wd={self.weight_decay:g} {self.recipe.name}@{self.recipe.epochs}"

@@ -1,0 +1,169 @@
+"""Fashion-MNIST, or a torchvision data set of the same form: found, checked, kept, and split once and for all.
+
+`load` tries the data folder, then `models.sources`, and checks what it gets; `split` makes the tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import uuid
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from models.sources import DATASETS, FILES, HEADERS, DataError, Files, check, fetch, read_folder
+
+logger = logging.getLogger(__name__)
+
+SPLIT_SEED = 20140601  # the month of Srivastava et al., "Dropout", JMLR 15
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """A data set as it was published. Images (n, 784) uint8, 0 to 255; labels (n,) int64, 0 to 9.
+
+    `digest` is the SHA-256 (64 hex digits) of the unpacked content of FILES, one after the other.
+    """
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """What training sees. Pixels x (n, 784) float32 in [0, 1], labels y (n,) int64; rows in the order of the files.
+
+    `digest` (16 hex digits) stands for the data set's content and for which rows went where.
+    """
+
+    name: str
+    train_x: torch.Tensor
+    train_y: torch.Tensor
+    validation_x: torch.Tensor
+    validation_y: torch.Tensor
+    test_x: torch.Tensor
+    test_y: torch.Tensor
+    digest: str
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Split:
+        """The same split on `device`; `dtype` is for the pixels only and leaves the digest as it is."""
+        return replace(
+            self,
+            train_x=self.train_x.to(device, dtype),
+            train_y=self.train_y.to(device),
+            validation_x=self.validation_x.to(device, dtype),
+            validation_y=self.validation_y.to(device),
+            test_x=self.test_x.to(device, dtype),
+            test_y=self.test_y.to(device),
+        )
+
+    def subset(self, n: int) -> Split:
+        """The split with the first `n` training examples, stratified: each class's first ones in file order.
+
+        The digest changes unless `n` is the whole training set. ValueError unless 1 <= n <= training examples.
+        """
+        available = len(self.train_y)
+        if not 1 <= n <= available:
+            raise ValueError(f"a subset takes 1 to {available} training examples, not {n}")
+        if n == available:
+            return self
+        rows = _stratified(self.train_y.cpu().numpy(), n, np.arange(available))
+        index, digest = torch.from_numpy(rows).to(self.train_y.device), _digest(self.digest, rows)
+        return replace(self, train_x=self.train_x[index], train_y=self.train_y[index], digest=digest)
+
+
+def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
+    """Read a data set from `folder`/`name`, or else from the first source that has it, and keep it in that folder.
+
+    Arrays: train (60000, 784) and test (10000, 784) uint8, labels int64. Errors: DataError, when the name is unknown,
+    a file in the folder is damaged (it is left alone), or no source can be reached. A folder that cannot be written
+    is no error. Source: Xiao et al. 2017, arXiv:1708.07747; the file format is LeCun's IDX.
+    """
+    if name not in DATASETS:
+        raise DataError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
+    cache = Path(folder) / name
+    source = str(cache)
+    try:
+        files = read_folder(cache)
+        check(DATASETS[name], files, source)
+    except DataError as error:
+        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+    if len(files) < len(FILES):
+        present = set(files)
+        source, files = fetch(name, cache)
+        _keep(cache, {file: content for file, content in files.items() if file not in present})
+    logger.info("data set %s read from %s", name, source)
+    arrays = [np.frombuffer(files[file], np.uint8, offset=len(head)) for file, head in zip(FILES, HEADERS, strict=True)]
+    return Images(
+        name=name,
+        train_images=arrays[0].reshape(-1, 784),
+        train_labels=arrays[1].astype(np.int64),
+        test_images=arrays[2].reshape(-1, 784),
+        test_labels=arrays[3].astype(np.int64),
+        digest=hashlib.sha256(b"".join(files[file] for file in FILES)).hexdigest(),
+    )
+
+
+def split(images: Images, validation: int = 10_000) -> Split:
+    """Set `validation` training examples apart, the same ones each time and each class in proportion.
+
+    Fashion-MNIST: train (50000, 784), validation (10000, 784) with 1,000 of each class, test (10000, 784). Pixels are
+    divided by 255 to float32 in [0, 1]. Errors: ValueError unless 1 <= validation < training examples.
+    """
+    n = len(images.train_labels)
+    if not 1 <= validation < n:
+        raise ValueError(f"validation takes 1 to {n - 1} of the {n} training examples, not {validation}")
+    # NumPy promises the raw stream of PCG64 for ever, but not what Generator.permutation makes of it.
+    held_out = _stratified(images.train_labels, validation, np.random.PCG64(SPLIT_SEED).random_raw(n))
+    kept = np.setdiff1d(np.arange(n), held_out)
+    return Split(
+        name=images.name,
+        train_x=_pixels(images.train_images[kept]),
+        train_y=torch.from_numpy(images.train_labels[kept]),
+        validation_x=_pixels(images.train_images[held_out]),
+        validation_y=torch.from_numpy(images.train_labels[held_out]),
+        test_x=_pixels(images.test_images),
+        test_y=torch.from_numpy(images.test_labels.copy()),
+        digest=_digest(images.digest, kept, held_out),
+    )
+
+
+def _pixels(images: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(images.astype(np.float32)).div_(255)
+
+
+def _stratified(labels: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
+    """`n` rows, ascending: of each class its share (rounded by largest remainder), those with the lowest keys."""
+    counts = np.bincount(labels)
+    quotas, remainders = np.divmod(n * counts, len(labels))
+    quotas[np.argsort(-remainders, kind="stable")[: n - quotas.sum()]] += 1
+    by_class = np.split(np.lexsort((keys, labels)), np.cumsum(counts)[:-1])
+    return np.sort(np.concatenate([rows[:quota] for rows, quota in zip(by_class, quotas, strict=True)]))
+
+
+def _digest(content: str, *rows: np.ndarray) -> str:
+    parts = [content, *(hashlib.sha256(index.astype("<i8").tobytes()).hexdigest() for index in rows)]
+    return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
+
+
+def _keep(folder: Path, files: Files) -> None:
+    """Write each file whole or not at all; where nothing can be written, say so and go on."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, content in files.items():
+            temporary = folder / f".{file}.{uuid.uuid4().hex}"
+            try:
+                temporary.write_bytes(content)
+                os.replace(temporary, folder / file)
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        logger.warning("the data is not kept for the next start: %s", error)

@@ -1,0 +1,68 @@
+"""The network: 784-256-256-10 with ReLU, as a population of independent copies in stacked tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from models.noise import Context, Noise
+from models.streams import generator
+
+SIZES = (784, 256, 256, 10)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """The parameters of a population.
+
+    Attributes:
+        weights: three tensors (networks, in, out), the transpose of nn.Linear's.
+        biases: three tensors (networks, 1, out).
+    """
+
+    weights: tuple[Tensor, ...]
+    biases: tuple[Tensor, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Weights, then biases."""
+        return self.weights + self.biases
+
+    def network(self, index: int) -> Weights:
+        """A copy of one network's parameters, as a population of one."""
+        return Weights(
+            *(tuple(t[index : index + 1].detach().clone() for t in part) for part in (self.weights, self.biases))
+        )
+
+
+def initialise(seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Weights:
+    """Weights and biases uniform on +-1/sqrt(fan-in), as nn.Linear draws them; one network for each seed.
+
+    Drawn on the CPU in float32, so that a seed means the same weights on every device and at every precision.
+    """
+    population = [_initialise_one(seed) for seed in dict.fromkeys(seeds)]
+    order = [list(dict.fromkeys(seeds)).index(seed) for seed in seeds]
+    stacked = [
+        torch.stack(tensors)[order].to(device, dtype).requires_grad_() for tensors in zip(*population, strict=True)
+    ]
+    return Weights(tuple(stacked[:3]), tuple(stacked[3:]))
+
+
+def _initialise_one(seed: int) -> list[Tensor]:
+    random = generator(seed, "init")
+    layers = list(zip(SIZES, SIZES[1:], strict=False))
+    weights = [torch.empty(i, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
+    biases = [torch.empty(1, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
+    return weights + biases
+
+
+def forward(population: Weights, x: Tensor, noise: Noise, context: Context) -> Tensor:
+    """Logits (networks, batch, 10) of images x (networks, batch, 784)."""
+    h = noise.input(x, context)
+    for layer in range(2):
+        z = noise.linear(layer, h, population.weights[layer], population.biases[layer], context)
+        h = noise.hidden(layer, z, context)
+    return torch.baddbmm(population.biases[2], h, population.weights[2])

@@ -1,0 +1,97 @@
+"""The interface of a noise type: five hooks, each the identity (or the plain layer) unless a type overrides it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from models.streams import Stream
+
+
+@dataclass(frozen=True)
+class Rate:
+    """What the two rates of a noise type mean, and the values they may take."""
+
+    meaning: str
+    default: float = 0.5
+    low: float = 0.0
+    high: float = 0.95
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a noise type may know of the training step it acts in.
+
+    Attributes:
+        stream: the networks' noise stream; the only source of randomness.
+        labels: classes of the batch's examples, int64 of shape (networks, batch).
+        indices: positions of these examples in the training set, int64 of shape (networks, batch).
+        examples: size of the training set.
+        progress: fraction of the training done, in [0, 1).
+    """
+
+    stream: Stream
+    labels: Tensor
+    indices: Tensor
+    examples: int
+    progress: float
+
+
+class Noise:
+    """No noise; the base of every noise type.
+
+    One object serves one population. A type overrides the hook of its site, and nothing else knows its name.
+    Population tensors have the shape (networks, batch, units); layers are counted 0 and 1.
+    """
+
+    rate: ClassVar[Rate] = Rate("unused", default=0.0)
+    keeps_mean: ClassVar[bool] = True
+    """Whether what a hook passes on has, over the noise, the mean of what it would be without."""
+
+    def __init__(self, rates: Tensor) -> None:
+        """`rates` has the shape (networks, 2): one column for each hidden layer."""
+        self._rates = rates
+
+    def rate_of(self, layer: int) -> Tensor:
+        """The networks' rates at a hidden layer, shape (networks, 1, 1): ready to broadcast."""
+        return self._rates[:, layer, None, None]
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """Tensors learned along with the weights (first axis: networks), never decayed."""
+        return ()
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        """Acts on a batch of images, (networks, batch, 784)."""
+        return x
+
+    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+        """The affine map into a hidden layer: weight (networks, in, out), bias (networks, 1, out)."""
+        return torch.baddbmm(bias, h, weight)
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """From a hidden layer's pre-activations to what the next layer sees: the ReLU, and noise before or after."""
+        return z.relu()
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        """The training loss of each network, shape (networks,); `forward()` is one noisy pass, giving logits."""
+        return cross_entropy(forward(), context.labels).mean(dim=1)
+
+    def at_evaluation(self) -> Noise:
+        """The noise of an evaluation pass: none, unless the type's own rule says otherwise."""
+        return Noise(self._rates)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and labels."""
+    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+
+
+def multiplier_variance(rate: Tensor) -> Tensor:
+    """v = p / (1 - p), the variance of inverted dropout's multiplier at drop rate p: the common scale of all rates."""
+    return rate / (1 - rate)

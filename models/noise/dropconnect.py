@@ -1,0 +1,23 @@
+"""DropConnect: dropout of single weights."""
+
+import torch
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate
+from models.noise.dropout import inverted_mask
+
+
+class DropConnect(Noise):
+    """h (W * M) / (1 - p), M Bernoulli(1 - p) for each weight, one mask a step for the whole batch.
+
+    Evaluation uses the mean weights.
+
+    Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect (there one mask an example).
+    """
+
+    rate = Rate("probability p of dropping a weight")
+
+    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+        """The affine map with masked weights; biases are never dropped."""
+        mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
+        return torch.baddbmm(bias, h, weight * mask)

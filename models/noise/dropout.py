@@ -1,0 +1,31 @@
+"""Inverted dropout on the activations."""
+
+import torch
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate
+from models.streams import Stream
+
+
+def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
+    """Entries 1/(1-p) with probability 1-p, else 0: shape (networks, *shape), mean 1.
+
+    The rate, (networks, 1, 1), is taken to the nearest multiple of 2^-16, and the scale is that of the rate taken, so
+    the mean is exact. Networks of one seed share the underlying draws: a unit dropped at a rate is also dropped at any
+    higher one.
+
+    Source: Srivastava et al. 2014, Dropout; scaled in training as is now usual.
+    """
+    dropped_of_65536 = (rate * 65536).round()
+    kept = stream.bits(*shape) >= (dropped_of_65536 - 32768).to(torch.int16)
+    return kept.to(rate.dtype).mul_(65536 / (65536 - dropped_of_65536))
+
+
+class Dropout(Noise):
+    """h m / (1 - p), m Bernoulli(1 - p) for each unit and example."""
+
+    rate = Rate("probability p of dropping a unit")
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the mask."""
+        return z.relu() * inverted_mask(tuple(z.shape[1:]), self.rate_of(layer), context.stream)

@@ -1,0 +1,19 @@
+"""Multiplicative Gaussian noise on the activations."""
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance
+
+
+class Gaussian(Noise):
+    """h (1 + sqrt(v) e), e standard normal: dropout's mean and variance, without its zeros.
+
+    Source: Srivastava et al. 2014, section 10.
+    """
+
+    rate = Rate("p, where the multiplier's variance is that of dropout, p/(1-p)")
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the multiplier."""
+        noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
+        return z.relu() * noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt()).add_(1)

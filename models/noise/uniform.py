@@ -1,0 +1,19 @@
+"""Multiplicative uniform noise on the activations."""
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance
+
+
+class Uniform(Noise):
+    """h U, U uniform on 1 - sqrt(3v) to 1 + sqrt(3v): dropout's mean and variance, bounded.
+
+    Source: Shen et al. 2018, Continuous Dropout.
+    """
+
+    rate = Rate("p, where the multiplier's variance is that of dropout, p/(1-p)")
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the multiplier."""
+        noise = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
+        return z.relu() * noise.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt()).add_(1)

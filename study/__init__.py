@@ -1,0 +1,1 @@
+"""Declares, searches, trains and logs; the only writer to the tracking store."""

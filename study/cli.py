@@ -1,0 +1,193 @@
+"""The command line: `study`, `plan` and `report`, the same three as the entry points of MLproject."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from study import schema
+from study.presets import PRESETS
+
+FAILURE, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
+
+
+class CommandError(click.ClickException):
+    """What the user is told in one line; exit code 1."""
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which study is meant."""
+    for option in (
+        click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment."),
+        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
+        click.option("--data", "folder", default="data", show_default=True, help="Folder that keeps the data set."),
+        click.option("--dataset", default="fashion-mnist", show_default=True, help="fashion-mnist, mnist or kmnist."),
+        click.option(
+            "--max-rate",
+            default=0.8,
+            show_default=True,
+            type=click.FloatRange(0, 0.95),
+            help="The search's highest noise rate.",
+        ),
+        click.option(
+            "--noise",
+            default="all",
+            show_default=True,
+            help="Noise types, joined by commas; none and dropout are always in.",
+        ),
+        click.option(
+            "--preset", default="quick", show_default=True, type=click.Choice(list(PRESETS)), help="How much to run."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+output_option = click.option("--output", default="results", show_default=True, help="Folder for the report.")
+
+
+@click.group()
+def cli() -> None:
+    """What does noise in a network do, and can you beat dropout?"""
+
+
+@cli.command()
+@study_options
+@output_option
+def study(output: str, **options: Any) -> None:
+    """Run the study, or go on with it; write the report."""
+    from analysis import report, runs
+    from analysis.address import address
+    from study import executors
+    from study.declare import planned_trials
+    from study.progress import Progress
+    from study.runner import run_study
+    from study.session import Session
+    from study.tracking import open_study
+
+    folder = writable_folder(output)
+    preset, setting, declaration = resolve(**options)
+    trials = planned_trials(preset, declaration.noise_types)
+    progress = Progress(sum(trial.network_epochs for trial in trials))
+    click.echo(
+        f"study {declaration.study_id}: preset {preset.name}, about {len(trials)} trials, on {setting.device}", err=True
+    )
+    with (
+        executors.local(setting.device, progress.advance) as trainer,
+        open_study(declaration, setting, options["experiment"]) as tracker,
+    ):
+        session = Session(preset, declaration, tracker, trainer, progress)
+        run_study(session)
+        progress.end()
+        page = report.write(runs.load(declaration.study_id, tracker.experiment), folder)
+        tracker.log_report(folder)
+        tracker.finish()
+    if session.failed:
+        click.echo(f"{len(session.failed)} trials failed and count for nothing: {', '.join(session.failed)}", err=True)
+    click.echo(f"MLflow UI: mlflow ui --backend-store-uri {address()}", err=True)
+    click.echo(f"report: {page}")
+    if session.failed:
+        sys.exit(INCOMPLETE)
+
+
+@cli.command()
+@study_options
+def plan(**options: Any) -> None:
+    """Say what a study would run, how long, and what it could detect; run nothing."""
+    from study import plan
+    from study.declare import planned_trials
+
+    preset, setting, declaration = resolve(**options)
+    trials = planned_trials(preset, declaration.noise_types)
+    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
+    click.echo(plan.describe(preset, trials, plan.seconds_per_network_epoch(preset, setting)))
+
+
+@cli.command()
+@click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment.")
+@output_option
+def report(study_id: str, experiment: str, output: str) -> None:
+    """Write the report of a study from the tracking store alone."""
+    from analysis import report, runs
+
+    folder = writable_folder(output)
+    page = report.write(runs.load(None if study_id == "newest" else study_id, experiment), folder)
+    click.echo(f"report: {page}")
+
+
+def resolve(preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, experiment: str) -> Any:
+    """The preset, setting and declaration that the options mean.
+
+    Raises:
+        click.UsageError: an option that no type of click's could check.
+        DataError: the data set cannot be had.
+    """
+    from study import executors
+    from study.declare import declare, pick_noise_types
+    from study.trial import Setting
+
+    chosen = PRESETS[preset]
+    try:
+        noise_types, device = pick_noise_types(noise), executors.pick_device(device)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    setting = Setting(dataset, folder, chosen.train_examples, device)
+    return chosen, setting, declare(chosen, noise_types, max_rate, executors.load_split(setting), setting)
+
+
+def writable_folder(name: str) -> Path:
+    """The output folder, made if need be; asked before anything is trained.
+
+    Raises:
+        CommandError: it cannot be written to.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise CommandError(
+            f"cannot write to the output folder {name}: {error.strerror}; choose another by --output"
+        ) from error
+
+
+def expected_errors() -> tuple[type[Exception], ...]:
+    """Failures whose message is meant for the user; anything else is a bug and shows its traceback."""
+    from mlflow.exceptions import MlflowException
+
+    from analysis.address import StoreError
+    from models.data import DataError
+    from study.tracking import AlreadyRunning
+
+    return StoreError, DataError, AlreadyRunning, MlflowException, OSError
+
+
+def main() -> NoReturn:
+    """Runs the command line; every expected failure is one line on standard error and an exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A store that is away for a moment is waited for; one that does not answer is found out before anything starts.
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+    try:
+        cli.main(standalone_mode=False)
+        code = 0
+    except click.exceptions.Exit as error:
+        code = error.exit_code
+    except click.ClickException as error:
+        code = error.exit_code
+        click.echo(f"error: {error.format_message()}", err=True)
+    except (KeyboardInterrupt, click.Abort):
+        code = INTERRUPTED
+        click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)
+    except expected_errors() as error:
+        code = FAILURE
+        click.echo(f"error: {error}", err=True)
+    sys.exit(code)

@@ -1,0 +1,8 @@
+"""The declared questions. A new one is one file here and one of the same name in analysis/questions."""
+
+from study.designs import additivity, beat_dropout, swap
+from study.designs.base import Design
+
+DESIGNS: dict[str, Design] = {design.name: design for design in (swap.DESIGN, additivity.DESIGN, beat_dropout.DESIGN)}
+
+__all__ = ["DESIGNS", "Design"]

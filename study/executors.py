@@ -1,0 +1,107 @@
+"""Where trials are trained, behind `concurrent.futures`; and what becomes of them when something fails."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import cache
+from typing import TypeVar
+
+import torch
+
+from models import data
+from models.train import Trained, train_population
+from study.trial import Setting, Trial
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def pick_device(wanted: str) -> str:
+    """`wanted`, or for "auto" the first of cuda, mps and cpu that is there.
+
+    Raises:
+        ValueError: the wanted device is not there.
+    """
+    available = [name for name, has in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if has.is_available()]
+    if wanted == "auto":
+        return next(iter(available), "cpu")
+    if wanted not in (*available, "cpu"):
+        raise ValueError(f"device {wanted} is not available here: choose auto or cpu")
+    return wanted
+
+
+@cache
+def load_split(setting: Setting) -> data.Split:
+    """The data of a study on its device; read once in each process."""
+    split = data.split(data.load(setting.dataset, setting.folder))
+    return split.subset(setting.train_examples).to(setting.device)
+
+
+def train_batch(trials: Sequence[Trial], setting: Setting, on_step: Callable[[float], None]) -> list[list[Trained]]:
+    """Trains trials of one noise type, recipe, phase and block of seeds as one population; a list for each trial."""
+    first = trials[0]
+    arms = [trial.arm for trial in trials]
+    trained = train_population(arms, first.seeds, load_split(setting), test=first.reads_test_set, on_step=on_step)
+    size = len(first.seeds)
+    return [trained[i * size : (i + 1) * size] for i in range(len(trials))]
+
+
+class Stopped(Exception):
+    """The study ends: a population in training gives up at its next step."""
+
+
+class Local:
+    """This process: a population for each core, each on one thread of its own; on a GPU one population at a time.
+
+    One-thread products need no barriers, are the faster for it, and give the same bits on any number of cores.
+    """
+
+    def __init__(self, executor: Executor, workers: int, on_step: Callable[[float], None]) -> None:
+        """Use `local()`, which also cleans up."""
+        self._executor, self._workers, self._on_step = executor, workers, on_step
+        self._stop = threading.Event()
+
+    def train(
+        self, batches: Iterable[list[Trial]], setting: Setting
+    ) -> Iterator[tuple[list[Trial], list[list[Trained]]]]:
+        """Trains the batches; yields each with its results as soon as it is finished."""
+        waiting: dict[Future, list[Trial]] = {}
+        for batch in batches:
+            if len(waiting) == self._workers:
+                yield from self._finished(waiting)
+            waiting[self._executor.submit(train_batch, batch, setting, self._step)] = batch
+        while waiting:
+            yield from self._finished(waiting)
+
+    def stop(self) -> None:
+        """Makes the populations in training give up."""
+        self._stop.set()
+
+    def _finished(self, waiting: dict[Future, list[Trial]]) -> Iterator[tuple[list[Trial], list[list[Trained]]]]:
+        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield waiting.pop(future), future.result()
+
+    def _step(self, network_epochs: float) -> None:
+        if self._stop.is_set():
+            raise Stopped
+        self._on_step(network_epochs)
+
+
+@contextmanager
+def local(device: str, on_step: Callable[[float], None]) -> Iterator[Local]:
+    """The in-process executor; on any way out its threads have ended."""
+    workers = (os.cpu_count() or 1) if device == "cpu" else 1
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if device == "cpu" else threads)
+    with ThreadPoolExecutor(workers) as executor:
+        trainer = Local(executor, workers, on_step)
+        try:
+            yield trainer
+        finally:
+            trainer.stop()
+            executor.shutdown(wait=True, cancel_futures=True)
+            torch.set_num_threads(threads)

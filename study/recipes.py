@@ -1,0 +1,12 @@
+"""The three training recipes; everything the study does not search is fixed here."""
+
+from models.config import Recipe
+
+BOOK = Recipe("book", epochs=10)
+"""The exercises' own: SGD at a constant 0.1. Its last step is mostly oscillation."""
+
+DECAY = Recipe("decay", epochs=10, schedule="linear")
+"""`book` with the learning rate decayed to 0, so that the end point is a property of the arm."""
+
+LONG = Recipe("long", epochs=80, momentum=0.9, schedule="cosine")
+"""A horizon at which the network overfits and regularisation binds."""

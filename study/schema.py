@@ -1,0 +1,188 @@
+"""The contract between the writer and the reader of the tracking store.
+
+`study.tracking` writes these names, `analysis.runs` reads them, and nothing else passes between the two halves of the
+project. It imports only the standard library, so that the analysis runs where torch is not installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+CODE_VERSION = 1
+"""Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
+
+EXPERIMENT = "dropout-study"
+
+# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds seed runs.
+TAG_ID = "study.id"
+TAG_KIND = "study.kind"
+TAG_PHASE = "study.phase"
+TAG_ARM = "study.arm"
+TAG_HASH = "study.hash"
+TAG_QUESTION = "study.question"
+TAG_SEED = "study.seed"
+TAG_NUMBER = "study.trial_number"
+TAG_HEARTBEAT = "study.heartbeat"
+TAG_COMMIT = "study.git_commit"
+TAG_DIRTY = "study.git_dirty"
+TAG_DATA = "study.data_digest"
+TAG_CODE = "study.code_version"
+TAG_PARENT = "mlflow.parentRunId"
+
+# Artifacts of the study run.
+DECLARATION_FILE = "declaration.json"
+"""The Declaration, logged before the first training."""
+ARMS_FILE = "arms.json"
+"""{recipe name: {arm label: arm name}}: what the declared rules picked, logged before the confirm phase."""
+VERSIONS_FILE = "versions.json"
+"""{"packages": {name: version}, "machine": {...}}."""
+REPORT_FOLDER = "report"
+
+# Phases of a trial.
+SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"
+
+# The run table: one row per finished seed run. Column name -> pandas dtype.
+RUN_TABLE: dict[str, str] = {
+    "run_id": "string",
+    "trial_run_id": "string",
+    "study_id": "string",
+    "phase": "string",  # search, rerank or confirm
+    "question": "string",  # "search", or the questions the trial serves, joined by commas
+    "arm": "string",  # the arm's name, unique to its configuration: "dropout(0.2,0.5) wd=0.0001 decay@4"
+    "trial_hash": "string",
+    "trial_number": "Int64",  # Optuna's trial number, in the search phase only
+    "seed": "int64",
+    "noise": "string",
+    "rate1": "float64",
+    "rate2": "float64",
+    "weight_decay": "float64",
+    "recipe": "string",
+    "epochs": "int64",
+    "learning_rate": "float64",
+    "precision": "string",
+    "device": "string",
+    "data_digest": "string",  # of the images and labels, and how they were split
+    "code_version": "int64",
+    "train/loss": "float64",
+    "val/loss": "float64",  # mean cross-entropy in nats, after the last step
+    "val/accuracy": "float64",  # fraction in [0, 1], after the last step
+    "val/accuracy_last3": "float64",  # mean over the last three epochs
+    "test/loss": "float64",  # missing outside the confirm phase
+    "test/accuracy": "float64",  # missing outside the confirm phase
+    "seconds": "float64",  # training time of the seed run's population divided by its networks
+}
+
+HIGHER_IS_BETTER = {"accuracy": True, "accuracy_last3": True, "loss": False}
+
+
+def higher_is_better(metric: str) -> bool:
+    """Whether a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better one.
+
+    Raises:
+        KeyError: the metric is none of the schema's.
+    """
+    return HIGHER_IS_BETTER[metric.split("/")[1]]
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A declared per-seed contrast: for each seed, the sum over arms of coefficient times metric.
+
+    Attributes:
+        name: what a reader sees, such as "dropout (0.1, 0.5) - (0.5, 0.1)".
+        recipe: name of the training recipe its arms were trained with.
+        metric: a column of the run table, such as "test/accuracy".
+        coefficients: arm label -> coefficient. The labels are resolved to arms by the study's ARMS_FILE.
+        margin: the equivalence margin in the metric's own unit (0.002 is 0.2 accuracy points).
+        family: contrasts of one question that share family and metric are Holm-adjusted together.
+        candidate: contrasts of one family with the same candidate form an intersection-union test (the largest p
+            speaks for the candidate); empty for a contrast that stands alone.
+    """
+
+    name: str
+    recipe: str
+    metric: str
+    coefficients: dict[str, float]
+    margin: float
+    family: str = "main"
+    candidate: str = ""
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as declared before its first run."""
+
+    name: str  # swap, additivity, beat-dropout, ...
+    title: str
+    alpha: float
+    seeds: tuple[int, ...]  # the confirm phase's seeds
+    contrasts: tuple[Contrast, ...]
+    rule: str  # in words, how the arms were or will be picked
+
+    @property
+    def hash(self) -> str:
+        """Names the declaration: it changes whenever anything declared does."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """All that a study declares before it starts; `study.id` is its hash."""
+
+    preset: str
+    recipes: dict[str, dict[str, Any]]  # recipe name -> its settings
+    noise_types: tuple[str, ...]
+    trials_per_type: int
+    search_seeds: tuple[int, ...]
+    rerank_top: int
+    rerank_seeds: tuple[int, ...]
+    max_rate: float
+    objective: str
+    questions: tuple[Question, ...]
+    data: dict[str, Any]  # name, digest, sizes
+    train_examples: int
+    precision: str
+    code_version: int = CODE_VERSION
+
+    @property
+    def study_id(self) -> str:
+        """The hash that tags all runs of the study."""
+        return digest(asdict(self))
+
+    def to_json(self) -> str:
+        """The declaration as indented JSON, keys sorted."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Declaration:
+        """The inverse of `to_json`.
+
+        Raises:
+            ValueError: the text is not a declaration of this schema.
+        """
+        try:
+            fields = json.loads(text)
+            fields["questions"] = tuple(
+                Question(
+                    **{
+                        **question,
+                        "seeds": tuple(question["seeds"]),
+                        "contrasts": tuple(Contrast(**contrast) for contrast in question["contrasts"]),
+                    }
+                )
+                for question in fields["questions"]
+            )
+            for name in ("noise_types", "search_seeds", "rerank_seeds"):
+                fields[name] = tuple(fields[name])
+            return cls(**fields)
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a study declaration of this version: {error}") from error
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

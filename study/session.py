@@ -1,0 +1,68 @@
+"""A study under way: what is finished stays finished, the rest is trained and logged."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
+import pandas as pd
+
+from analysis import runs
+from models.config import Arm, Recipe
+from study import schema
+from study.executors import Local
+from study.presets import Preset
+from study.progress import Progress
+from study.schema import Declaration
+from study.tracking import Tracker
+from study.trial import Trial, batches
+
+
+class Session:
+    """What the runner works with: declaration, tracker, executor, and the scores of the finished trials."""
+
+    def __init__(
+        self, preset: Preset, declaration: Declaration, tracker: Tracker, trainer: Local, progress: Progress
+    ) -> None:
+        """Reads the finished trials of the same study from the store."""
+        self.preset, self.declaration, self.tracker = preset, declaration, tracker
+        self.failed: list[str] = []
+        self._trainer, self._progress = trainer, progress
+        self._adopted = self.table()
+        self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
+
+    def run(self, trials: Sequence[Trial]) -> None:
+        """Trains and logs the trials that are not finished yet."""
+        missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
+        done = sum(trial.network_epochs for trial in trials) - sum(trial.network_epochs for trial in missing.values())
+        self._progress.skip(done)
+        for batch, results in self._trainer.train(batches(missing.values()), self.tracker.setting):
+            for trial, networks in zip(batch, results, strict=True):
+                self.tracker.log_trial(trial, networks)
+                score = fmean(network.scores[self.declaration.objective] for network in networks)
+                if not all(network.converged for network in networks):
+                    score = math.nan
+                    self.failed.append(trial.arm.name)
+                self._scores[self._hash(trial)] = score
+
+    def objective(self, trial: Trial) -> float:
+        """Mean of the declared objective over the trial's seeds; NaN when a network diverged."""
+        return self._scores[self._hash(trial)]
+
+    def searched(self, recipe: Recipe) -> dict[int, Arm]:
+        """Optuna's trial number -> arm, of the search trials that an earlier process finished."""
+        table = self._adopted
+        rows = table[(table["phase"] == schema.SEARCH) & (table["recipe"] == recipe.name)]
+        rows = rows.drop_duplicates("trial_number")
+        return {
+            int(row["trial_number"]): Arm(row["noise"], row["rate1"], row["rate2"], row["weight_decay"], recipe)
+            for _, row in rows.iterrows()
+        }
+
+    def table(self) -> pd.DataFrame:
+        """The run table as the store has it now."""
+        return runs.load(self.declaration.study_id, self.tracker.experiment).table
+
+    def _hash(self, trial: Trial) -> str:
+        return trial.hash(self.tracker.setting, self.declaration.data["digest"])

@@ -1,0 +1,72 @@
+"""The unit of work: one arm on a block of seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+
+from models.config import Arm
+from models.train import POPULATION
+from study import schema
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What every trial of a study shares, and a worker needs to train one.
+
+    Attributes:
+        folder: where the data set is kept.
+        device: a torch device, cpu, cuda or mps.
+    """
+
+    dataset: str
+    folder: str
+    train_examples: int
+    device: str
+    precision: str = "float32"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm on a block of seeds, in one phase of the study.
+
+    Attributes:
+        questions: the questions it serves; ("search",) before the confirm phase.
+        number: Optuna's trial number, in the search phase only.
+    """
+
+    arm: Arm
+    seeds: tuple[int, ...]
+    phase: str
+    questions: tuple[str, ...] = ("search",)
+    number: int | None = None
+
+    @property
+    def reads_test_set(self) -> bool:
+        """Only the confirm phase does."""
+        return self.phase == schema.CONFIRM
+
+    @property
+    def network_epochs(self) -> int:
+        """What it costs to train."""
+        return len(self.seeds) * self.arm.recipe.epochs
+
+    def hash(self, setting: Setting, data_digest: str) -> str:
+        """Names the trial by all that its result depends on; two trials of one hash have the same result."""
+        device = setting.device.partition(":")[0]
+        return schema.digest(
+            [asdict(self.arm), self.seeds, self.phase, data_digest, device, setting.precision, schema.CODE_VERSION]
+        )
+
+
+def batches(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
+    """Groups trials that can be trained as one population, each group of about POPULATION networks.
+
+    Small groups are logged early, so little is lost when a study is killed.
+    """
+    groups: dict[object, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault((trial.arm.noise, trial.arm.recipe, trial.seeds, trial.phase), []).append(trial)
+    for group in groups.values():
+        size = max(1, POPULATION // len(group[0].seeds))
+        yield from (group[i : i + size] for i in range(0, len(group), size))

@@ -1,0 +1,40 @@
+"""What several test files share: the real data, fetched once, and a small part of it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from models.data import Images, Split, load, split
+
+torch.set_num_threads(1)  # as a study trains; tests that run beside other work do not wait at barriers
+
+
+@pytest.fixture(scope="session")
+def folder() -> Path:
+    """A data folder shared by all sessions, so that the data is fetched once."""
+    path = Path(os.environ.get("DROPOUT_STUDY_DATA") or Path(__file__).parents[1] / "data")
+    load("fashion-mnist", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def images(folder: Path) -> Images:
+    return load("fashion-mnist", folder)
+
+
+@pytest.fixture(scope="session")
+def parts(images: Images) -> Split:
+    return split(images)
+
+
+@pytest.fixture(scope="session")
+def small(parts: Split) -> Split:
+    """A part of the real data: 1,000 training images (4 steps an epoch, the last of 232), 500 to validate and test."""
+    part = parts.subset(1000)
+    held_out = {name: getattr(parts, name)[:500] for name in ("validation_x", "validation_y", "test_x", "test_y")}
+    return replace(part, **held_out)

@@ -1,0 +1,281 @@
+"""The report of a synthetic store: what stands in it, that it can be recomputed, and that it comes out the same."""
+
+import json
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import mlflow
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib import pyplot as plt
+from scipy import stats
+
+from analysis import report, runs, search_plots
+from study import schema
+
+FIELDS = {
+    "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
+    "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def study(folder):
+    before = mlflow.get_tracking_uri()
+    synthetic.use_store(folder)
+    synthetic.write_study()
+    yield runs.load()
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    place = tmp_path_factory.mktemp("report")
+    assert report.write(study, place) == place / "index.html"
+    return place
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def without(study: runs.Study, mask: pd.Series) -> runs.Study:
+    return replace(study, table=study.table.loc[~mask].reset_index(drop=True))
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to, and all its text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.targets: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "poster", "data", "srcset"):
+                self.targets.append(str(value))
+            if name == "id":
+                self.ids.add(str(value))
+
+
+def test_the_folder_holds_the_page_its_twin_the_figures_and_two_files_for_machines(written):
+    figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
+    figures |= {f"figures/search-{name}-decay.svg" for name in ("history", "slice", "importance")}
+    assert set(contents(written)) == figures | {"index.html", "report.md", "answers.json", "run_table.csv"}
+
+
+def test_the_page_needs_nothing_from_outside(written):
+    page = (written / "index.html").read_text()
+    links = Links(page)
+    assert links.targets
+    assert all(target.startswith(("data:image/svg+xml;base64,", "#")) for target in links.targets)
+    assert {target[1:] for target in links.targets if target.startswith("#")} <= links.ids
+    assert not links.tags & {"script", "link", "iframe", "object"}
+    assert "url(" not in page and "@import" not in page
+    for figure in (written / "figures").iterdir():
+        assert f'href="{"http"}' not in figure.read_text()
+
+
+def test_the_markdown_shows_figures_that_exist_and_tables_that_close(written):
+    text = (written / "report.md").read_text()
+    shown = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert sorted(shown) == sorted(str(p.relative_to(written)) for p in (written / "figures").iterdir())
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(blocks) > 10
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
+
+
+def test_the_same_store_gives_the_same_bytes(study, written, tmp_path):
+    report.write(runs.load(study.study_id), tmp_path)
+    assert contents(tmp_path) == contents(written)
+
+
+def test_a_copy_of_the_store_gives_the_same_bytes_on_a_fresh_machine(folder, study, written, tmp_path):
+    """Another folder, another process, another order of sets and hashes."""
+    shutil.copytree(folder, tmp_path / "copy")
+    with sqlite3.connect(tmp_path / "copy" / "mlflow.db") as database:
+        old, new = (folder / "artifacts").as_uri(), (tmp_path / "copy" / "artifacts").as_uri()
+        database.execute("update runs set artifact_uri = replace(artifact_uri, ?, ?)", (old, new))
+    database.close()
+    code = (
+        "import sys, pathlib; from analysis import report, runs; report.write(runs.load(), pathlib.Path(sys.argv[1]))"
+    )
+    root = Path(__file__).parents[1]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONHASHSEED": "7",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/copy/mlflow.db",
+        "TZ": "Asia/Tokyo",
+        "COLUMNS": "20",
+    }
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "out")], env=environment, cwd=tmp_path, check=True)
+    assert contents(tmp_path / "out") == contents(written)
+
+
+def test_no_path_of_this_machine_and_no_time_of_day_is_in_the_report(folder, written):
+    for name, data in contents(written).items():
+        text = data.decode()
+        assert str(folder.parent) not in text and str(Path.home()) + "/" not in text, name
+        assert not re.search(r"\b\d\d:\d\d:\d\d\b", text), name
+
+
+def test_answers_json_has_the_promised_fields_and_real_runs(study, written):
+    rows = json.loads((written / "answers.json").read_text())
+    declared = [contrast for question in study.declaration.questions for contrast in question.contrasts]
+    assert [(row["contrast"], row["metric"]) for row in rows] == [(c.name, c.metric) for c in declared]
+    hashes = {question.name: question.hash for question in study.declaration.questions}
+    for row in rows:
+        assert set(row) >= FIELDS
+        assert row["declared_hash"] == hashes[row["question"]]
+        assert row["run_ids"] and set(row["run_ids"]) <= set(study.table["run_id"])
+        assert row["verdict"] and row["sentence"]
+
+
+def test_every_estimate_can_be_recomputed_from_the_two_files_alone(written):
+    table = pd.read_csv(written / "run_table.csv")
+    for row in json.loads((written / "answers.json").read_text()):
+        used = table[table["run_id"].isin(row["run_ids"])]
+        scores = used.pivot(index="seed", columns="arm", values=row["metric"])
+        coefficients = pd.Series(row["coefficients"])
+        values = (scores[coefficients.index] * coefficients).sum(axis=1).to_numpy()
+        result = stats.ttest_1samp(values, 0)
+        low, high = result.confidence_interval(0.95)
+        assert len(values) == row["n_seeds"]
+        assert row["estimate"] == pytest.approx(values.mean(), abs=1e-12)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-12)
+        assert row["p_value"] == pytest.approx(result[1], rel=1e-6)
+        assert row["effect_size"] == pytest.approx(values.mean() / values.std(ddof=1), rel=1e-6)
+
+
+def test_the_csv_is_the_run_table_to_the_last_digit(study, written):
+    read = pd.read_csv(written / "run_table.csv", dtype=str, keep_default_na=False)
+    assert list(read.columns) == list(schema.RUN_TABLE)
+    for name, dtype in schema.RUN_TABLE.items():
+        typed = (
+            [float(cell or "nan") for cell in read[name]]
+            if dtype == "float64"
+            else [cell or None for cell in read[name]]
+        )
+        column = study.table[name] if dtype == "float64" else study.table[name].astype("string")
+        pd.testing.assert_series_equal(pd.Series(typed, dtype=column.dtype, name=name), column, check_exact=True)
+
+
+def test_the_page_shows_every_declared_contrast_with_its_verdict(study, written):
+    page, text = (written / "index.html").read_text(), (written / "report.md").read_text()
+    for row in json.loads((written / "answers.json").read_text()):
+        line = next(line for line in text.splitlines() if line.startswith(f"| {row['contrast']} | {row['verdict']} |"))
+        assert str(row["n_seeds"]) in line
+        assert row["declared_hash"] in page
+    for words in (
+        study.study_id,
+        study.commit,
+        "with uncommitted changes",
+        "FAILED",
+        "KILLED",
+        "torch",
+        "0123456789ab",
+    ):
+        assert words in page and words in text
+
+
+def test_missing_seeds_show(study, tmp_path):
+    """One arm loses one seed: what needs it is not averaged over the rest in silence."""
+    arm = study.arms["decay"]["dropout(0.1,0.5)"]
+    lost = (study.table["arm"] == arm) & (study.table["seed"] == 103)
+    report.write(without(study, lost), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    answered = [row["contrast"] for row in json.loads((tmp_path / "answers.json").read_text())]
+    assert "dropout (0.1, 0.5) - (0.5, 0.1)" not in answered
+    assert "dropout (0.2, 0.5) - (0.5, 0.2)" in answered
+    assert "not answered" in page
+    assert "2 declared contrasts of 24 could not be answered" in page
+    assert "103" in page
+
+
+def test_a_study_cut_off_before_its_confirmation_still_gives_a_report(study, tmp_path):
+    cut = replace(without(study, study.table["phase"] == schema.CONFIRM), arms={})
+    report.write(cut, tmp_path)
+    assert json.loads((tmp_path / "answers.json").read_text()) == []
+    assert "24 declared contrasts of 24 could not be answered" in (tmp_path / "index.html").read_text()
+
+
+def test_a_study_without_a_single_run_still_gives_a_report(study, tmp_path):
+    report.write(replace(study, table=study.table.iloc[:0], arms={}, failed=()), tmp_path)
+    assert "This study has no search trials" in (tmp_path / "index.html").read_text()
+
+
+def test_what_the_store_holds_cannot_become_markup(study, tmp_path):
+    first, *others = study.declaration.questions
+    hostile = replace(first, title="<script>alert(1)</script>")
+    report.write(replace(study, declaration=replace(study.declaration, questions=(hostile, *others))), tmp_path)
+    assert "script" not in Links((tmp_path / "index.html").read_text()).tags
+
+
+def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(study, written, monkeypatch, tmp_path):
+    place = tmp_path / "report"
+    shutil.copytree(written, place)
+    monkeypatch.setattr(report.plots, "to_svg", lambda figure: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        report.write(study, place)
+    assert contents(place) == contents(written)
+
+
+def test_figures_of_an_earlier_report_do_not_linger(study, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "old.svg").write_text("<svg/>")
+    report.write(study, tmp_path)
+    assert not (tmp_path / "figures" / "old.svg").exists()
+
+
+@pytest.mark.parametrize("trials", [1, 2, 5])
+def test_search_figures_say_what_few_trials_cannot_give(study, trials):
+    few = study.table["trial_number"].isna() | (study.table["trial_number"] >= trials)
+    figures = search_plots.search_figures(without(study, few))
+    assert list(figures) == ["history-decay", "slice-decay", "importance-decay"]
+    said = " ".join(text.get_text() for text in figures["importance-decay"].texts)
+    assert ("needs 4 finished trials" in said) == (trials < 4)
+
+
+def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
+    for table in (
+        study.table.loc[study.table["noise"] == "none"],
+        study.table.assign(**{"val/accuracy": 0.5}),
+        study.table.assign(weight_decay=0.0),
+    ):
+        assert len(search_plots.search_figures(replace(study, table=table))) == 3
+
+
+def test_drawing_leaves_matplotlib_as_it_was(study):
+    before = dict(mpl.rcParams)
+    search_plots.search_figures(study)
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_rebuilt_search_is_the_one_that_was_run(study):
+    rows = study.table.loc[study.table["phase"] == schema.SEARCH]
+    rebuilt = search_plots.rebuild(rows, study.declaration)
+    assert len(rebuilt.trials) == 18
+    assert [trial.params["noise"] for trial in rebuilt.trials] == ["none", "dropout", "gaussian"] * 6
+    best = rows.groupby("trial_hash")["val/accuracy"].mean().max()
+    assert rebuilt.best_value == pytest.approx(100 * best)

@@ -1,0 +1,170 @@
+"""What `analysis.runs` reads back from a real MLflow store."""
+
+import math
+import socket
+from pathlib import Path
+
+import mlflow
+import pytest
+import synthetic
+from synthetic import Arm, Writer
+
+from analysis import runs
+from study import schema
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A finished study, and a later one of other seeds that has only begun; (address, first, second)."""
+    before = mlflow.get_tracking_uri()
+    address = synthetic.use_store(tmp_path_factory.mktemp("store"))
+    first = synthetic.write_study()
+    second = Writer(synthetic.declaration(seeds=(500, 501, 502), preset="smoke"), start=1_800_000_000_000)
+    second.trial(Arm("dropout", 0.5, 0.5, 0.0), (500, 501, 502), schema.CONFIRM, "swap")
+    yield address, first, second
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(autouse=True)
+def store(written):
+    mlflow.set_tracking_uri(written[0])
+    return written
+
+
+def test_the_table_has_the_schema_s_columns_types_and_one_row_per_seed_run(store):
+    study = runs.load(store[1].declared.study_id)
+    table = study.table
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == schema.RUN_TABLE
+    assert list(table.columns) == list(schema.RUN_TABLE)
+    counts = table["phase"].value_counts()
+    # 6 trials x 3 types x 3 seeds; 2 of 3 types x 3 seeds; 12 different arms on 8 seeds
+    assert dict(counts) == {"search": 54, "rerank": 18, "confirm": 12 * 8}
+    assert list(dict.fromkeys(table["phase"])) == ["search", "rerank", "confirm"]
+    assert table["run_id"].is_unique
+    search = table["phase"] == "search"
+    assert sorted(set(table.loc[search, "trial_number"])) == list(range(18))
+    assert table.loc[~search, "trial_number"].isna().all()
+    assert table.loc[table["phase"] != "confirm", "test/accuracy"].isna().all()
+    assert table.loc[table["phase"] == "confirm", "test/accuracy"].notna().all()
+
+
+def test_a_row_holds_exactly_what_was_logged(store):
+    table = runs.load(store[1].declared.study_id).table
+    arm = Arm("dropout", 0.1, 0.5, 0.0)
+    row = table[(table["arm"] == arm.name) & (table["seed"] == 103)].iloc[0]
+    expected = synthetic.metrics(arm, 103, schema.CONFIRM)
+    assert {name: row[name] for name in expected} == expected
+    assert (row["rate1"], row["rate2"], row["weight_decay"], row["epochs"]) == (0.1, 0.5, 0.0, 4)
+    assert (row["question"], row["data_digest"]) == ("swap,additivity,beat-dropout", "0123456789ab")
+
+
+def test_the_study_comes_with_its_declaration_arms_versions_and_commit(store):
+    study = runs.load(store[1].declared.study_id)
+    assert study.declaration == store[1].declared
+    assert study.run_id == store[1].study_run
+    assert study.arms["decay"]["dropout(0.1,0.5)"] == Arm("dropout", 0.1, 0.5, 0.0).name
+    assert study.versions["packages"]["torch"] == "2.0"
+    assert (study.commit, study.dirty) == ("c0ffee0" * 5, True)
+    found = mlflow.search_runs(experiment_names=[study.experiment], filter_string=study.filter_string)
+    assert set(study.table["run_id"]) < set(found["run_id"])
+
+
+def test_failed_and_killed_trials_are_counted_and_their_seeds_are_not(store):
+    study = runs.load(store[1].declared.study_id)
+    assert sorted(trial.status for trial in study.failed) == ["FAILED", "KILLED"]
+    assert not set(study.table["trial_run_id"]) & {trial.run_id for trial in study.failed}
+    assert not study.table["arm"].str.contains("0.9,0.9").any()
+    assert min(study.table["test/accuracy"].dropna()) > 0.5  # the killed trial had 0.1
+    assert not study.table.duplicated(["phase", "arm", "seed"]).any()
+
+
+def test_two_studies_do_not_mix_and_the_newest_is_the_default(store):
+    _, first, second = store
+    newest = runs.load()
+    assert newest.study_id == second.declared.study_id != first.declared.study_id
+    assert set(newest.table["seed"]) == {500, 501, 502}
+    assert set(newest.table["study_id"]) == {second.declared.study_id}
+    assert newest.arms == {}
+    assert set(runs.load(first.declared.study_id).table["study_id"]) == {first.declared.study_id}
+
+
+def test_a_question_confirmed_by_another_study_is_named(store):
+    _, first, second = store
+    assert runs.load(first.declared.study_id).confirmed_elsewhere == {"swap": (second.declared.study_id,)}
+    assert runs.load(second.declared.study_id).confirmed_elsewhere["swap"] == (first.declared.study_id,)
+
+
+def test_all_pages_of_a_large_store_are_read(store, monkeypatch):
+    whole = runs.load(store[1].declared.study_id).table
+    monkeypatch.setattr("mlflow.tracking.fluent.NUM_RUNS_PER_PAGE_PANDAS", 7)
+    assert runs.load(store[1].declared.study_id).table.equals(whole)
+
+
+def test_a_study_without_trials_is_an_empty_table():
+    Writer(synthetic.declaration(), "empty")
+    study = runs.load(experiment="empty")
+    assert study.table.empty
+    assert {name: str(dtype) for name, dtype in study.table.dtypes.items()} == schema.RUN_TABLE
+
+
+def test_diverged_scores_come_back_as_they_were():
+    writer = Writer(synthetic.declaration(), "diverged")
+    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [1], "search", scores={"val/loss": math.inf, "train/loss": math.nan})
+    row = runs.load(experiment="diverged").table.iloc[0]
+    assert row["val/loss"] == math.inf
+    assert math.isnan(row["train/loss"])
+
+
+def test_a_trial_that_still_runs_is_told_apart():
+    writer = Writer(synthetic.declaration(), "running")
+    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [1], "search", status="RUNNING")
+    study = runs.load(experiment="running")
+    assert (len(study.running), len(study.failed), len(study.table)) == (1, 0, 0)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("val/accuracy", "metric"), ("rate1", "param"), ("seed", "param")])
+def test_a_run_that_lacks_something_is_named(name, kind):
+    experiment = f"lacks {name}"
+    Writer(synthetic.declaration(), experiment).trial(
+        Arm("dropout", 0.5, 0.5, 0.0), [1], "search", drop=frozenset([name])
+    )
+    with pytest.raises(runs.StoreError, match=f"seed run dropout-search-.*-s1 .* lacks the {kind} '{name}'"):
+        runs.load(experiment=experiment)
+
+
+def test_what_is_not_there_is_said_in_one_line(store, tmp_path):
+    known = store[1].declared.study_id
+    with pytest.raises(runs.StoreError, match="no experiment 'nowhere'"):
+        runs.load(experiment="nowhere")
+    with pytest.raises(runs.StoreError, match=f"no study 'abc'.*known: .*{known}"):
+        runs.load("abc")
+    mlflow.MlflowClient().create_experiment("bare")
+    with pytest.raises(runs.StoreError, match="no study run"):
+        runs.load(experiment="bare")
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/typo.db")
+    with pytest.raises(runs.StoreError, match="no tracking store"):
+        runs.load()
+    assert list(tmp_path.iterdir()) == []  # a reader creates nothing
+
+    (tmp_path / "notes.db").write_text("not a database " * 100)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path}/notes.db")
+    with pytest.raises(runs.StoreError, match=r"cannot be read: \(sqlite3.DatabaseError\)[^\n]*$"):
+        runs.load()
+
+
+def test_an_address_that_does_not_answer_fails_at_once_and_keeps_its_password():
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+        mlflow.set_tracking_uri(f"postgresql://user:secret@127.0.0.1:{port}/mlflow")
+        with pytest.raises(runs.StoreError, match="does not answer") as caught:
+            runs.load()
+    assert "secret" not in str(caught.value)
+
+
+def test_reading_leaves_the_store_untouched(store):
+    database = Path(store[0].removeprefix("sqlite:///"))
+    before = database.read_bytes()
+    runs.load(store[1].declared.study_id)
+    assert database.read_bytes() == before
