@@ -97,7 +97,9 @@ def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> 
         ending = f"{study}, would find one of {wording.margin(contrast.margin, contrast.metric)[1:]}"
     else:  # the margin was within reach: the truth is likely smaller, or the candidate's other contrasts hold it back
         ending = f"only a fresh study of more than {estimate.n} seeds would settle it"
-        ending = f"{contrast.candidate} is judged by its weakest contrast, and {ending}" if contrast.candidate else ending
+        ending = (
+            f"{contrast.candidate} is judged by its weakest contrast, and {ending}" if contrast.candidate else ending
+        )
     return f"With 80 % power these seeds detect a difference of {detectable}; {ending}."
 
 

@@ -175,7 +175,7 @@ def _row(question: Question, contrast: Contrast, found: ContrastAnswer | None) -
         tone=next((tone for tone in TONES if verdict.split(",")[0] == tone), "open"),
         estimate=wording.difference(estimate.mean, contrast.metric) if estimate else wording.MISSING,
         interval=wording.interval(estimate.ci_low, estimate.ci_high, contrast.metric) if estimate else wording.MISSING,
-        seeds=_seeds(question, estimate.n if estimate else 0),
+        seeds=_seeds(question, estimate.n) if estimate else wording.MISSING,
         recipe=recipe_name(contrast.recipe),
     )
 
@@ -191,7 +191,7 @@ def _contrast_table(
     for contrast in contrasts:
         found = answered.get(_key(contrast))
         if found is None:
-            rows.append((contrast.name, UNANSWERED, *[wording.MISSING] * 9, _seeds(question, 0)))
+            rows.append((contrast.name, UNANSWERED, *[wording.MISSING] * 10))
             continue
         estimate = found.estimate
         rows.append(
@@ -211,9 +211,9 @@ def _contrast_table(
             )
         )
     header = (
-        "contrast", "verdict", "estimate", "95 % CI, unadjusted", "p", "p, Holm", "d_z", "P(A > B)", "p, sign flip",
-        "95 % BCa", "p, TOST", "seeds",
-    )  # fmt: skip
+        *("contrast", "verdict", "estimate", "95 % CI, unadjusted", "p", "p, Holm", "d_z", "P(A\u00a0>\u00a0B)"),
+        *("p, sign flip", "95 % BCa", "p, TOST", "seeds"),
+    )
     margins = ", ".join(dict.fromkeys(wording.margin(contrast.margin, metric) for contrast in contrasts))
     unit = "percentage points" if wording.is_accuracy(metric) else f"{wording.unit(metric)}, negative is better"
     caption = f"{recipe_name(recipe)}: difference in {wording.metric_name(metric)}, {unit}; margin {margins}"

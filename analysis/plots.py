@@ -79,7 +79,8 @@ def question_figure(
     recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
     order = sorted(blocks, key=lambda block: (recipes.index(block[0]), not wording.is_accuracy(block[1])))
     labels = {block: list(dict.fromkeys(label for c in blocks[block] for label in c.coefficients)) for block in order}
-    heights = [0.85 + 0.46 * max(len(labels[block]), len(blocks[block])) for block in order]
+    lines = [max(len(labels[block]), len(blocks[block])) for block in order]
+    heights = [0.85 + count * (0.46 if count <= 8 else 0.38) for count in lines]  # inches
 
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, hspace=0.03)

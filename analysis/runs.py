@@ -93,12 +93,13 @@ class Study:
         return f"tags.`{schema.TAG_ID}` = '{self.study_id}'"
 
 
-def load(study_id: str | None = None, experiment: str | None = None) -> Study:
+def load(study_id: str | None = None, experiment: str | None = None, preset: str | None = None) -> Study:
     """Read one study from the current tracking URI.
 
     Args:
         study_id: hash of the study's declaration; None takes the newest study run's.
         experiment: name of the MLflow experiment; None takes `schema.EXPERIMENT`.
+        preset: only studies of this preset count; None takes any.
 
     Raises:
         StoreError: the address does not answer, or has no such experiment or study, or a run lacks what it must have.
@@ -110,8 +111,10 @@ def load(study_id: str | None = None, experiment: str | None = None) -> Study:
         if found is None:
             raise StoreError(f"no experiment {experiment!r} in the tracking store {address()}")
         study_runs = _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
+        study_runs = [run for run in study_runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))]
         if not study_runs:
-            raise StoreError(f"experiment {experiment!r} in {address()} holds no study run yet")
+            of_preset = f" of preset {preset!r}" if preset else ""
+            raise StoreError(f"experiment {experiment!r} in {address()} holds no study run{of_preset} yet")
         known = list(dict.fromkeys(run.data.tags.get(schema.TAG_ID, "") for run in study_runs))
         study_id = study_id or known[0]
         if study_id not in known:

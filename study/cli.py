@@ -66,23 +66,22 @@ def study(output: str, **options: Any) -> None:
     from analysis import report, runs
     from analysis.address import address
     from study import executors
+    from study.coordination import open_study
     from study.declare import planned_trials
     from study.progress import Progress
     from study.runner import run_study
     from study.session import Session
-    from study.tracking import open_study
 
     folder = writable_folder(output)
     preset, setting, declaration = resolve(**options)
     trials = planned_trials(preset, declaration.noise_types)
     progress = Progress(sum(trial.network_epochs for trial in trials))
-    click.echo(
-        f"study {declaration.study_id}: preset {preset.name}, about {len(trials)} trials, on {setting.device}", err=True
-    )
+    what = f"study {declaration.study_id}: preset {preset.name}, about {len(trials)} trials, on {setting.device}"
     with (
         executors.local(setting.device, progress.advance) as trainer,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
+        click.echo(what, err=True)
         session = Session(preset, declaration, tracker, trainer, progress)
         run_study(session)
         progress.end()
@@ -99,11 +98,13 @@ def study(output: str, **options: Any) -> None:
 
 @cli.command()
 @study_options
-def plan(**options: Any) -> None:
+@output_option
+def plan(output: str, **options: Any) -> None:
     """Say what a study would run, how long, and what it could detect; run nothing."""
     from study import plan
     from study.declare import planned_trials
 
+    writable_folder(output)
     preset, setting, declaration = resolve(**options)
     trials = planned_trials(preset, declaration.noise_types)
     click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
@@ -112,14 +113,18 @@ def plan(**options: Any) -> None:
 
 @cli.command()
 @click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@click.option("--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset.")
 @click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment.")
 @output_option
-def report(study_id: str, experiment: str, output: str) -> None:
+def report(study_id: str, preset: str, experiment: str, output: str) -> None:
     """Write the report of a study from the tracking store alone."""
     from analysis import report, runs
 
     folder = writable_folder(output)
-    page = report.write(runs.load(None if study_id == "newest" else study_id, experiment), folder)
+    found = runs.load(
+        None if study_id == "newest" else study_id, experiment, preset=None if preset == "any" else preset
+    )
+    page = report.write(found, folder)
     click.echo(f"report: {page}")
 
 
@@ -160,13 +165,19 @@ def writable_folder(name: str) -> Path:
         ) from error
 
 
+def quiet_libraries() -> None:
+    """Standard error is for progress and what goes wrong, not for what libraries do as usual."""
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+
 def expected_errors() -> tuple[type[Exception], ...]:
     """Failures whose message is meant for the user; anything else is a bug and shows its traceback."""
     from mlflow.exceptions import MlflowException
 
     from analysis.address import StoreError
     from models.data import DataError
-    from study.tracking import AlreadyRunning
+    from study.coordination import AlreadyRunning
 
     return StoreError, DataError, AlreadyRunning, MlflowException, OSError
 
@@ -174,6 +185,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
 def main() -> NoReturn:
     """Runs the command line; every expected failure is one line on standard error and an exit code."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    quiet_libraries()
     # A store that is away for a moment is waited for; one that does not answer is found out before anything starts.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
     try:

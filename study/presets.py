@@ -48,7 +48,7 @@ PRESETS = {
         ),
         Preset(
             "quick",
-            recipes=(replace(DECAY, epochs=4),),
+            recipes=(replace(DECAY, epochs=3),),
             trials_per_type=5,
             search_seeds=seeds(0, 3),
             rerank_top=2,

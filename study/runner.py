@@ -19,13 +19,16 @@ Labels = dict[str, dict[str, Arm]]
 def run_study(session: Session) -> None:
     """Runs what is missing of a study; afterwards the tracking store holds all of it."""
     preset = session.preset
-    picked = {}
+    tuned = {}
     for recipe in preset.recipes:
         run_search(session, recipe)
         rerank(session, recipe)
-        picked[recipe] = pick_arms(recipe, tuned_arms(session, recipe))
+        tuned[recipe] = tuned_arms(session, recipe)
+    picked = {recipe: pick_arms(recipe, arms) for recipe, arms in tuned.items()}
     session.tracker.log_arms({recipe.name: arm_names(labels) for recipe, labels in picked.items()})
-    session.run([trial for labels in picked.values() for trial in confirm_trials(labels, preset)])
+    for recipe, labels in picked.items():
+        best, *_ = tuned[recipe].values()
+        session.run(confirm_trials(labels, preset), winner=best)
 
 
 def run_search(session: Session, recipe: Recipe) -> None:

@@ -25,6 +25,7 @@ TAG_HASH = "study.hash"
 TAG_QUESTION = "study.question"
 TAG_SEED = "study.seed"
 TAG_NUMBER = "study.trial_number"
+TAG_PRESET = "study.preset"
 TAG_HEARTBEAT = "study.heartbeat"
 TAG_COMMIT = "study.git_commit"
 TAG_DIRTY = "study.git_dirty"
@@ -40,6 +41,7 @@ ARMS_FILE = "arms.json"
 VERSIONS_FILE = "versions.json"
 """{"packages": {name: version}, "machine": {...}}."""
 REPORT_FOLDER = "report"
+REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", "figures")
 
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"

@@ -29,7 +29,8 @@ def search(
             proposes depends only on the trials of earlier rounds, so a resumed search goes on as if never stopped.
         score: trains what is not trained yet and tells the objective, which is maximised.
     """
-    study = optuna.create_study(direction="maximize")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(direction="maximize", study_name=f"search under {recipe.name}")
     for turn in range(rounds):
         numbers = dict(enumerate(noise_types, start=turn * len(noise_types)))
         trials = {

@@ -32,14 +32,14 @@ class Session:
         self._adopted = self.table()
         self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
 
-    def run(self, trials: Sequence[Trial]) -> None:
-        """Trains and logs the trials that are not finished yet."""
+    def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
+        """Trains and logs the trials that are not finished yet; the winner's first network also as a model."""
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
         done = sum(trial.network_epochs for trial in trials) - sum(trial.network_epochs for trial in missing.values())
         self._progress.skip(done)
         for batch, results in self._trainer.train(batches(missing.values()), self.tracker.setting):
             for trial, networks in zip(batch, results, strict=True):
-                self.tracker.log_trial(trial, networks)
+                self.tracker.log_trial(trial, networks, with_model=trial.arm == winner)
                 score = fmean(network.scores[self.declaration.objective] for network in networks)
                 if not all(network.converged for network in networks):
                     score = math.nan

@@ -77,9 +77,7 @@ def arm_name(recipe: str, name: str) -> str:
     return f"{name} {recipe}@{EPOCHS[recipe]}"
 
 
-ARMS = {
-    recipe: {label: arm_name(recipe, name) for label, name in labels.items()} for recipe, labels in LABELS.items()
-}
+ARMS = {recipe: {label: arm_name(recipe, name) for label, name in labels.items()} for recipe, labels in LABELS.items()}
 
 
 def small_run_table() -> pd.DataFrame:
@@ -123,7 +121,7 @@ def small_run_table() -> pd.DataFrame:
                         "seconds": 1.5,
                     }
                 )
-    return pd.DataFrame(rows)[list(RUN_TABLE)]
+    return pd.DataFrame(rows, columns=list(RUN_TABLE))
 
 
 def stored() -> pd.DataFrame:
@@ -205,41 +203,427 @@ def known_summary(contrast: Contrast) -> tuple[float, float, float]:
     return mean, error, t9_two_sided(mean / error)
 
 
-def known_adjusted(asked: Question) -> dict[Contrast, float]:
-    adjusted: dict[int, float] = {}
+def known_adjusted(asked: Question) -> dict[tuple[str, str, str], float]:
+    adjusted = {}
     for family, metric in {(c.family, c.metric) for c in asked.contrasts}:
-        groups: dict[str, list[int]] = {}
-        for place, c in enumerate(asked.contrasts):
+        groups: dict[str, list[Contrast]] = {}
+        for c in asked.contrasts:
             if (c.family, c.metric) == (family, metric):
-                groups.setdefault(c.candidate or f"{c.name}/{c.recipe}", []).append(place)
-        largest = {name: max(known_summary(asked.contrasts[i])[2] for i in places) for name, places in groups.items()}
+                groups.setdefault(c.candidate or f"{c.name}/{c.recipe}", []).append(c)
+        largest = {name: max(known_summary(c)[2] for c in group) for name, group in groups.items()}
         running, left = 0.0, len(largest)
         for name in sorted(largest, key=lambda name: largest[name]):
             running = max(running, min(1.0, left * largest[name]))
             left -= 1
-            adjusted.update(dict.fromkeys(groups[name], running))
-    return {_key(asked.contrasts[place]): p for place, p in adjusted.items()}
+            adjusted.update({key(c): running for c in groups[name]})
+    return adjusted
 
 
-def _key(contrast: Contrast):
+def key(contrast: Contrast) -> tuple[str, str, str]:
     return contrast.name, contrast.recipe, contrast.metric
 
 
-VERDICTS_PLANTED = {
-    ("swap", "dropout (0.1, 0.5) - (0.5, 0.1)", "decay"): ("better", "better"),
-    ("swap", "dropout (0.2, 0.5) - (0.5, 0.2)", "decay"): ("equivalent", "better"),
-    ("swap", "dropout (0.1, 0.9) - (0.9, 0.1)", "decay"): ("inconclusive", "inconclusive"),
+def known_verdict(contrast: Contrast, p_adjusted: float) -> str:
+    mean, error, _ = known_summary(contrast)
+    inside = -contrast.margin < mean - T_95 * error and mean + T_95 * error < contrast.margin  # TOST as its interval
+    if p_adjusted > 0.05:
+        return "equivalent" if inside else "inconclusive"
+    gained = mean > 0 if contrast.metric == "test/accuracy" else mean < 0
+    return ("better" if gained else "worse") + (", negligible" if inside else "")
+
+
+GOLDEN = {  # (contrast, recipe): (verdict on accuracy, verdict on loss), as PLANTED has them
+    "swap": {
+        ("dropout (0.1, 0.5) - (0.5, 0.1)", "decay"): ("better", "better"),
+        ("dropout (0.2, 0.5) - (0.5, 0.2)", "decay"): ("equivalent", "better"),
+        ("dropout (0.1, 0.9) - (0.9, 0.1)", "decay"): ("inconclusive", "inconclusive"),
+    },
+    "additivity": {
+        ("dropout - none", "long"): ("better", "better"),
+        ("weight decay - none", "long"): ("better", "better"),
+        ("both - none", "long"): ("better", "better"),
+        ("both - dropout", "long"): ("better", "better"),
+        ("both - weight decay", "long"): ("better", "better"),
+        ("interaction", "long"): ("worse, negligible", "equivalent"),
+    },
+    "beat-dropout": {
+        ("gaussian - dropout", "decay"): ("better", "better"),
+        ("gaussian - none", "decay"): ("better", "better"),
+        ("uniform - dropout", "decay"): ("equivalent", "worse"),
+        ("uniform - none", "decay"): ("inconclusive", "worse"),  # 0.32 points, but p is the candidate's
+        ("dropout - none", "decay"): ("better", "better"),
+        ("gaussian - dropout", "long"): ("better", "better"),
+        ("gaussian - none", "long"): ("better", "better"),
+        ("uniform - dropout", "long"): ("equivalent", "worse"),
+        ("uniform - none", "long"): ("inconclusive", "better"),
+        ("dropout - none", "long"): ("better", "better"),
+    },
 }
 
 
-def test_print():
-    for name in NAMES:
-        a = QUESTIONS[name](question(name), stored(), ARMS)
-        print()
-        for field in ("verdict", "sentence", "takeaway", "caption", "notes"):
-            print(field, ":", getattr(a, field))
-        for c in a.contrasts:
-            print(_key(c.contrast), c.verdict, "|", c.sentence)
+def answered(name: str, table: pd.DataFrame | None = None, asked: Question | None = None):
+    return QUESTIONS[name](asked or question(name), stored() if table is None else table, ARMS)
+
+
+# The stored table
+
+
+def test_the_stored_table_is_what_its_recipe_makes():
+    pd.testing.assert_frame_equal(stored(), small_run_table().astype(RUN_TABLE))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_estimate_interval_and_verdict_is_recomputed(name):
+    asked = question(name)
+    adjusted = known_adjusted(asked)
+    found = answered(name).contrasts
+    assert [one.contrast for one in found] == list(asked.contrasts)
+    for one in found:
+        mean, error, p_value = known_summary(one.contrast)
+        estimate, p_adjusted = one.estimate, adjusted[key(one.contrast)]
+        assert estimate.differences.to_list() == pytest.approx(known_differences(one.contrast))
+        assert list(estimate.differences.index) == list(SEEDS)
+        assert estimate.mean == pytest.approx(mean)
+        assert (estimate.ci_low, estimate.ci_high) == pytest.approx((mean - T_975 * error, mean + T_975 * error))
+        assert estimate.p_value == pytest.approx(p_value, abs=1e-9)
+        assert one.p_adjusted == pytest.approx(p_adjusted, abs=1e-9)
+        assert one.verdict == known_verdict(one.contrast, p_adjusted)
+        place = list(MARGINS).index(one.contrast.metric)
+        assert one.verdict == GOLDEN[name][one.contrast.name, one.contrast.recipe][place]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_run_ids_are_those_of_the_arms_and_seeds_compared(name):
+    with STORED.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for one in answered(name).contrasts:
+        arms = {ARMS[one.contrast.recipe][label] for label in one.contrast.coefficients}
+        assert set(one.run_ids) == {row["run_id"] for row in rows if row["arm"] in arms}
+        assert len(one.run_ids) == 10 * len(arms)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_row_order_and_foreign_runs_change_nothing(name):
+    table = stored()
+    foreign = table.assign(phase="search", **{"test/accuracy": 0.1}), table.assign(seed=table["seed"] + 500)
+    mixed = pd.concat([table, *foreign]).sample(frac=1, random_state=3)
+    one, other = answered(name), answered(name, mixed)
+    assert (one.verdict, one.sentence, one.takeaway, one.notes) == (
+        other.verdict,
+        other.sentence,
+        other.takeaway,
+        other.notes,
+    )
+    assert [c.sentence for c in one.contrasts] == [c.sentence for c in other.contrasts]
+    assert [c.estimate.bca_low for c in one.contrasts] == [c.estimate.bca_low for c in other.contrasts]
+
+
+def test_the_answers_in_words():
+    swap, joint, beat = (answered(name) for name in NAMES)
+    assert swap.verdict == "Swapping matters in 1 of 3 pairs, 1 undecided"
+    assert "dropout(0.1, 0.5) under decay did better than swapped" in swap.takeaway
+    assert joint.verdict.startswith("Diminishing: ")
+    assert joint.sentence.endswith("on loss: additive under long.")
+    assert beat.verdict == "gaussian beats dropout, by more than the margin"
+    assert "on loss gaussian did" in beat.sentence
+    for answer in (swap, joint, beat):
+        assert answer.notes == ()
+        assert len(re.findall(r"[.!?](?= |$)", answer.takeaway)) == 2
+        assert "for this test set" in answer.takeaway and "for this test set" in answer.caption
+        assert answer.declared_hash == question(answer.question).hash
+
+
+def test_a_name_in_the_registry_is_that_of_its_design():
+    assert set(NAMES) <= set(QUESTIONS)
+
+
+# Decide
+
+
+def estimate_like(mean: float, error: float, margin: float) -> Estimate:
+    """An estimate from ten seeds with this mean and standard error, exactly."""
+    z = np.array([-1.5, -1.1, -0.7, -0.4, -0.1, 0.1, 0.4, 0.7, 1.1, 1.5])
+    z *= error * math.sqrt(10) / z.std(ddof=1)
+    return estimate_of(pd.Series(mean + z, index=SEEDS), margin, 0.05)
+
+
+# mean and standard error in margins -> verdict where higher is better
+SITUATIONS = {
+    "better": (2.0, 0.1),
+    "worse": (-2.0, 0.1),
+    "equivalent": (0.1, 0.1),
+    "better, negligible": (0.5, 0.1),
+    "worse, negligible": (-0.5, 0.1),
+    "inconclusive": (0.5, 0.5),
+}
+TURNED = {verdict: verdict for verdict in VERDICTS} | {
+    "better": "worse",
+    "worse": "better",
+    "better, negligible": "worse, negligible",
+    "worse, negligible": "better, negligible",
+}
+
+
+@pytest.mark.parametrize("metric", MARGINS)
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_verdict_and_sentence_hold_together(verdict, metric):
+    margin, accuracy = MARGINS[metric], metric == "test/accuracy"
+    mean, error = (margin * factor for factor in SITUATIONS[verdict])
+    mean = mean if accuracy else -mean
+    estimate = estimate_like(mean, error, margin)
+    assert decide(estimate, estimate.p_value, margin, 0.05, accuracy) == verdict
+    assert decide(estimate, estimate.p_value, margin, 0.05, not accuracy) == TURNED[verdict]
+
+    told = sentence(Contrast("a - b", "decay", metric, minus("a", "b"), margin), estimate, estimate.p_value, verdict)
+    clause = re.fullmatch(r"a - b, decay: (.*?); the mean difference in .*", told)
+    assert clause and read_verdict(clause[1]) == verdict
+    shown = mean * 100 if accuracy else mean
+    digits, unit = (2, "pp") if accuracy else (4, "nats")
+    assert f"{shown:+.{digits}f} {unit}".replace("-", "−") in told
+    for end in (mean - T_975 * error, mean + T_975 * error):
+        assert f"{end * (100 if accuracy else 1):+.{digits}f}".replace("-", "−") in told
+    assert "95 % interval" in told and "n = 10 seeds" in told
+    assert ("lower is better" in told) == (not accuracy)
+    assert ("80 % power" in told) == (verdict == "inconclusive")
+
+
+def read_verdict(clause: str) -> str:
+    """The verdict a reader takes from the sentence's clause."""
+    (word,) = [word for word in ("better", "worse", "equivalent", "inconclusive") if word in clause.split(",")[0]]
+    return f"{word}, negligible" if "negligible amount" in clause else word
+
+
+def test_an_inconclusive_sentence_says_what_would_settle_it():
+    estimate = estimate_like(0.001, 0.001, 0.002)  # sd 0.00316: 20 or so seeds by 7.85 (sd/margin)^2, and some for t
+    declared = Contrast("a - b", "decay", "test/accuracy", minus("a", "b"), 0.002)
+    told = sentence(declared, estimate, 0.3, "inconclusive", seconds_per_seed=30.0)
+    assert 20 <= estimate.seeds_needed <= 24
+    assert f"a fresh study of {estimate.seeds_needed} seeds, about {estimate.seeds_needed / 2:.1f} min" in told
+    assert "would find one of 0.2 pp" in told
+    assert f"detect a difference of {100 * estimate.detectable:.2f} pp" in told
+    assert 0.0028 < estimate.detectable < 0.0035  # 2.8 standard errors by the normal law, some more by t
+    enough = sentence(declared, estimate_like(0.0008, 0.0005, 0.002), 0.3, "inconclusive")
+    assert "a fresh study of more than 10 seeds would settle it" in enough
+
+
+@pytest.mark.parametrize("verdict", ["better", "worse"])
+def test_a_gain_under_book_is_labelled(verdict):
+    declared = Contrast("a - b", "book", "test/accuracy", minus("a", "b"), 0.002)
+    estimate = estimate_like(0.004 if verdict == "better" else -0.004, 0.0002, 0.002)
+    assert "end-point stabilisation" in sentence(declared, estimate, 0.01, verdict)
+    assert "end-point" not in sentence(replace(declared, recipe="decay"), estimate, 0.01, verdict)
+
+
+def test_holm_turns_a_better_into_an_inconclusive():
+    estimate = estimate_like(0.004, 0.0015, 0.002)
+    assert 0.01 < estimate.p_value < 0.04
+    assert decide(estimate, estimate.p_value, 0.002, 0.05, True) == "better"
+    assert decide(estimate, 3 * estimate.p_value, 0.002, 0.05, True) == "inconclusive"
+    assert decide(estimate, 0.05, 0.002, 0.05, True) == "better"  # alpha itself is reached
+
+
+def test_bad_input_to_decide_is_an_error():
+    estimate = estimate_like(0.004, 0.001, 0.002)
+    with pytest.raises(ValueError, match="p-value"):
+        decide(estimate, math.nan, 0.002, 0.05, True)
+    with pytest.raises(ValueError, match="no such verdict"):
+        sentence(question("swap").contrasts[0], estimate, 0.1, "splendid")
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda table, rows: table.loc[~rows], "lacks seed 1003"),
+        (lambda table, rows: pd.concat([table, table.loc[rows]]), "has seed 1003 more than once"),
+        (lambda table, rows: table.assign(device=table["device"].mask(rows, "cuda")), "mixed device: cpu, cuda"),
+    ],
+)
+def test_a_refused_contrast_is_noted_and_never_counted(spoil, reason):
+    table = stored()
+    rows = (table["arm"] == ARMS["decay"]["dropout(0.9,0.1)"]) & (table["seed"] == 1003)
+    answer = answered("swap", spoil(table, rows))
+    assert len(answer.contrasts) == 4
+    assert len(answer.notes) == 2 and all(reason in note for note in answer.notes)
+    assert answer.verdict == "Swapping matters in 1 of 2 pairs"
+    first, second = answer.contrasts[:2]
+    low, high = sorted((first.estimate.p_value, second.estimate.p_value))
+    assert sorted((first.p_adjusted, second.p_adjusted)) == pytest.approx([2 * low, max(2 * low, high)])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_claimed_when_everything_is_refused(name):
+    for table, reason in ((stored().iloc[:0], "has no confirm runs"), (stored(), "no arm was picked")):
+        arms = ARMS if "runs" in reason else {}
+        answer = QUESTIONS[name](question(name), table, arms)
+        assert answer.verdict.startswith("Not answered: ") and reason in answer.verdict
+        assert answer.contrasts == ()
+        assert len(answer.notes) == len(question(name).contrasts)
+        assert not re.search(r"better|worse|beat", answer.takeaway)
+
+
+def test_two_seeds_are_refused_and_five_cannot_reach_alpha_by_sign_flips():
+    two = answered("swap", asked=question("swap", SEEDS[:2]))
+    assert "2 seeds are too few" in two.verdict
+    five = answered("swap", asked=question("swap", SEEDS[:5]))
+    assert len(five.contrasts) == 6
+    (note,) = five.notes
+    assert "5 seeds are too few for the sign-flip test" in note and "it needs 7" in note
+
+
+def test_a_candidate_with_a_refused_contrast_cannot_win():
+    table = stored()
+    rows = (table["arm"] == ARMS["decay"]["tuned gaussian"]) & (table["seed"] == 1003)
+    answer = answered("beat-dropout", table.loc[~rows])
+    left = [one for one in answer.contrasts if one.contrast.candidate == "gaussian"]
+    assert [one.contrast.recipe for one in left] == ["long"] * 4
+    assert {one.p_adjusted for one in left} == {1.0}
+    assert answer.verdict == "Nothing beat dropout"
+    assert any("gaussian" in note and "p is set to 1" in note for note in answer.notes)
+    uniform = [one for one in answer.contrasts if one.contrast.candidate == "uniform"]
+    accuracy = [one for one in uniform if one.contrast.metric == "test/accuracy"]
+    largest = max(one.estimate.p_value for one in accuracy)
+    assert {one.p_adjusted for one in accuracy} == {largest}  # alone in its family now
+
+
+def test_labels_of_one_arm_are_named():
+    arms = {"long": ARMS["long"] | {"weight decay": ARMS["long"]["none"], "both": ARMS["long"]["dropout"]}}
+    answer = QUESTIONS["additivity"](question("additivity"), stored(), arms)
+    assert answer.verdict.startswith("Not answered: ")  # the tuned weight decay is 0: there is no 2 x 2
+    assert any("interaction" in note and "both and dropout are the same arm" in note for note in answer.notes)
+
+
+# Beat-dropout on planted tables
+
+
+def shifted(label: str, accuracy: dict[str, float]) -> pd.DataFrame:
+    """The stored table with one label's accuracy moved under each recipe."""
+    table = stored()
+    for recipe, shift in accuracy.items():
+        table.loc[table["arm"] == ARMS[recipe][label], "test/accuracy"] += shift
+    return table
+
+
+def test_a_candidate_must_win_under_every_recipe():
+    assert answered("beat-dropout", shifted("tuned gaussian", {"long": -0.006})).verdict.startswith(
+        "Nothing beat dropout"
+    )
+    assert answered("beat-dropout", shifted("tuned gaussian", {"decay": -0.02})).verdict == "Nothing beat dropout"
+
+
+def test_beating_by_less_than_the_margin_is_said():
+    answer = answered("beat-dropout", shifted("tuned gaussian", {"long": -0.0035}))
+    assert answer.verdict == "gaussian beats dropout, not surely by more than the margin"
+    assert "by an amount that is not shown to matter" in answer.takeaway
+
+
+def test_two_winners_are_both_named():
+    answer = answered("beat-dropout", shifted("tuned uniform", {"decay": 0.005, "long": 0.005}))
+    assert answer.verdict == "gaussian and uniform beat dropout, by more than the margin"
+
+
+def test_a_noisy_candidate_is_undecided_and_a_poor_one_ruled_out():
+    table = stored()
+    rows = table["arm"] == ARMS["long"]["tuned gaussian"]
+    table.loc[rows, "test/accuracy"] += np.tile([0.02, -0.02], 5)
+    answer = answered("beat-dropout", table)
+    assert answer.verdict == "Nothing beat dropout, 1 of 2 undecided"
+    assert "ruled out for 1 of 2" in answer.takeaway
+
+
+# Swap and additivity on planted tables
+
+
+def test_a_planted_swap_is_found_and_turned():
+    answer = answered("swap", shifted("dropout(0.5,0.2)", {"decay": 0.01}))
+    assert answer.verdict == "Swapping matters in 2 of 3 pairs, 1 undecided"
+    assert answer.contrasts[1].verdict == "worse"
+    assert "dropout(0.5, 0.2) under decay" in answer.takeaway
+    equal = answered("swap", shifted("dropout(0.1,0.5)", {"decay": -0.006}))
+    assert equal.verdict == "Swapping matters in none of 3 pairs, 1 undecided"
+    assert "No order of the rates was shown to matter" in equal.takeaway
+
+
+BETTER = dict.fromkeys(additivity.NEEDED, "better")
+GAINS = {"dropout": 0.006, "weight decay": 0.004}
+WIDE, NARROW = (-0.004, 0.004), (-0.0009, 0.0009)
+CLASSES = [
+    ("undetermined", {"weight decay - none": "inconclusive"}, NARROW),
+    ("undetermined", {"dropout - none": "better, negligible"}, NARROW),
+    ("undetermined", {"dropout - none": "worse", "both - none": "worse"}, NARROW),
+    ("antagonistic", {"both - none": "worse", "both - dropout": "worse", "interaction": "worse"}, WIDE),
+    ("antagonistic", {"both - none": "worse, negligible", "both - dropout": "worse"}, WIDE),
+    ("cancelling", {"both - none": "equivalent", "both - dropout": "worse", "interaction": "worse"}, WIDE),
+    ("redundant", {"both - dropout": "equivalent", "interaction": "worse"}, WIDE),
+    ("redundant", {"both - dropout": "better, negligible", "interaction": "worse"}, WIDE),
+    ("synergistic", {"interaction": "better"}, WIDE),
+    ("synergistic", {"interaction": "better, negligible"}, NARROW),  # comes before additive
+    ("additive", {"interaction": "equivalent"}, NARROW),
+    ("additive", {"interaction": "worse, negligible"}, (-0.0009, -0.0001)),
+    ("diminishing", {"interaction": "worse"}, (-0.003, -0.001)),
+    ("undetermined", {"interaction": "worse", "both - dropout": "inconclusive"}, (-0.003, -0.001)),
+    ("undetermined", {"interaction": "inconclusive"}, WIDE),
+    ("undetermined", {"interaction": "inconclusive"}, (-0.0011, 0.0009)),  # beyond a quarter of 0.004, below
+    ("undetermined", {"interaction": "inconclusive"}, (-0.0009, 0.0011)),  # and above
+]
+
+
+@pytest.mark.parametrize(("name", "verdicts", "interval"), CLASSES)
+def test_every_class_of_additivity(name, verdicts, interval):
+    assert additivity.classify(BETTER | verdicts, GAINS, interval)[0] == name
+
+
+def test_the_pair_is_held_against_the_better_single():
+    verdicts = BETTER | {"both - weight decay": "equivalent", "interaction": "worse"}
+    assert additivity.classify(verdicts, GAINS, WIDE)[0] == "diminishing"
+    assert additivity.classify(verdicts, {"dropout": 0.004, "weight decay": 0.006}, WIDE)[0] == "redundant"
+
+
+PLANTED_CLASSES = {  # class -> (accuracy of dropout, weight decay, both), and the loss that mirrors it; none has 0.89
+    "antagonistic": (0.896, 0.894, 0.885),
+    "cancelling": (0.896, 0.894, 0.890),
+    "redundant": (0.896, 0.894, 0.896),
+    "synergistic": (0.896, 0.894, 0.905),
+    "additive": (0.896, 0.894, 0.900),
+    "diminishing": (0.904, 0.902, 0.909),
+    "undetermined": (0.896, 0.890, 0.896),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED_CLASSES)
+def test_a_planted_class_is_found_on_accuracy_and_on_loss(name):
+    table = stored()
+    table = table.assign(**{metric: table[metric].astype(float) for metric in MARGINS})
+    random = np.random.default_rng(0)
+    for label, score in zip(("none", "dropout", "weight decay", "both"), (0.89, *PLANTED_CLASSES[name]), strict=True):
+        rows = table["arm"] == ARMS["long"][label]
+        table.loc[rows, "test/accuracy"] = score + random.normal(0, 0.0002, 10)
+        table.loc[rows, "test/loss"] = 0.4 - 5 * (score - 0.89) + random.normal(0, 0.0005, 10)
+    answer = answered("additivity", table)
+    assert answer.verdict.lower().startswith(name)
+    assert answer.sentence.endswith(f"on loss: {name} under long.")
+    assert ("cannot be told" in answer.takeaway) == (name == "undetermined")
+    if name == "undetermined":
+        assert "weight decay alone brings no gain" in answer.verdict
+
+
+def test_a_verdict_of_equivalence_is_one_of_the_negligible():
+    assert [verdict for verdict in VERDICTS if verdict in NEGLIGIBLE] == list(NEGLIGIBLE)
+
+
+def test_contrasts_can_be_answered_without_a_question_of_their_own():
+    asked = replace(question("swap"), name="other", contrasts=question("swap").contrasts[:1])
+    (found,), notes = answer_contrasts(asked, stored(), ARMS)
+    assert isinstance(found, ContrastAnswer) and notes == ()
+    assert found.p_adjusted == found.estimate.p_value  # alone in its family
+
+
+def test_the_figure_is_drawn_when_asked_for():
+    from matplotlib.figure import Figure
+
+    assert isinstance(answered("swap").figure(), Figure)
 
 
 if __name__ == "__main__":

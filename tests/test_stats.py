@@ -282,9 +282,9 @@ def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
     table = table_of(SCORES)
     is_y2 = (table["arm"] == "y") & (table["seed"] == 2)
     return {
-        "missing seed": (table[~is_y2], "arm 'y' lacks seed 2"),
-        "duplicate seed": (pd.concat([table, table[is_y2]]), "arm 'y' has seed 2 more than once"),
-        "missing arm": (table[table["arm"] != "y"], "arm 'y' has no confirm runs"),
+        "missing seed": (table.loc[~is_y2], "arm 'y' lacks seed 2"),
+        "duplicate seed": (pd.concat([table, table.loc[is_y2]]), "arm 'y' has seed 2 more than once"),
+        "missing arm": (table.loc[table["arm"] != "y"], "arm 'y' has no confirm runs"),
         "NaN": (
             table.assign(**{"test/accuracy": table["test/accuracy"].mask(is_y2)}),
             "not a finite number for seed 2",

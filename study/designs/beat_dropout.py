@@ -35,8 +35,8 @@ DESIGN = Design(
     title="Does any noise beat dropout?",
     rule=(
         "Each noise type's tuned arm: equal numbers of search trials, the best re-ranked on new seeds, the winner by "
-        "mean validation accuracy there. A candidate must beat tuned dropout and tuned training without noise, under every "
-        "recipe."
+        "mean validation accuracy there. A candidate must beat tuned dropout and tuned training without noise, under "
+        "every recipe."
     ),
     family_per_recipe=False,
     comparisons=comparisons,

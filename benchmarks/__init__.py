@@ -1,0 +1,1 @@
+"""Measurements of the trainer against plain PyTorch; each is a script that prints what it found."""

@@ -1,0 +1,160 @@
+"""Opening a study in the tracking store: one live coordinator, earlier work taken over, half-logged work discarded."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+
+from analysis.address import check_address, one_line_errors
+from study import schema
+from study.schema import Declaration
+from study.tracking import Tracker
+from study.trial import Setting
+
+HEARTBEAT_SECONDS = 15
+STALE_SECONDS = 60
+"""A coordinator on another machine that is silent for this long is taken for dead."""
+
+
+class AlreadyRunning(RuntimeError):
+    """Another live process coordinates the same study."""
+
+
+@contextmanager
+def open_study(declaration: Declaration, setting: Setting, experiment: str) -> Iterator[Tracker]:
+    """The study's run, opened; earlier finished trials of the same study are adopted, half-logged ones KILLED.
+
+    On an exception the study run ends as KILLED (interrupted) or FAILED; a later call goes on from there.
+
+    Raises:
+        AlreadyRunning: another live process coordinates the same study.
+    """
+    client = _connect()
+    experiment_id = _experiment(client, experiment)
+    run = _adopted_project_run(client)
+    if run is not None:
+        experiment_id = run.info.experiment_id
+    earlier = _runs(client, experiment_id, declaration.study_id)
+    _refuse_second_coordinator(earlier, run)
+    run = run or client.create_run(experiment_id, run_name=f"study-{declaration.preset}")
+    tracker = Tracker(client, run, declaration, setting)
+    tracker.describe_study()
+    with _heartbeat(client, tracker.run_id):
+        try:
+            _take_over(client, earlier, tracker.run_id)
+            yield tracker
+        except BaseException as error:
+            interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+            with suppress(Exception):  # the store may be what failed; the first error is the one to tell
+                client.set_terminated(tracker.run_id, "KILLED" if interrupted else "FAILED")
+            raise
+
+
+def _connect() -> MlflowClient:
+    """A client of the current tracking URI; a default database is made here, before any other process could try."""
+    uri = mlflow.get_tracking_uri()
+    is_file = uri.startswith("sqlite:///")
+    if not is_file:
+        check_address()
+    with one_line_errors():
+        client = MlflowClient(uri)
+        client.search_experiments(max_results=1)
+    if is_file:
+        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+            database.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+    return client
+
+
+def _experiment(client: MlflowClient, name: str) -> str:
+    found = client.get_experiment_by_name(name)
+    return found.experiment_id if found else client.create_experiment(name)
+
+
+def _adopted_project_run(client: MlflowClient) -> Run | None:
+    """The run that `mlflow run` made for this process; taken out of the environment, so that nothing inherits it."""
+    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
+    return client.get_run(run_id) if run_id else None
+
+
+def _runs(client: MlflowClient, experiment_id: str, study_id: str) -> list[Run]:
+    found = mlflow.search_runs(
+        [experiment_id], f"tags.`{schema.TAG_ID}` = '{study_id}'", max_results=1_000_000, output_format="list"
+    )
+    assert isinstance(found, list)
+    return found
+
+
+def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
+    for run in earlier:
+        tag = run.data.tags.get(schema.TAG_HEARTBEAT)
+        if not tag or run.info.status != "RUNNING" or (own and run.info.run_id == own.info.run_id):
+            continue
+        beat = json.loads(tag)
+        same_host = beat["host"] == socket.gethostname()
+        alive = _process_exists(beat["pid"]) if same_host else time.time() - beat["time"] < STALE_SECONDS
+        if alive:
+            raise AlreadyRunning(
+                f"process {beat['pid']} on {beat['host']} is running this study already; stop it, or wait for it"
+            )
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return pid != os.getpid()
+
+
+def _take_over(client: MlflowClient, earlier: Sequence[Run], study_run: str) -> None:
+    """Finished trials move under the new study run; what an earlier process left unfinished is KILLED."""
+    kinds = {
+        kind: [run for run in earlier if run.data.tags.get(schema.TAG_KIND) == kind]
+        for kind in ("study", "trial", "seed")
+    }
+    half = {run.info.run_id for run in kinds["trial"] if run.info.status == "RUNNING"}
+    for run in kinds["trial"]:
+        if run.info.run_id in half:
+            client.set_terminated(run.info.run_id, "KILLED")
+        if run.data.tags.get(schema.TAG_PARENT) != study_run:
+            client.set_tag(run.info.run_id, schema.TAG_PARENT, study_run)
+    for run in kinds["seed"]:
+        if run.info.status == "RUNNING" or run.data.tags.get(schema.TAG_PARENT) in half:
+            client.set_terminated(run.info.run_id, "KILLED")
+    for run in kinds["study"]:
+        if run.info.run_id != study_run and run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+@contextmanager
+def _heartbeat(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """Tells other processes, from a thread, that this one is alive."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while True:
+            value = {"host": socket.gethostname(), "pid": os.getpid(), "time": int(time.time())}
+            with suppress(Exception):  # a store that is away for a moment is no reason to end a study
+                client.set_tag(run_id, schema.TAG_HEARTBEAT, json.dumps(value))
+            if ended.wait(HEARTBEAT_SECONDS):
+                return
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

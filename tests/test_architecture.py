@@ -1,0 +1,70 @@
+"""The data flows one way: the imports say so, and a module is short enough to be read aloud."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+MODULES = [path.relative_to(ROOT) for part in ("models", "study", "analysis") for path in sorted((ROOT / part).rglob("*.py"))]
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in it."""
+    tree = ast.parse((ROOT / path).read_text())
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: imports are absolute here"
+            found |= {node.module or ""} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def tops(modules: set[str]) -> set[str]:
+    return {module.split(".")[0] for module in modules}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_imports_follow_the_data(path: Path) -> None:
+    used = imports(path)
+    if path.parts[0] == "models":
+        assert not tops(used) & {"mlflow", "optuna", "study", "analysis"}
+    if path.parts[0] == "analysis":
+        assert not tops(used) & {"torch", "torchvision", "models"}
+        of_study = {module for module in used if module.split(".")[0] == "study"}
+        assert all(module == "study" or module.startswith("study.schema") for module in of_study)
+    if path == Path("study/schema.py"):
+        assert not tops(used) & {"mlflow", "optuna", "torch", "models", "analysis", "study"}
+
+
+def test_one_writer_and_one_reader() -> None:
+    """In study, two modules know MLflow (one writes runs, one opens a study); in analysis, the reader and its address."""
+    know = {str(path) for path in MODULES if "mlflow" in tops(imports(path))}
+    assert know == {
+        "study/tracking.py",
+        "study/coordination.py",
+        "study/cli.py",  # for the type of its errors alone
+        "analysis/runs.py",
+        "analysis/address.py",
+    }
+
+
+def test_optuna_proposes_in_one_place() -> None:
+    know = {str(path) for path in MODULES if "optuna" in tops(imports(path))}
+    assert know == {"study/search.py", "study/space.py", "analysis/search_plots.py"}
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_modules_stay_short(path: Path) -> None:
+    assert len((ROOT / path).read_text().splitlines()) <= 260
+
+
+def test_versions_are_said_once() -> None:
+    conda = yaml.safe_load((ROOT / "conda.yaml").read_text())
+    assert conda["dependencies"][-1] == {"pip": ["-r requirements.txt"]}
+    assert "requirements.txt" in (ROOT / "Makefile").read_text()
+    for line in (ROOT / "requirements.txt").read_text().splitlines():
+        assert not line or line.startswith("#") or "==" in line

@@ -1,0 +1,262 @@
+"""The main job, whole: `python -m study` on real data, a real MLflow store, real Optuna."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from analysis import runs
+from models.data import Split
+from models.noise import NOISE
+from study import schema
+from study.declare import planned_trials
+from study.presets import PRESETS
+
+ROOT = Path(__file__).parents[1]
+SMOKE = PRESETS["smoke"]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "study", *arguments]
+
+
+def environment(store: Path) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
+    return {**kept, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}"}
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished smoke study: where it is, what it printed, what the reader makes of it."""
+
+    store: Path
+    stdout: str
+    stderr: str
+    study: runs.Study
+
+
+@pytest.fixture(scope="module")
+def use_store() -> Callable[[Path], None]:
+    return lambda store: mlflow.set_tracking_uri(f"sqlite:///{store / 'mlflow.db'}")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, folder: Path, use_store: Callable[[Path], None]) -> Finished:
+    store = tmp_path_factory.mktemp("finished")
+    done = subprocess.run(
+        command("study", "--preset", "smoke", "--data", str(folder.resolve())),
+        cwd=store, env=environment(store), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    use_store(store)
+    return Finished(store, done.stdout, done.stderr, runs.load())
+
+
+@pytest.fixture(autouse=True)
+def current_store(finished: Finished, use_store: Callable[[Path], None]) -> None:
+    use_store(finished.store)
+
+
+def tree(study: runs.Study) -> dict[str, list]:
+    """Every run of the study by its kind."""
+    found = mlflow.search_runs(
+        experiment_names=[study.experiment], filter_string=study.filter_string, output_format="list"
+    )
+    assert isinstance(found, list)
+    kinds: dict[str, list] = {"study": [], "trial": [], "seed": []}
+    for run in found:
+        kinds[run.data.tags[schema.TAG_KIND]].append(run)
+    return kinds
+
+
+def test_prints_the_report_last_and_nothing_alarming(finished: Finished) -> None:
+    last = finished.stdout.strip().splitlines()[-1]
+    page = finished.store / last.removeprefix("report: ")
+    assert page.name == "index.html" and page.is_file()
+    assert "Warning" not in finished.stderr and "Traceback" not in finished.stderr
+
+
+def test_one_row_for_each_seed_run_with_the_columns_of_the_schema(finished: Finished) -> None:
+    table = finished.study.table
+    assert {name: str(dtype) for name, dtype in table.dtypes.items()} == schema.RUN_TABLE
+    planned = sum(len(trial.seeds) for trial in planned_trials(SMOKE, tuple(NOISE)))
+    # The search may find one arm twice, and tuned arms may coincide: such a trial is run once.
+    assert 0.8 * planned <= len(table) <= planned
+    assert not table.duplicated(["phase", "arm", "seed"]).any()
+    assert len(tree(finished.study)["seed"]) == len(table)
+
+
+def test_study_trials_and_seeds_form_a_tree(finished: Finished) -> None:
+    kinds = tree(finished.study)
+    assert len(kinds["study"]) == 1
+    study_run = kinds["study"][0].info.run_id
+    trials = {run.info.run_id for run in kinds["trial"]}
+    assert {run.data.tags["mlflow.parentRunId"] for run in kinds["trial"]} == {study_run}
+    assert {run.data.tags["mlflow.parentRunId"] for run in kinds["seed"]} == trials
+    assert {run.info.status for of_kind in kinds.values() for run in of_kind} == {"FINISHED"}
+
+
+def test_study_run_says_what_it_is(finished: Finished) -> None:
+    run = tree(finished.study)["study"][0]
+    assert "How to read it" in run.data.tags["mlflow.note.content"]
+    assert set(run.data.tags) >= {schema.TAG_COMMIT, schema.TAG_DIRTY, schema.TAG_DATA, schema.TAG_HEARTBEAT}
+    contexts = {tag.value for used in run.inputs.dataset_inputs for tag in used.tags}
+    assert contexts == {"train", "validation", "test"}
+    assert {used.dataset.digest for used in run.inputs.dataset_inputs} == {finished.study.declaration.data["digest"]}
+    client = MlflowClient()
+    files = {file.path for file in client.list_artifacts(run.info.run_id)}
+    assert files >= {schema.DECLARATION_FILE, schema.ARMS_FILE, schema.VERSIONS_FILE, schema.REPORT_FOLDER}
+    report = {file.path.split("/")[1] for file in client.list_artifacts(run.info.run_id, schema.REPORT_FOLDER)}
+    assert report == set(schema.REPORT_FILES)
+
+
+def test_curves_have_a_point_for_each_epoch(finished: Finished) -> None:
+    client = MlflowClient()
+    for run in tree(finished.study)["seed"][:5]:
+        for metric in ("train/loss", "val/loss", "val/accuracy"):
+            steps = [point.step for point in client.get_metric_history(run.info.run_id, metric)]
+            assert steps == list(range(1, SMOKE.recipes[0].epochs + 1))
+
+
+def test_only_the_confirm_phase_reads_the_test_set(finished: Finished) -> None:
+    table = finished.study.table
+    assert table["test/accuracy"].notna().eq(table["phase"] == schema.CONFIRM).all()
+    seeds = {phase: set(rows["seed"]) for phase, rows in table.groupby("phase")}
+    assert seeds == {
+        schema.SEARCH: set(SMOKE.search_seeds),
+        schema.RERANK: set(SMOKE.rerank_seeds),
+        schema.CONFIRM: set(SMOKE.confirm_seeds),
+    }
+    assert not set.intersection(*seeds.values())
+
+
+def test_noise_types_take_turns_and_arms_follow_the_rules(finished: Finished) -> None:
+    study = finished.study
+    trials = study.table[study.table["phase"] == schema.SEARCH].drop_duplicates("trial_number")
+    for number, noise in zip(trials["trial_number"], trials["noise"], strict=True):
+        assert noise == list(NOISE)[number % len(NOISE)]
+    arms = study.arms["decay"]
+    reranked = study.table[study.table["phase"] == schema.RERANK]
+    for noise in NOISE:
+        scores = reranked[reranked["noise"] == noise].groupby("arm")["val/accuracy"].mean()
+        assert arms[f"tuned {noise}"] == scores.idxmax()
+    assert arms["weight decay"] == arms["tuned none"]
+    confirmed = set(study.table.loc[study.table["phase"] == schema.CONFIRM, "arm"])
+    assert confirmed == set(arms.values())
+
+
+def test_trial_metrics_are_the_means_over_its_seeds(finished: Finished) -> None:
+    table = finished.study.table
+    for run in tree(finished.study)["trial"]:
+        rows = table[table["trial_run_id"] == run.info.run_id]
+        assert run.data.metrics["val/loss"] == pytest.approx(rows["val/loss"].mean())
+        assert run.data.params["seeds"] == ",".join(map(str, rows["seed"]))
+
+
+def test_the_winner_is_a_model_that_needs_nothing_of_this_project(finished: Finished, parts: Split, tmp_path: Path) -> None:
+    """Loaded by mlflow.pyfunc where the project cannot be imported, it predicts what its run logged."""
+    model, *others = mlflow.search_logged_models(
+        experiment_ids=[mlflow.get_experiment_by_name(finished.study.experiment).experiment_id], output_format="list"
+    )
+    assert not others
+    images, labels = tmp_path / "x.npy", tmp_path / "y.npy"
+    import numpy as np
+
+    np.save(images, parts.test_x.numpy())
+    np.save(labels, parts.test_y.numpy())
+    script = (
+        "import sys, mlflow, numpy as np\n"
+        "assert not any('models' == name for name in sys.modules)\n"
+        "model = mlflow.pyfunc.load_model(sys.argv[1])\n"
+        "logits = model.predict(np.load(sys.argv[2]))\n"
+        "print((logits.argmax(1) == np.load(sys.argv[3])).mean())\n"
+    )
+    env = {name: value for name, value in environment(finished.store).items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, model.model_uri, str(images), str(labels)],
+        cwd=tmp_path, env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    logged = finished.study.table.set_index("run_id").loc[model.source_run_id, "test/accuracy"]
+    assert float(done.stdout.split()[-1]) == pytest.approx(float(logged), abs=1e-4)
+
+
+SCORES = ["phase", "arm", "seed", "val/loss", "val/accuracy", "test/loss", "test/accuracy"]
+
+
+def scores(study: runs.Study) -> pd.DataFrame:
+    return study.table[SCORES].sort_values(SCORES[:3]).reset_index(drop=True)
+
+
+def test_killed_and_rerun_goes_on_from_what_is_finished(
+    finished: Finished, folder: Path, tmp_path: Path, use_store: Callable[[Path], None]
+) -> None:
+    """SIGKILL, then SIGINT, then the end: no finished trial is trained again, and the results are those of one go."""
+    arguments = command("study", "--preset", "smoke", "--data", str(folder.resolve()))
+
+    def start() -> subprocess.Popen:
+        return subprocess.Popen(arguments, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+
+    def wait_for_trials(count: int, process: subprocess.Popen) -> None:
+        use_store(tmp_path)
+        while process.poll() is None:
+            time.sleep(0.3)
+            try:
+                if runs.load().table["trial_hash"].nunique() >= count:
+                    return
+            except runs.StoreError:  # not there yet
+                continue
+        pytest.fail("the study ended before it could be killed")
+
+    killed = start()
+    wait_for_trials(4, killed)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    before = set(runs.load().table["run_id"])
+
+    interrupted = start()
+    wait_for_trials(16, interrupted)
+    interrupted.send_signal(signal.SIGINT)
+    _, message = interrupted.communicate(timeout=30)
+    assert interrupted.returncode == 130
+    assert "the same command goes on" in message and "Traceback" not in message
+
+    last = subprocess.run(arguments, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    assert last.returncode == 0, last.stderr
+    study = runs.load()
+    assert before <= set(study.table["run_id"])
+    pd.testing.assert_frame_equal(scores(study), scores(finished.study))
+    kinds = tree(study)
+    statuses = sorted(run.info.status for run in kinds["study"])
+    assert statuses == ["FINISHED", "KILLED", "KILLED"]
+    assert "RUNNING" not in {run.info.status for of_kind in kinds.values() for run in of_kind}
+    newest = next(run.info.run_id for run in kinds["study"] if run.info.status == "FINISHED")
+    assert {run.data.tags["mlflow.parentRunId"] for run in kinds["trial"]} == {newest}
+
+
+def test_a_finished_study_run_again_trains_nothing(
+    finished: Finished, folder: Path, tmp_path: Path, use_store: Callable[[Path], None]
+) -> None:
+    for file in finished.store.glob("mlflow.db*"):
+        shutil.copy(file, tmp_path)
+    use_store(tmp_path)
+    done = subprocess.run(
+        command("study", "--preset", "smoke", "--data", str(folder.resolve())),
+        cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(
+        runs.load().table.drop(columns="trial_run_id"), finished.study.table.drop(columns="trial_run_id")
+    )
