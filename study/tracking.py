@@ -51,10 +51,11 @@ class Tracker:
             schema.TAG_PRESET: declaration.preset,
             "mlflow.note.content": _note(declaration),
         }
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
         versions = json.dumps(provenance.versions(self.setting.device), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
+        # The tags come last: who finds the run by them finds it whole.
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         self.client.log_inputs(self.run_id, [_dataset(declaration, part) for part in ("train", "validation", "test")])
 
     def log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool = False) -> None:

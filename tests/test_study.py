@@ -205,20 +205,21 @@ def test_killed_and_rerun_goes_on_from_what_is_finished(
 ) -> None:
     """SIGKILL, then SIGINT, then the end: no finished trial is trained again, and the results are those of one go."""
     arguments = command("study", "--preset", "smoke", "--data", str(folder.resolve()))
+    use_store(tmp_path)
+    MlflowClient().search_experiments()  # makes the database: two processes that open a fresh one can crash
 
     def start() -> subprocess.Popen:
         return subprocess.Popen(arguments, cwd=tmp_path, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
 
     def wait_for_trials(count: int, process: subprocess.Popen) -> None:
-        use_store(tmp_path)
         while process.poll() is None:
             time.sleep(0.3)
             try:
                 if runs.load().table["trial_hash"].nunique() >= count:
                     return
-            except runs.StoreError:  # not there yet
+            except runs.StoreError:  # no study run yet
                 continue
-        pytest.fail("the study ended before it could be killed")
+        pytest.fail(f"the study ended before it could be killed: {process.communicate()[1]}")
 
     killed = start()
     wait_for_trials(4, killed)

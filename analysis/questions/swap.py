@@ -60,12 +60,13 @@ def _finding(pairs: Sequence[ContrastAnswer]) -> str:
     kinds = Counter(_kind(pair) for pair in pairs)
     if kinds["matters"]:
         better = " and ".join(_better_order(pair) for pair in pairs if _kind(pair) == "matters")
-        rest = f"; it makes no difference that matters in {kinds['negligible']}" if kinds["negligible"] else ""
-        rest += f"; {kinds['undecided']} of {len(pairs)} pairs are undecided" if kinds["undecided"] else ""
+        rest = (
+            f"; in {kinds['negligible']} of {len(pairs)} the order makes no difference" if kinds["negligible"] else ""
+        )
+        rest += f"; undecided: {kinds['undecided']} of {len(pairs)}" if kinds["undecided"] else ""
         return f"Which layer gets the larger rate can matter: {better} did better than swapped{rest}."
     if kinds["undecided"]:
-        undecided = f"{kinds['undecided']} of {len(pairs)} pairs are undecided"
-        return f"No order of the rates was shown to matter, but {undecided}."
+        return f"No order of the rates was shown to matter; undecided: {kinds['undecided']} of {len(pairs)} pairs."
     return "Which layer gets the larger rate makes no difference that matters."
 
 
