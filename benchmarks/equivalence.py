@@ -94,7 +94,8 @@ def main() -> None:
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
         ours = {arm: pool.submit(population, arm, list(SEEDS)) for arm in ARMS}
         plain = {job: pool.submit(reference, *job) for job in jobs}
-        print(f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {len(split().validation_y)} images\n")
+        images = len(split().validation_y)
+        print(f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n")
         print("| arm | metric | population | nn.Dropout | difference | 90 % interval | margin | p, TOST | equivalent |")
         print("| --- | --- | --: | --: | --: | --- | --: | --: | --- |")
         for arm in ARMS:
@@ -104,8 +105,8 @@ def main() -> None:
                 low, high = stats.interval(mine - theirs, level=1 - 2 * ALPHA)
                 p = stats.tost(mine - theirs, margin)
                 print(
-                    f"| {arm.name} | {metric} | {mine.mean():.4f} | {theirs.mean():.4f} | {(mine - theirs).mean():+.5f} "
-                    f"| [{low:+.5f}, {high:+.5f}] | {margin} | {p:.2g} | {'yes' if p <= ALPHA else 'no'} |",
+                    f"| {arm.name} | {metric} | {mine.mean():.4f} | {theirs.mean():.4f} "
+                    f"| {(mine - theirs).mean():+.5f} | [{low:+.5f}, {high:+.5f}] | {margin} | {p:.2g} | {'yes' if p <= ALPHA else 'no'} |",
                     flush=True,
                 )
 

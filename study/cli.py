@@ -113,7 +113,9 @@ def plan(output: str, **options: Any) -> None:
 
 @cli.command()
 @click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
-@click.option("--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset.")
+@click.option(
+    "--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset."
+)
 @click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment.")
 @output_option
 def report(study_id: str, preset: str, experiment: str, output: str) -> None:

@@ -9,7 +9,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
-MODULES = [path.relative_to(ROOT) for part in ("models", "study", "analysis") for path in sorted((ROOT / part).rglob("*.py"))]
+MODULES = [
+    path.relative_to(ROOT) for part in ("models", "study", "analysis") for path in sorted((ROOT / part).rglob("*.py"))
+]
 
 
 def imports(path: Path) -> set[str]:
@@ -41,7 +43,7 @@ def test_imports_follow_the_data(path: Path) -> None:
 
 
 def test_one_writer_and_one_reader() -> None:
-    """In study, two modules know MLflow (one writes runs, one opens a study); in analysis, the reader and its address."""
+    """In study, one module writes runs and one opens a study; in analysis, one reads and one knows the address."""
     know = {str(path) for path in MODULES if "mlflow" in tops(imports(path))}
     assert know == {
         "study/tracking.py",

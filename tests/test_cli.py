@@ -142,7 +142,9 @@ def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     assert client.get_run(run.info.run_id).info.status == "RUNNING"
 
 
-def test_plan_counts_and_times_without_running(call: Call, capfd: pytest.CaptureFixture[str], folder: Path, tmp_path: Path) -> None:
+def test_plan_counts_and_times_without_running(
+    call: Call, capfd: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["study", "plan", "--preset", "smoke", "--data", str(folder)])
         with pytest.raises(SystemExit) as ended:

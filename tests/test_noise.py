@@ -41,7 +41,7 @@ def images(batch: int = 8) -> Tensor:
 def test_rate_0_is_the_identity(name: str) -> None:
     population, x = initialise(SEEDS), images()
     assert torch.equal(
-        forward(population, x, make(name, 0.0), context()), forward(population, x, Noise(None), context())
+        forward(population, x, make(name, 0.0), context()), forward(population, x, make("none", 0.0), context())
     )
 
 
@@ -64,7 +64,7 @@ def test_no_noise_at_evaluation(name: str) -> None:
 @every_type
 def test_mean_is_kept_where_promised(name: str) -> None:
     """Over many draws, what enters each hook comes out on average as without noise, to 5 standard errors."""
-    noise, plain, draws = make(name, 0.4), Noise(None), 4000
+    noise, plain, draws = make(name, 0.4), make("none", 0.0), 4000
     if not noise.keeps_mean:
         pytest.skip(f"{name} does not promise it")
     random = torch.Generator().manual_seed(1)
@@ -196,7 +196,7 @@ def test_the_interface_carries_the_catalogue(monkeypatch: pytest.MonkeyPatch, sm
         made.append(EveryHook(rates))
         return made[-1]
 
-    make_one.rate = EveryHook.rate  # type: ignore[attr-defined]
+    make_one.rate = EveryHook.rate
     monkeypatch.setitem(NOISE, "every-hook", make_one)  # type: ignore[arg-type]
     arm = Arm("every-hook", 0.1, 0.1, 1e-4, Recipe("decay", 2, schedule="linear"))
     together = train_population([arm], (1, 2), small)

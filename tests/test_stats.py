@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from analysis import stats
+from analysis import contrasts, stats
 from analysis.stats import Refusal
 from study.schema import Contrast
 
@@ -251,31 +251,33 @@ def test_pairs_by_seed_and_not_by_row():
     table = table_of(SCORES)
     for rows in (table, table.sample(frac=1, random_state=0), table.iloc[::-1].reset_index(drop=True)):
         pd.testing.assert_series_equal(
-            stats.contrast_by_seed(rows, ARMS, contrast()), known, check_names=False, check_index_type=False
+            contrasts.contrast_by_seed(rows, ARMS, contrast()), known, check_names=False, check_index_type=False
         )
 
 
 def test_swapping_the_coefficients_turns_the_sign():
-    one = stats.contrast_by_seed(table_of(SCORES), ARMS, contrast())
-    other = stats.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=-1.0, B=1.0))
+    one = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast())
+    other = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=-1.0, B=1.0))
     pd.testing.assert_series_equal(one, -other)
 
 
 def test_coefficients_weigh_and_those_of_one_arm_add_up():
-    weighed = stats.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=1.0, B=-0.5, C=2.0))
+    weighed = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=1.0, B=-0.5, C=2.0))
     assert weighed.to_list() == pytest.approx([0.8 - 0.25 + 0.2, 0.7 - 0.3 + 0.2, 0.9 - 0.4 + 0.4])
-    merged = stats.contrast_by_seed(table_of(SCORES), {"A": "x", "B": "x", "C": "y"}, contrast(A=1.0, B=1.0, C=-1.0))
+    merged = contrasts.contrast_by_seed(
+        table_of(SCORES), {"A": "x", "B": "x", "C": "y"}, contrast(A=1.0, B=1.0, C=-1.0)
+    )
     assert merged.to_list() == pytest.approx([1.1, 0.8, 1.0])
 
 
 def test_labels_of_the_same_arm_are_refused():
     with pytest.raises(Refusal, match="A and B are the same arm"):
-        stats.contrast_by_seed(table_of(SCORES), {"A": "x", "B": "x"}, contrast())
+        contrasts.contrast_by_seed(table_of(SCORES), {"A": "x", "B": "x"}, contrast())
 
 
 def test_only_the_phase_and_the_declared_seeds_count():
     table = pd.concat([table_of(SCORES), table_of({"x": {9: 0.0}}), table_of({"x": {1: 0.0}}, phase="search")])
-    assert stats.contrast_by_seed(table, ARMS, contrast(), seeds=[1, 2]).to_list() == pytest.approx([0.3, 0.1])
+    assert contrasts.contrast_by_seed(table, ARMS, contrast(), seeds=[1, 2]).to_list() == pytest.approx([0.3, 0.1])
 
 
 def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
@@ -308,19 +310,19 @@ def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
 def test_a_broken_table_is_refused_in_one_line(case):
     table, message = broken_tables()[case]
     with pytest.raises(Refusal, match=message) as refused:
-        stats.contrast_by_seed(table, ARMS, contrast())
+        contrasts.contrast_by_seed(table, ARMS, contrast())
     assert str(refused.value).startswith("A - B (decay, test/accuracy): ")
     assert "\n" not in str(refused.value)
     rest = {"A": "x", "B": "z"}  # the same table answers a contrast that the damage does not touch
     if case != "no metric":
-        assert len(stats.contrast_by_seed(table, rest, contrast())) == 3
+        assert len(contrasts.contrast_by_seed(table, rest, contrast())) == 3
 
 
 def test_a_label_without_an_arm_is_refused():
     with pytest.raises(Refusal, match="no arm was picked for 'B'"):
-        stats.contrast_by_seed(table_of(SCORES), {"A": "x"}, contrast())
+        contrasts.contrast_by_seed(table_of(SCORES), {"A": "x"}, contrast())
 
 
 def test_a_declared_seed_that_no_arm_has_is_missing():
     with pytest.raises(Refusal, match="arm 'x' lacks seed 4"):
-        stats.contrast_by_seed(table_of(SCORES), ARMS, contrast(), seeds=[1, 2, 3, 4])
+        contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(), seeds=[1, 2, 3, 4])

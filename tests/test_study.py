@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
@@ -165,15 +166,15 @@ def test_trial_metrics_are_the_means_over_its_seeds(finished: Finished) -> None:
         assert run.data.params["seeds"] == ",".join(map(str, rows["seed"]))
 
 
-def test_the_winner_is_a_model_that_needs_nothing_of_this_project(finished: Finished, parts: Split, tmp_path: Path) -> None:
+def test_the_winner_is_a_model_that_needs_nothing_of_this_project(
+    finished: Finished, parts: Split, tmp_path: Path
+) -> None:
     """Loaded by mlflow.pyfunc where the project cannot be imported, it predicts what its run logged."""
-    model, *others = mlflow.search_logged_models(
-        experiment_ids=[mlflow.get_experiment_by_name(finished.study.experiment).experiment_id], output_format="list"
-    )
+    experiment = mlflow.get_experiment_by_name(finished.study.experiment)
+    assert experiment
+    model, *others = MlflowClient().search_logged_models([experiment.experiment_id])
     assert not others
     images, labels = tmp_path / "x.npy", tmp_path / "y.npy"
-    import numpy as np
-
     np.save(images, parts.test_x.numpy())
     np.save(labels, parts.test_y.numpy())
     script = (
@@ -234,7 +235,9 @@ def test_killed_and_rerun_goes_on_from_what_is_finished(
     assert interrupted.returncode == 130
     assert "the same command goes on" in message and "Traceback" not in message
 
-    last = subprocess.run(arguments, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False)
+    last = subprocess.run(
+        arguments, cwd=tmp_path, env=environment(tmp_path), capture_output=True, text=True, check=False
+    )
     assert last.returncode == 0, last.stderr
     study = runs.load()
     assert before <= set(study.table["run_id"])

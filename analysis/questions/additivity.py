@@ -7,17 +7,8 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from analysis.answer import Answer, ContrastAnswer
-from analysis.decide import (
-    NEGLIGIBLE,
-    answer_contrasts,
-    brief,
-    by_recipe,
-    conclude,
-    condition,
-    gain,
-    gain_interval,
-    not_answered,
-)
+from analysis.decide import NEGLIGIBLE, answer_contrasts
+from analysis.telling import brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question
 
 VALUES = "the tuned rates and weight decay"

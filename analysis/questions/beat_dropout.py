@@ -10,15 +10,8 @@ import pandas as pd
 
 from analysis import wording
 from analysis.answer import Answer, ContrastAnswer
-from analysis.decide import (
-    answer_contrasts,
-    brief,
-    by_recipe,
-    conclude,
-    condition,
-    gain_interval,
-    not_answered,
-)
+from analysis.decide import answer_contrasts
+from analysis.telling import brief, by_recipe, conclude, condition, gain_interval, not_answered
 from study.schema import Question
 
 VALUES = "the tuned rates and weight decays"
