@@ -104,11 +104,9 @@ def main() -> None:
                 theirs = pd.Series([plain[arm, seed].result()[metric] for seed in SEEDS], index=SEEDS)
                 low, high = stats.interval(mine - theirs, level=1 - 2 * ALPHA)
                 p = stats.tost(mine - theirs, margin)
-                print(
-                    f"| {arm.name} | {metric} | {mine.mean():.4f} | {theirs.mean():.4f} "
-                    f"| {(mine - theirs).mean():+.5f} | [{low:+.5f}, {high:+.5f}] | {margin} | {p:.2g} | {'yes' if p <= ALPHA else 'no'} |",
-                    flush=True,
-                )
+                row = [arm.name, metric, f"{mine.mean():.4f}", f"{theirs.mean():.4f}", f"{(mine - theirs).mean():+.5f}"]
+                row += [f"[{low:+.5f}, {high:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
+                print(f"| {' | '.join(row)} |", flush=True)
 
 
 if __name__ == "__main__":

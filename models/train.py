@@ -14,7 +14,7 @@ from torch import Tensor
 
 from models.config import Arm, Recipe
 from models.data import Split
-from models.metrics import evaluate
+from models.metrics import evaluate, zeros
 from models.mlp import Weights, forward, initialise
 from models.noise import NOISE, Context, Noise
 from models.streams import Stream
@@ -130,14 +130,14 @@ def fit(
     sgd = Sgd(population, noise, [arm.weight_decay for arm in arms], recipe)
     steps = -(-examples // recipe.batch_size)
     for epoch in range(recipe.epochs):
-        epoch_loss = torch.zeros(len(seeds), dtype=torch.float64, device=device)
+        epoch_loss = zeros(len(seeds), device)
         for step, indices in enumerate(order.permutation(examples).to(device).split(recipe.batch_size, dim=1)):
             progress = (epoch * steps + step) / (recipe.epochs * steps)
             x, labels = take(split.train_x, indices), take(split.train_y, indices)
             context = Context(stream, labels, indices, examples, progress)
             losses = noise.loss(partial(forward, population, x, noise, context), context)
             sgd.step(losses, recipe.learning_rate_at(progress))
-            epoch_loss += losses.detach().double() * indices.shape[1]
+            epoch_loss += losses.detach() * indices.shape[1]
             if on_step:
                 on_step(indices.numel() / examples)
         yield epoch_loss / examples

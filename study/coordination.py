@@ -46,7 +46,7 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
         experiment_id = run.info.experiment_id
     earlier = _runs(client, experiment_id, declaration.study_id)
     _refuse_second_coordinator(earlier, run)
-    run = run or client.create_run(experiment_id, run_name=f"study-{declaration.preset}")
+    run = run or client.create_run(experiment_id)
     tracker = Tracker(client, run, declaration, setting)
     tracker.describe_study()
     with _heartbeat(client, tracker.run_id):

@@ -19,7 +19,6 @@ PACKAGES = (
     "pandas",
     "scipy",
     "statsmodels",
-    "pingouin",
     "seaborn",
 )
 

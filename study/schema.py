@@ -74,7 +74,7 @@ RUN_TABLE: dict[str, str] = {
     "val/accuracy_last3": "float64",  # mean over the last three epochs
     "test/loss": "float64",  # missing outside the confirm phase
     "test/accuracy": "float64",  # missing outside the confirm phase
-    "seconds": "float64",  # training time of the seed run's population divided by its networks
+    "seconds": "float64",  # training time of the seed run's population, on its one worker, divided by its networks
 }
 
 HIGHER_IS_BETTER = {"accuracy": True, "accuracy_last3": True, "loss": False}

@@ -192,12 +192,12 @@ def test_the_interface_carries_the_catalogue(monkeypatch: pytest.MonkeyPatch, sm
     """A type that uses every hook trains, learns its parameter, and sees every example; the trainer is untouched."""
     made: list[EveryHook] = []
 
-    def make_one(rates: Tensor) -> Noise:
-        made.append(EveryHook(rates))
-        return made[-1]
+    class Remembered(EveryHook):
+        def __init__(self, rates: Tensor) -> None:
+            super().__init__(rates)
+            made.append(self)
 
-    make_one.rate = EveryHook.rate
-    monkeypatch.setitem(NOISE, "every-hook", make_one)  # type: ignore[arg-type]
+    monkeypatch.setitem(NOISE, "every-hook", Remembered)
     arm = Arm("every-hook", 0.1, 0.1, 1e-4, Recipe("decay", 2, schedule="linear"))
     together = train_population([arm], (1, 2), small)
     alone = train_population([arm], (2,), small)
