@@ -14,7 +14,7 @@ from analysis.runs import Study
 from study.schema import Contrast, Question
 
 UNANSWERED = "not answered"
-SHOWN_ON_TOP = 8  # contrasts of one question in the table of verdicts; its section has them all
+SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
 TONES = ("better", "worse", "equivalent")
 
 

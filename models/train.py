@@ -170,7 +170,7 @@ class Sgd:
         if self.momentum:
             if self.velocity:
                 for velocity, gradient in zip(self.velocity, gradients, strict=True):
-                    velocity.mul_(self.momentum).add_(gradient)
+                    torch.add(gradient, velocity, alpha=self.momentum, out=velocity)
             else:
                 self.velocity = gradients
             gradients = self.velocity

@@ -8,27 +8,41 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from models.sources import DATASETS
 from study import schema
-from study.presets import PRESETS
+from study.presets import PRESETS, Preset
 
-FAILURE, USAGE, INCOMPLETE, INTERRUPTED = 1, 2, 3, 130
+if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
+    from study.schema import Declaration
+    from study.trial import Setting
+
+FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
 
 
 class CommandError(click.ClickException):
     """What the user is told in one line; exit code 1."""
 
 
+output_option = click.option("--output", default="results", show_default=True, help="Folder for the report.")
+experiment_option = click.option(
+    "--experiment",
+    default=schema.EXPERIMENT,
+    show_default=True,
+    help="MLflow experiment; under `mlflow run` that of the project's run.",
+)
+
+
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which study is meant."""
     for option in (
-        click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment."),
+        experiment_option,
         click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
         click.option("--data", "folder", default="data", show_default=True, help="Folder that keeps the data set."),
-        click.option("--dataset", default="fashion-mnist", show_default=True, help="fashion-mnist, mnist or kmnist."),
+        click.option("--dataset", default="fashion-mnist", show_default=True, type=click.Choice(list(DATASETS))),
         click.option(
             "--max-rate",
             default=0.8,
@@ -48,9 +62,6 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
-
-
-output_option = click.option("--output", default="results", show_default=True, help="Folder for the report.")
 
 
 @click.group()
@@ -90,8 +101,8 @@ def study(output: str, **options: Any) -> None:
         tracker.finish()
     if session.failed:
         click.echo(f"{len(session.failed)} trials failed and count for nothing: {', '.join(session.failed)}", err=True)
-    click.echo(f"MLflow UI: mlflow ui --backend-store-uri {address()}", err=True)
-    click.echo(f"report: {page}")
+    uri = address()
+    click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
     if session.failed:
         sys.exit(INCOMPLETE)
 
@@ -116,7 +127,7 @@ def plan(output: str, **options: Any) -> None:
 @click.option(
     "--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset."
 )
-@click.option("--experiment", default=schema.EXPERIMENT, show_default=True, help="MLflow experiment.")
+@experiment_option
 @output_option
 def report(study_id: str, preset: str, experiment: str, output: str) -> None:
     """Write the report of a study from the tracking store alone."""
@@ -130,7 +141,9 @@ def report(study_id: str, preset: str, experiment: str, output: str) -> None:
     click.echo(f"report: {page}")
 
 
-def resolve(preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, experiment: str) -> Any:
+def resolve(
+    preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, experiment: str
+) -> tuple[Preset, Setting, Declaration]:
     """The preset, setting and declaration that the options mean.
 
     Raises:
@@ -203,5 +216,5 @@ def main() -> NoReturn:
         click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)
     except expected_errors() as error:
         code = FAILURE
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {(str(error).splitlines() or [type(error).__name__])[0]}", err=True)
     sys.exit(code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models.config import Recipe
-from study.recipes import DECAY, LONG
+from study.recipes import DECAY, LONG, SHORT
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ PRESETS = {
     for preset in (
         Preset(
             "smoke",
-            recipes=(replace(DECAY, epochs=1),),
+            recipes=(replace(SHORT, epochs=1),),
             trials_per_type=2,
             search_seeds=seeds(0, 2),
             rerank_top=1,
@@ -48,7 +48,7 @@ PRESETS = {
         ),
         Preset(
             "quick",
-            recipes=(replace(DECAY, epochs=3),),
+            recipes=(SHORT,),
             trials_per_type=5,
             search_seeds=seeds(0, 3),
             rerank_top=2,

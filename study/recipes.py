@@ -1,4 +1,4 @@
-"""The three training recipes; everything the study does not search is fixed here."""
+"""The training recipes; everything the study does not search is fixed here."""
 
 from models.config import Recipe
 
@@ -10,3 +10,6 @@ DECAY = Recipe("decay", epochs=10, schedule="linear")
 
 LONG = Recipe("long", epochs=80, momentum=0.9, schedule="cosine")
 """A horizon at which the network overfits and regularisation binds."""
+
+SHORT = Recipe("short", epochs=3, momentum=0.9, schedule="cosine")
+"""`long` in three epochs: the best trained network that a study of ten minutes affords, too short to overfit."""

@@ -33,30 +33,27 @@ def search(
     study = optuna.create_study(direction="maximize", study_name=f"search under {recipe.name}")
     for turn in range(rounds):
         numbers = dict(enumerate(noise_types, start=turn * len(noise_types)))
-        trials = {
-            number: _ask(study, number, noise, noise_types, max_rate)
-            for number, noise in numbers.items()
-            if number not in told
-        }
-        arms = {n: told[n] if n in told else space.to_arm(trials[n].params, recipe) for n in numbers}
+        asked = {n: _ask(study, n, turn, noise, noise_types, max_rate) for n, noise in numbers.items() if n not in told}
+        arms = {n: told[n] if n in told else space.to_arm(asked[n].params, recipe) for n in numbers}
         for number, value in score(arms).items():
             state = TrialState.FAIL if math.isnan(value) else TrialState.COMPLETE
             values = None if math.isnan(value) else [value]
-            if number in trials:
-                study.tell(trials[number], values, state)
+            if number in asked:
+                study.tell(asked[number], values, state)
             else:
-                parameters = space.to_parameters(arms[number])
+                params = space.to_parameters(arms[number])
                 distributions = space.distributions(numbers[number], noise_types, max_rate)
-                study.add_trial(
-                    create_trial(state=state, params=parameters, distributions=distributions, values=values)
-                )
+                study.add_trial(create_trial(state=state, params=params, distributions=distributions, values=values))
 
 
-def _ask(study: optuna.Study, number: int, noise: str, noise_types: tuple[str, ...], max_rate: float) -> optuna.Trial:
-    """A trial of the given type: its default at first, then TPE on that type's own trials."""
+def _ask(
+    study: optuna.Study, number: int, turn: int, noise: str, noise_types: tuple[str, ...], max_rate: float
+) -> optuna.Trial:
+    """A trial of the given type: an anchor at first, then TPE on that type's own trials."""
     # A seed for each trial: a resumed study would otherwise repeat the draws of its start-up trials.
     seed = int(np.random.SeedSequence((STUDY_SEED, number)).generate_state(1)[0])
-    study.sampler = TPESampler(multivariate=False, n_startup_trials=2 * len(noise_types), seed=seed)
+    start_up = len(space.ANCHORS) * len(noise_types)
+    study.sampler = TPESampler(multivariate=False, n_startup_trials=start_up, seed=seed)
     # What is enqueued is fixed, the rest is sampled: so the types take turns.
-    study.enqueue_trial(space.default_parameters(noise, max_rate) if number < len(noise_types) else {"noise": noise})
+    study.enqueue_trial(space.fixed_parameters(noise, turn, max_rate))
     return study.ask(space.distributions(noise, noise_types, max_rate))

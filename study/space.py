@@ -18,8 +18,9 @@ WEIGHT_DECAY_STEP = 0.05
 
 The lower end is inert at every recipe's horizon: weight decay acts over 1/(learning rate x weight decay) steps.
 """
-DEFAULT_RATE = 0.2
-DEFAULT_LOG10_WEIGHT_DECAY = -5.0
+ANCHORS = (1.0, 0.25)
+"""A type's first trials have its default rate, then a quarter of it: each is tried at mild and at faint noise."""
+FIRST_LOG10_WEIGHT_DECAY = -5.0
 
 
 def distributions(noise: str, noise_types: tuple[str, ...], max_rate: float = MAX_RATE) -> dict[str, BaseDistribution]:
@@ -37,11 +38,14 @@ def distributions(noise: str, noise_types: tuple[str, ...], max_rate: float = MA
     return space
 
 
-def default_parameters(noise: str, max_rate: float = MAX_RATE) -> dict[str, Any]:
-    """Every type's first trial: the same mild setting for all."""
-    parameters: dict[str, Any] = {"noise": noise, f"{noise}/log10_weight_decay": DEFAULT_LOG10_WEIGHT_DECAY}
-    if noise != "none":
-        parameters |= {f"{noise}/{name}": min(DEFAULT_RATE, max_rate) for name in ("rate1", "rate2")}
+def fixed_parameters(noise: str, turn: int, max_rate: float = MAX_RATE) -> dict[str, Any]:
+    """What is not left to the sampler in a type's trial number `turn`: the type, and in the first ones the rates."""
+    parameters: dict[str, Any] = {"noise": noise}
+    if turn == 0:
+        parameters[f"{noise}/log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
+    if turn < len(ANCHORS) and noise != "none":
+        rate = min(round(NOISE[noise].rate.default * ANCHORS[turn], 2), max_rate)
+        parameters |= {f"{noise}/rate1": rate, f"{noise}/rate2": rate}
     return parameters
 
 

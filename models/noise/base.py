@@ -15,10 +15,10 @@ from models.streams import Stream
 
 @dataclass(frozen=True)
 class Rate:
-    """What the two rates of a noise type mean, and the values they may take."""
+    """What the two rates of a noise type mean, the values they may take, and the one that is tried first."""
 
     meaning: str
-    default: float = 0.5
+    default: float = 0.2
     low: float = 0.0
     high: float = 0.95
 

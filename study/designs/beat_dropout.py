@@ -22,7 +22,7 @@ def comparisons(noise_types: Sequence[str]) -> list[Comparison]:
         for rival in ("dropout", "none")
     ]
     reference = Comparison("dropout - none", {label("dropout"): 1.0, label("none"): -1.0}, family="reference")
-    return [*against, reference]
+    return [reference, *against]
 
 
 def arms(recipe: Recipe, tuned: dict[str, Arm]) -> dict[str, Arm]:

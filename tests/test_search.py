@@ -1,0 +1,87 @@
+"""The search: the types take turns, each is tuned on its own trials, and a stopped search goes on as if it had not."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from models.config import Arm
+from models.noise import NOISE
+from study import space
+from study.recipes import DECAY
+from study.search import search
+
+TYPES = ("none", "dropout", "gaussian")
+
+
+def quality(arm: Arm) -> float:
+    """A smooth objective with its best at rates (0.1, 0.4), weight decay 1e-4."""
+    return 1 - (arm.rate1 - 0.1) ** 2 - (arm.rate2 - 0.4) ** 2 - 0.01 * (math.log10(arm.weight_decay) + 4) ** 2
+
+
+def run(rounds: int, told: dict[int, Arm] | None = None, max_rate: float = 0.8) -> dict[int, Arm]:
+    """All arms of a search by trial number."""
+    arms: dict[int, Arm] = {}
+
+    def score(asked: dict[int, Arm]) -> dict[int, float]:
+        arms.update(asked)
+        return {number: quality(arm) for number, arm in asked.items()}
+
+    search(DECAY, TYPES, rounds, max_rate, told or {}, score)
+    return arms
+
+
+def test_types_take_turns_from_common_anchors() -> None:
+    arms = run(5)
+    assert [arm.noise for _, arm in sorted(arms.items())] == list(TYPES) * 5
+    assert {(arms[n].rate1, arms[n].rate2, arms[n].weight_decay) for n in (1, 2)} == {(0.2, 0.2, 1e-5)}
+    assert {(arms[n].rate1, arms[n].rate2) for n in (4, 5)} == {(0.05, 0.05)}
+
+
+@pytest.mark.parametrize("finished", [1, 4, 11, 20])
+def test_a_resumed_search_proposes_what_it_would_have(finished: int) -> None:
+    whole = run(10)
+    assert run(10, told={n: arm for n, arm in whole.items() if n < finished}) == whole
+
+
+def test_tpe_finds_better_arms_than_it_started_with() -> None:
+    arms = run(40)
+    first = max(quality(arms[n]) for n in range(0, 30) if arms[n].noise == "dropout")
+    last = [quality(arms[n]) for n in range(60, 120) if arms[n].noise == "dropout"]
+    assert max(last) > first
+    assert sum(last) / len(last) > sum(quality(arms[n]) for n in range(6, 36) if arms[n].noise == "dropout") / 10
+
+
+def test_a_failed_trial_is_never_told_as_a_score() -> None:
+    """Where every trial of a type fails, the search still ends, and the others are tuned."""
+    asked: list[Arm] = []
+
+    def score(arms: dict[int, Arm]) -> dict[int, float]:
+        asked.extend(arms.values())
+        return {n: math.nan if arm.noise == "gaussian" else quality(arm) for n, arm in arms.items()}
+
+    search(DECAY, TYPES, 6, 0.8, {}, score)
+    assert len(asked) == 18
+
+
+@pytest.mark.parametrize("noise", NOISE)
+def test_arms_survive_the_way_through_the_store(noise: str) -> None:
+    """From Optuna's parameters to an arm and back: nothing is lost, at any point of the grid."""
+    names = tuple(NOISE)
+    grid = space.distributions(noise, names)
+    steps = round((space.LOG10_WEIGHT_DECAY[1] - space.LOG10_WEIGHT_DECAY[0]) / space.WEIGHT_DECAY_STEP)
+    for i in range(steps + 1):
+        parameters = {"noise": noise, f"{noise}/log10_weight_decay": space.LOG10_WEIGHT_DECAY[0] + i * 0.05}
+        if noise != "none":
+            parameters |= {f"{noise}/rate1": (i % 81) / 100, f"{noise}/rate2": 0.8 - (i % 81) / 100}
+        arm = space.to_arm(parameters, DECAY)
+        back = space.to_parameters(arm)
+        assert space.to_arm(back, DECAY) == arm
+        assert set(back) == set(grid)
+        for name, distribution in grid.items():
+            assert distribution._contains(distribution.to_internal_repr(back[name]))
+
+
+def test_max_rate_bounds_the_search() -> None:
+    assert max(arm.rate1 for arm in run(10, max_rate=0.1).values()) <= 0.1
