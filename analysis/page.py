@@ -14,6 +14,7 @@ from analysis.runs import Study
 from study.schema import Contrast, Question
 
 UNANSWERED = "not answered"
+SHORTEST_STUDY = 10  # epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page
 SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
 TONES = ("better", "worse", "equivalent")
 
@@ -106,12 +107,16 @@ def _lead(study: Study) -> str:
     declared = study.declaration
     networks = len(study.table)
     data = declared.data.get("name", "the data set")
+    recipes = " and by ".join(
+        f"{name} ({wording.plural(settings['epochs'], 'epoch')})" for name, settings in declared.recipes.items()
+    )
     return (
-        f"{wording.plural(networks, 'small network')} (784-256-256-10) were trained on {data} to see what noise during "
-        "training does to their accuracy. Every question below was declared with its contrasts, seeds, margins and the "
-        "rule that picks its arms before the first network was trained. Arms were tuned on validation images; the "
-        "verdicts come from fresh seeds and from test images that no choice had seen. They hold for this test set and "
-        "for the tuned values. An accuracy difference counts in percentage points (pp), a loss in nats."
+        f"{wording.plural(networks, 'small network')} (784-256-256-10) were trained on {data}, by the recipe "
+        f"{recipes}, to see what noise during training does to their accuracy. Every question below was declared with "
+        "its contrasts, seeds, margins and the rule that picks its arms before the first network was trained. Arms "
+        "were tuned on validation images; the verdicts come from fresh seeds and from test images that no choice had "
+        "seen. They hold for this test set and for the tuned values. An accuracy difference counts in percentage "
+        "points (pp), a loss in nats."
     )
 
 
@@ -124,6 +129,12 @@ def _warnings(study: Study, answers: list[Answer]) -> list[str]:
             f"A demonstration, not a study: preset {declared.preset}, trained on "
             f"{wording.count(declared.train_examples)} images only."
         )
+    lines += [
+        f"Recipe {name} trains for {wording.plural(recipe['epochs'], 'epoch')} only, too few to overfit: noise slows "
+        "learning before it regularises. What it does in a longer training is for the preset full to say."
+        for name, recipe in declared.recipes.items()
+        if recipe["epochs"] < SHORTEST_STUDY
+    ]
     wanted = sum(len(question.contrasts) for question in declared.questions)
     answered = sum(len(answer.contrasts) for answer in answers)
     if answered < wanted:
