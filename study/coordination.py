@@ -77,7 +77,10 @@ def _connect() -> MlflowClient:
 
 def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
-    return found.experiment_id if found else client.create_experiment(name)
+    if found:
+        return found.experiment_id
+    # Without this the UI opens the experiment among its tools for language models.
+    return client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"})
 
 
 def _adopted_project_run(client: MlflowClient) -> Run | None:

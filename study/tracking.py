@@ -49,6 +49,7 @@ class Tracker:
             schema.TAG_DATA: declaration.data["digest"],
             schema.TAG_CODE: str(schema.CODE_VERSION),
             schema.TAG_PRESET: declaration.preset,
+            "mlflow.source.git.commit": commit,
             "mlflow.runName": f"study-{declaration.preset}",
             "mlflow.note.content": _note(declaration),
         }
