@@ -39,11 +39,11 @@ def check_address() -> None:
             raise StoreError(f"no tracking store at {uri}")
     elif parts.hostname and not (parts.scheme.startswith("http") and getproxies()):
         ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
-        port = parts.port or ports.get(parts.scheme.partition("+")[0])
         try:
+            port = parts.port or ports.get(parts.scheme.partition("+")[0])
             if port:
                 socket.create_connection((parts.hostname, port), timeout=10).close()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the port is no port number
             raise StoreError(f"the tracking store {address()} does not answer: {error}") from error
 
 

@@ -41,10 +41,28 @@ class ContrastAnswer:
 
     contrast: Contrast
     estimate: Estimate
-    p_adjusted: float  # Holm, within the question's family and metric
+    p_adjusted: float  # Holm, over all declared contrasts of its family and metric
+    p_candidate: float  # Holm over the candidates of their largest p-values; NaN for a contrast without candidate
     verdict: str
     sentence: str
     run_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Refused:
+    """One declared contrast that the runs at hand cannot answer, and why, in one line."""
+
+    contrast: Contrast
+    reason: str
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question's declared contrasts, each answered or refused, in the declared order; `notes` is what else to say."""
+
+    contrasts: tuple[ContrastAnswer, ...]
+    refused: tuple[Refused, ...]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,6 +73,8 @@ class Answer:
         verdict: the question's answer in a few words, for the table on top of the report.
         sentence: the same in one plain sentence with its numbers, derived from the contrasts' verdicts.
         takeaway: two sentences of what it means, consistent with the verdicts.
+        contrasts: the declared contrasts that were answered.
+        refused: those that were not; `contrasts` and `refused` together are all that were declared.
         notes: what was refused or is missing, one line each; never averaged over.
         figure: draws the question's figure when called.
     """
@@ -65,6 +85,7 @@ class Answer:
     sentence: str
     takeaway: str
     contrasts: tuple[ContrastAnswer, ...]
+    refused: tuple[Refused, ...]
     figure: Callable[[], Figure]
     caption: str
     declared_hash: str

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import pandas as pd
 
 from analysis import contrasts, stats, wording
-from analysis.answer import ContrastAnswer, Estimate
+from analysis.answer import Answered, ContrastAnswer, Estimate, Refused
 from study.schema import Contrast, Question, higher_is_better
 
 VERDICTS = ("better", "worse", "equivalent", "better, negligible", "worse, negligible", "inconclusive")
@@ -72,15 +72,12 @@ def sentence(
     }.get(verdict, verdict)
     if verdict.startswith(("better", "worse")) and is_book(contrast):
         clause += " (end-point stabilisation)"
-    p_value = wording.p_value(p_adjusted)
-    p_value = f"adjusted p {p_value}" if p_value.startswith("<") else f"adjusted p = {p_value}"
-    p_value += f" of the candidate {contrast.candidate}" if contrast.candidate else ""
     lower = "" if higher_is_better(metric) else ", lower is better"
     told = (
         f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in {wording.metric_name(metric)} is "
         f"{wording.difference(estimate.mean, metric)} (95 % interval "
         f"{wording.interval(estimate.ci_low, estimate.ci_high, metric)}, n = {wording.plural(estimate.n, 'seed')}, "
-        f"{p_value}{lower})."
+        f"adjusted {wording.p_equals(p_adjusted)}{lower})."
     )
     return f"{told} {_settle(contrast, estimate, seconds_per_seed)}" if verdict == "inconclusive" else told
 
@@ -94,11 +91,8 @@ def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> 
     study = f"a fresh study of {wording.plural(needed, 'seed')}{time}"
     if needed > estimate.n:
         ending = f"{study}, would find one of {wording.margin(contrast.margin, contrast.metric)[1:]}"
-    else:  # the margin was within reach: the truth is likely smaller, or the candidate's other contrasts hold it back
+    else:  # the margin was within reach: the truth is likely smaller
         ending = f"only a fresh study of more than {estimate.n} seeds would settle it"
-        ending = (
-            f"{contrast.candidate} is judged by its weakest contrast, and {ending}" if contrast.candidate else ending
-        )
     return f"With 80 % power these seeds detect a difference of {detectable}; {ending}."
 
 
@@ -117,14 +111,13 @@ class _Tested:
     seconds_per_seed: float  # training time of one more seed of all the contrast's arms
 
 
-def answer_contrasts(
-    question: Question, table: pd.DataFrame, arms: Arms
-) -> tuple[tuple[ContrastAnswer, ...], tuple[str, ...]]:
+def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Answered:
     """Answers a question's declared contrasts on the confirm phase's runs of its declared seeds.
 
-    Holm within family and metric. The contrasts of a candidate are one intersection-union test (Berger 1982) with the
-    largest of their p-values, and Holm runs over the candidates; each contrast then shows the candidate's adjusted p.
-    A refused contrast counts for nothing, and a candidate that has one cannot win: its other contrasts get p = 1.
+    Every contrast is a test of its own, Holm-adjusted within family and metric. Beside it, the contrasts of a candidate
+    are one intersection-union test (Berger 1982) with the largest of their p-values, and Holm runs over the candidates
+    of family and metric. Missing runs must not make the others look better: a refused contrast stays in its family
+    with p = 1, and so does its candidate.
 
     Args:
         question: as declared.
@@ -132,47 +125,54 @@ def answer_contrasts(
         arms: recipe -> arm label -> arm name.
 
     Returns:
-        The answered contrasts in the declared order, and notes: a line for each refused contrast, for each candidate
-        left without a test, and for each family in which the sign-flip test cannot reach alpha.
+        What was answered and what was refused, and notes: a line for each candidate left without a test, and for each
+        family in which the sign-flip test cannot reach alpha.
     """
-    tests = {_test_of(contrast) for contrast in question.contrasts}
-    sizes = Counter((test.family, test.metric) for test in tests)
-    tested: list[_Tested] = []
-    refused: dict[_Test, None] = {}
-    notes: list[str] = []
+    sizes = Counter((contrast.family, contrast.metric) for contrast in question.contrasts)
+    tested: dict[_Test, _Tested] = {}
+    refused: list[Refused] = []
+    p_values: dict[_Test, float] = {}
+    p_largest: dict[_Test, float] = {}
     for contrast in question.contrasts:
+        test, candidate = _test_of(contrast), _candidate_of(contrast)
         try:
             size = sizes[contrast.family, contrast.metric]
-            tested.append(_estimate(question, contrast, table, arms.get(contrast.recipe, {}), size))
+            tested[test] = _estimate(question, contrast, table, arms.get(contrast.recipe, {}), size)
+            p_values[test] = tested[test].estimate.p_value
         except stats.Refusal as refusal:
-            notes.append(str(refusal))
-            refused[_test_of(contrast)] = None
-    adjusted = _adjust(tested, refused)
+            refused.append(Refused(contrast, str(refusal)))
+            p_values[test] = 1.0
+        if contrast.candidate:
+            p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_values[test])
+    adjusted, of_candidates = _adjust(p_values), _adjust(p_largest)
 
     answers = []
-    for one in tested:
-        contrast, estimate, p_adjusted = one.contrast, one.estimate, adjusted[_test_of(one.contrast)]
+    for test, one in tested.items():
+        contrast, estimate, p_adjusted = one.contrast, one.estimate, adjusted[test]
         better = higher_is_better(contrast.metric)
         verdict = decide(estimate, p_adjusted, contrast.margin, question.alpha, better)
         told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
-        answers.append(ContrastAnswer(contrast, estimate, p_adjusted, verdict, told, one.run_ids))
-    notes += [
-        f"{test.name} ({test.metric}): not tested as a candidate, one of its contrasts was refused; p is set to 1"
-        for test in refused
-        if any(_test_of(one.contrast) == test for one in tested)
+        p_candidate = of_candidates.get(_candidate_of(contrast), math.nan)
+        answers.append(ContrastAnswer(contrast, estimate, p_adjusted, p_candidate, verdict, told, one.run_ids))
+    partly = {_candidate_of(one.contrast) for one in refused} & {_candidate_of(one.contrast) for one in tested.values()}
+    notes = [
+        f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts was refused; its "
+        "candidate p is set to 1"
+        for candidate in p_largest
+        if candidate in partly
     ]
     for (family, metric), size in sizes.items():
-        n = min((one.estimate.n for one in tested if _test_of(one.contrast)[:2] == (family, metric)), default=0)
+        n = min((one.estimate.n for test, one in tested.items() if test[:2] == (family, metric)), default=0)
         if 0 < n < (needed := stats.seeds_for_alpha(question.alpha, size)):
             notes.append(
                 f"family {family!r}: {n} seeds are too few for the sign-flip test to reach {question.alpha:g} over "
                 f"{wording.plural(size, 'test')}; it needs {needed} (it is shown for sensitivity, the paired t decides)"
             )
-    return tuple(answers), tuple(dict.fromkeys(notes))
+    return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
 
 
 class _Test(NamedTuple):
-    """What Holm counts as one test: a contrast, or all contrasts of a candidate."""
+    """What Holm counts as one test: a contrast, or a candidate."""
 
     family: str
     metric: str
@@ -181,9 +181,11 @@ class _Test(NamedTuple):
 
 
 def _test_of(contrast: Contrast) -> _Test:
-    if contrast.candidate:
-        return _Test(contrast.family, contrast.metric, contrast.candidate, "")
     return _Test(contrast.family, contrast.metric, contrast.name, contrast.recipe)
+
+
+def _candidate_of(contrast: Contrast) -> _Test:
+    return _Test(contrast.family, contrast.metric, contrast.candidate, "")
 
 
 def _estimate(
@@ -199,15 +201,8 @@ def _estimate(
     return _Tested(contrast, estimate, tuple(map(str, rows["run_id"])), seconds)
 
 
-def _adjust(tested: Sequence[_Tested], refused: Collection[_Test]) -> dict[_Test, float]:
-    """The Holm-adjusted p-value of each declared test.
-
-    A test with a refused contrast stays in its family with p = 1: missing runs must not make the others look better.
-    """
-    p_values: dict[_Test, float] = dict.fromkeys(refused, 1.0)
-    for one in tested:
-        test = _test_of(one.contrast)
-        p_values[test] = max(p_values.get(test, 0.0), one.estimate.p_value)
+def _adjust(p_values: Mapping[_Test, float]) -> dict[_Test, float]:
+    """The Holm-adjusted p-value of each test, within its family and metric."""
     adjusted: dict[_Test, float] = {}
     for family in dict.fromkeys(test[:2] for test in p_values):
         members = [test for test in p_values if test[:2] == family]

@@ -152,7 +152,7 @@ def _warnings(study: Study, answers: list[Answer]) -> list[str]:
 
 
 def _section(study: Study, question: Question, answer: Answer) -> Section:
-    answered = {_key(found.contrast): found for found in answer.contrasts}
+    answered = {key(found.contrast): found for found in answer.contrasts}
     blocks: dict[tuple[str, str], list[Contrast]] = {}
     for contrast in question.contrasts:
         blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
@@ -166,7 +166,7 @@ def _section(study: Study, question: Question, answer: Answer) -> Section:
         caption=answer.caption,
         rule=question.rule,
         figure=f"figures/{question.name}.svg",
-        top=tuple(_row(question, contrast, answered.get(_key(contrast))) for contrast in deciding[:SHOWN_ON_TOP]),
+        top=tuple(_row(question, contrast, answered.get(key(contrast))) for contrast in deciding[:SHOWN_ON_TOP]),
         hidden=max(0, len(deciding) - SHOWN_ON_TOP),
         tables=tuple(_contrast_table(question, block, contrasts, answered) for block, contrasts in blocks.items()),
         sentences=tuple(found.sentence for found in answer.contrasts),
@@ -200,7 +200,7 @@ def _contrast_table(
     recipe, metric = block
     rows = []
     for contrast in contrasts:
-        found = answered.get(_key(contrast))
+        found = answered.get(key(contrast))
         if found is None:
             rows.append((contrast.name, UNANSWERED, *[wording.MISSING] * 10))
             continue
@@ -235,5 +235,6 @@ def _seeds(question: Question, n: int) -> str:
     return str(n) if n == len(question.seeds) else f"{n} of {len(question.seeds)}"
 
 
-def _key(contrast: Contrast) -> tuple[str, str, str]:
+def key(contrast: Contrast) -> tuple[str, str, str]:
+    """What tells a contrast from the others of its question."""
     return contrast.name, contrast.recipe, contrast.metric

@@ -10,6 +10,7 @@ import base64
 import json
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import page, plots, search_plots
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answer import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
-from study.schema import RUN_TABLE
+from study.schema import RUN_TABLE, Contrast, Question
 
 TEMPLATES = Path(__file__).parent / "templates"
+NUMBERS = ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted", "p_candidate", "effect_size", "n_seeds")
 SEARCH_CAPTIONS = {
     "history": "Every search trial in the order it was asked, and the best so far. The noise types took turns, so each "
     "had the same number of trials.",
@@ -52,9 +54,10 @@ def write(study: Study, folder: Path) -> Path:
         figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)
         captions[f"figures/search-{name}.svg"] = SEARCH_CAPTIONS[name.partition("-")[0]]
     content = page.build(study, answers, captions)
+    rows = machine_rows(study.declaration.questions, answers, study.arms)
     files = {
         **figures,
-        "answers.json": (json.dumps(machine_rows(answers, study.arms), indent=2, allow_nan=False) + "\n").encode(),
+        "answers.json": (json.dumps(rows, indent=2, allow_nan=False) + "\n").encode(),
         "run_table.csv": run_table_csv(study.table).encode(),
         "report.md": _render("report.md.j2", content, figures).encode(),
         "index.html": _render("index.html.j2", content, figures).encode(),
@@ -66,46 +69,69 @@ def write(study: Study, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def machine_rows(answers: list[Answer], arms: dict[str, dict[str, str]]) -> list[dict[str, Any]]:
-    """The rows of answers.json: one object per answered contrast, in the metric's own unit; null where undefined.
+def machine_rows(
+    questions: Sequence[Question], answers: Sequence[Answer], arms: dict[str, dict[str, str]]
+) -> list[dict[str, Any]]:
+    """The rows of answers.json: one object per declared contrast, in the metric's own unit; null where undefined.
 
-    Beside what a verdict row shows stand `coefficients` (arm name -> coefficient), `family` and `candidate`: with them
-    every row, the adjusted p included, can be recomputed from the run table.
+    Beside what a verdict row shows stand `coefficients` (arm name -> coefficient), `family`, `candidate` and
+    `p_candidate`: with them every row, the adjusted p included, can be recomputed from the run table. A refused
+    contrast has no numbers and no runs, the verdict "not answered", and the reason for its sentence.
     """
-    return [_machine_row(answer, found, arms) for answer in answers for found in answer.contrasts]
+    rows = []
+    for question, answer in zip(questions, answers, strict=True):
+        both: list[ContrastAnswer | Refused] = [*answer.contrasts, *answer.refused]
+        found = {page.key(one.contrast): one for one in both}
+        rows += [_machine_row(answer, found[page.key(contrast)], arms) for contrast in question.contrasts]
+    return rows
 
 
-def _machine_row(answer: Answer, found: ContrastAnswer, arms: dict[str, dict[str, str]]) -> dict[str, Any]:
-    contrast, estimate = found.contrast, found.estimate
-    coefficients: dict[str, float] = {}
-    for label, coefficient in contrast.coefficients.items():
-        arm = arms[contrast.recipe][label]
-        coefficients[arm] = coefficients.get(arm, 0.0) + coefficient
-    row = {
+def _machine_row(answer: Answer, found: ContrastAnswer | Refused, arms: dict[str, dict[str, str]]) -> dict[str, Any]:
+    contrast = found.contrast
+    row: dict[str, Any] = {
         "question": answer.question,
         "contrast": contrast.name,
         "metric": contrast.metric,
         "recipe": contrast.recipe,
+        **dict.fromkeys(NUMBERS),
+        "margin": contrast.margin,
+        "alpha": answer.alpha,
+        "verdict": page.UNANSWERED,
+        "sentence": "",
+        "run_ids": [],
+        "declared_hash": answer.declared_hash,
+        "coefficients": None,
+        "family": contrast.family,
+        "candidate": contrast.candidate,
+    }
+    if isinstance(found, Refused):
+        return row | {"sentence": found.reason}
+    estimate = found.estimate
+    row |= {
         "estimate": estimate.mean,
         "ci_low": estimate.ci_low,
         "ci_high": estimate.ci_high,
         "p_value": estimate.p_value,
         "p_adjusted": found.p_adjusted,
+        "p_candidate": found.p_candidate,
         "effect_size": estimate.effect_size,
         "n_seeds": estimate.n,
-        "margin": contrast.margin,
-        "alpha": answer.alpha,
         "verdict": found.verdict,
         "sentence": found.sentence,
         "run_ids": sorted(found.run_ids),
-        "declared_hash": answer.declared_hash,
-        "coefficients": coefficients,
-        "family": contrast.family,
-        "candidate": contrast.candidate,
+        "coefficients": _by_arm(contrast, arms[contrast.recipe]),
     }
     return {
         name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in row.items()
     }
+
+
+def _by_arm(contrast: Contrast, arms: dict[str, str]) -> dict[str, float]:
+    """Arm name -> coefficient; labels that name the same arm have theirs added."""
+    coefficients: dict[str, float] = {}
+    for label, coefficient in contrast.coefficients.items():
+        coefficients[arms[label]] = coefficients.get(arms[label], 0.0) + coefficient
+    return coefficients
 
 
 def run_table_csv(table: pd.DataFrame) -> str:

@@ -65,13 +65,14 @@ class Study:
         experiment: name of the MLflow experiment.
         declaration: what was declared before the first run.
         arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
-        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE`.
+        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE`. Of two
+            finished trials of one hash the earliest counts.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
         dirty: whether the tree differed from the commit.
         failed: trial runs that ended FAILED or KILLED.
         running: trial runs that are still marked RUNNING.
-        confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on the same data.
+        confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on the same data set.
     """
 
     study_id: str
@@ -124,13 +125,14 @@ def load(study_id: str | None = None, experiment: str | None = None, preset: str
         of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
         trials = _search(found.experiment_id, of_study + "'trial'")
         seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
-        finished = {run.info.run_id for run in trials if run.info.status == "FINISHED"}
+        finished = _first_of_each([run for run in trials if run.info.status == "FINISHED"])
         table = _table([run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished])
+        declaration = _declaration(newest)
         return Study(
             study_id=study_id,
             run_id=newest.info.run_id,
             experiment=experiment,
-            declaration=_declaration(newest),
+            declaration=declaration,
             arms=json.loads(_artifact(newest, schema.ARMS_FILE) or "{}"),
             table=table,
             versions=json.loads(_artifact(newest, schema.VERSIONS_FILE) or "{}"),
@@ -138,7 +140,7 @@ def load(study_id: str | None = None, experiment: str | None = None, preset: str
             dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
             failed=_unfinished(trials, {"FAILED", "KILLED"}),
             running=_unfinished(trials, {"RUNNING", "SCHEDULED"}),
-            confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, table),
+            confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
         )
 
 
@@ -202,14 +204,22 @@ def _unfinished(trials: list[Run], statuses: set[str]) -> tuple[TrialRun, ...]:
     return tuple(sorted(records, key=lambda record: (record.phase, record.arm, record.run_id)))
 
 
-def _confirmed_elsewhere(experiment_id: str, study_id: str, table: pd.DataFrame) -> dict[str, tuple[str, ...]]:
+def _first_of_each(trials: list[Run]) -> set[str]:
+    """The run ids of the trials that count: the earliest of each hash, should two coordinators have run the study."""
+    first: dict[str, str] = {}
+    for run in sorted(trials, key=lambda run: (run.info.start_time, run.info.run_id)):
+        first.setdefault(run.data.tags.get(schema.TAG_HASH, run.info.run_id), run.info.run_id)
+    return set(first.values())
+
+
+def _confirmed_elsewhere(experiment_id: str, study_id: str, declaration: Declaration) -> dict[str, tuple[str, ...]]:
     """Who else has looked at the same test images with the same question: a second look must show."""
     confirmed = f"tags.`{schema.TAG_KIND}` = 'trial' and tags.`{schema.TAG_PHASE}` = '{schema.CONFIRM}'"
-    digests = set(table["data_digest"])
+    content = declaration.data.get("content")  # not its digest, which changes with the training images used
     looks: dict[str, set[str]] = {}
     for run in _search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
         tags = run.data.tags
-        if tags.get(schema.TAG_ID) != study_id and tags.get(schema.TAG_DATA) in digests:
+        if tags.get(schema.TAG_ID) != study_id and tags.get(schema.TAG_CONTENT, "") == content:
             for question in tags.get(schema.TAG_QUESTION, "").split(","):
                 looks.setdefault(question, set()).add(tags.get(schema.TAG_ID, ""))
     return {question: tuple(sorted(ids)) for question, ids in sorted(looks.items())}

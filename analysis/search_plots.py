@@ -21,7 +21,6 @@ from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import TrialState
 from optuna.visualization import matplotlib as views
 
 from analysis import wording
@@ -54,42 +53,33 @@ def search_figures(study: Study) -> dict[str, Figure]:
 def rebuild(rows: pd.DataFrame, declaration: Declaration) -> optuna.Study:
     """An in-memory Optuna study: one trial per trial hash, in the order asked, its value the mean over seeds.
 
-    The value is in the unit the report shows (accuracy in %). A trial with a seed that diverged is a failed one.
+    The value is in the unit the report shows (accuracy in %).
     """
     objective = declaration.objective
     trials = []
-    for trial_hash, seeds in rows.groupby("trial_hash"):
+    for _, seeds in rows.groupby("trial_hash"):
         first = seeds.iloc[0]
         value = float(seeds[objective].to_numpy(dtype=float).mean()) * wording.scale(objective)
-        number = float("inf") if pd.isna(first["trial_number"]) else int(first["trial_number"])
-        trials.append((number, str(trial_hash), {name: first[name] for name in PARAMS}, value))
-    trials.sort(key=lambda trial: trial[:2])
+        trials.append((int(first["trial_number"]), {name: first[name] for name in PARAMS}, value))
+    trials.sort(key=lambda trial: trial[0])
 
     # fANOVA averages over the ranges. That of the weight decay is known to the search alone: the one seen stands in.
-    decays = np.array([params["weight_decay"] for _, _, params, _ in trials], dtype=float)
+    decays = np.array([params["weight_decay"] for _, params, _ in trials], dtype=float)
     floor = decays[decays > 0].min(initial=1e-2) / 10  # a log axis has no 0: no decay is drawn a decade below the least
     distributions: dict[str, BaseDistribution] = {
         "noise": CategoricalDistribution(declaration.noise_types),
         "weight_decay": FloatDistribution(floor, max(decays.max(initial=floor), floor * 10), log=True),
     }
     for name in ("rate1", "rate2"):
-        rates = [float(params[name]) for _, _, params, _ in trials]
+        rates = [float(params[name]) for _, params, _ in trials]
         distributions[name] = FloatDistribution(min([0.0, *rates]), max([declaration.max_rate, *rates]))
 
     with _quiet():
         study = optuna.create_study(direction="maximize" if higher_is_better(objective) else "minimize")
-    for _, _, params, value in trials:
+    for _, params, value in trials:
         values: dict[str, Any] = {name: float(params[name]) for name in ("rate1", "rate2")}
         values |= {"noise": str(params["noise"]), "weight_decay": max(float(params["weight_decay"]), floor)}
-        finite = bool(np.isfinite(value))
-        study.add_trial(
-            optuna.create_trial(
-                state=TrialState.COMPLETE if finite else TrialState.FAIL,
-                value=value if finite else None,
-                params=values,
-                distributions=distributions,
-            )
-        )
+        study.add_trial(optuna.create_trial(value=value, params=values, distributions=distributions))
     return study
 
 
@@ -106,8 +96,7 @@ def _history(study: optuna.Study, name: str, recipe: str) -> Figure:
 
 def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
     def draw() -> Figure:
-        complete = study.get_trials(states=(TrialState.COMPLETE,))
-        varied = [param for param in PARAMS if len({trial.params[param] for trial in complete}) > 1]
+        varied = [param for param in PARAMS if len({trial.params[param] for trial in study.trials}) > 1]
         if not varied:
             return _words("the slice plot needs a parameter that varies")
         drawn = views.plot_slice(study, params=varied, target_name=name)
@@ -139,9 +128,7 @@ def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
 
 
 def _counted(study: optuna.Study) -> str:
-    diverged = len(study.get_trials(states=(TrialState.FAIL,)))
-    complete = wording.plural(len(study.trials) - diverged, "trial")
-    return complete + (f"; {diverged} more diverged and are not drawn" if diverged else "")
+    return wording.plural(len(study.trials), "trial")
 
 
 def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
@@ -165,9 +152,8 @@ def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
 
 def _or_words(draw: Callable[[], Figure], study: optuna.Study, fewest: int, what: str) -> Figure:
     """The drawing, or a figure that says what is missing for it."""
-    complete = len(study.get_trials(states=(TrialState.COMPLETE,)))
-    if complete < fewest:
-        return _words(f"{what} needs {fewest} finished trials or more; there are {complete}")
+    if len(study.trials) < fewest:
+        return _words(f"{what} needs {fewest} finished trials or more; there are {len(study.trials)}")
     try:
         return draw()
     except (ValueError, RuntimeError) as error:  # such as fANOVA where all scores are equal

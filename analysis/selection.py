@@ -6,7 +6,6 @@ arm of its noise type. Only validation scores are read here.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import pandas as pd
@@ -25,14 +24,14 @@ class Ranked:
     weight_decay: float
     recipe: str
     epochs: int
-    score: float  # mean of the objective over the seeds, in its own unit; NaN when a seed diverged
+    score: float  # mean of the objective over the seeds, in its own unit
     n_seeds: int
 
 
 def search_ranking(table: pd.DataFrame, noise: str, objective: str, recipe: str | None = None) -> list[Ranked]:
     """The arms of one noise type by their mean objective over the search's seeds, best first.
 
-    Ties are broken by the arm's name; an arm with a seed that diverged (NaN) ranks last and is never averaged around.
+    Ties are broken by the arm's name. A trial with a seed that diverged is FAILED, and not in the run table.
 
     Args:
         table: run table, `schema.RUN_TABLE`.
@@ -47,15 +46,12 @@ def search_ranking(table: pd.DataFrame, noise: str, objective: str, recipe: str 
 
 
 def rerank_candidates(table: pd.DataFrame, noise: str, recipe: str, objective: str, top: int) -> list[Ranked]:
-    """The search's `top` best arms that did not diverge: those that train again on the re-ranking seeds.
+    """The search's `top` best arms: those that train again on the re-ranking seeds.
 
     Raises:
-        ValueError: as `search_ranking`, or every arm diverged.
+        ValueError: as `search_ranking`.
     """
-    ranking = [row for row in search_ranking(table, noise, objective, recipe) if not math.isnan(row.score)]
-    if not ranking:
-        raise ValueError(f"every search trial of {noise} under {recipe} diverged")
-    return ranking[:top]
+    return search_ranking(table, noise, objective, recipe)[:top]
 
 
 def rerank_ranking(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> list[Ranked]:
@@ -75,12 +71,9 @@ def tuned_arm(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> s
     """Name of the tuned arm: the best mean on the re-ranking seeds, which the search never saw.
 
     Raises:
-        ValueError: as `rerank_ranking`, or every arm diverged.
+        ValueError: as `rerank_ranking`.
     """
-    best = rerank_ranking(table, noise, recipe, objective)[0]
-    if math.isnan(best.score):
-        raise ValueError(f"every re-ranked arm of {noise} under {recipe} diverged")
-    return best.arm
+    return rerank_ranking(table, noise, recipe, objective)[0].arm
 
 
 def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> float:
@@ -127,11 +120,10 @@ def _ranking(table: pd.DataFrame, phase: str, noise: str, objective: str, recipe
             )
         )
     sign = -1 if higher_is_better(objective) else 1
-    return sorted(ranked, key=lambda row: (math.isnan(row.score), sign * row.score, row.arm))
+    return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
 
 
 def _mean(rows: pd.DataFrame, objective: str) -> float:
-    """NaN as soon as one seed is: a diverged seed is part of the arm's result."""
     return float(rows[objective].to_numpy(dtype=float).mean())
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import stats, wording
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answer import Answer, Answered, ContrastAnswer
 from analysis.decide import Arms, is_book
 from study.schema import Question, higher_is_better
 
@@ -55,8 +55,7 @@ def conclude(
     question: Question,
     table: pd.DataFrame,
     arms: Arms,
-    contrasts: tuple[ContrastAnswer, ...],
-    notes: tuple[str, ...],
+    found: Answered,
     *,
     verdict: str,
     sentence: str,
@@ -68,7 +67,7 @@ def conclude(
     def figure() -> Figure:
         from analysis import plots  # drawing is costly to import, and an answer is useful without it
 
-        return plots.question_figure(question, table, {recipe: dict(arms[recipe]) for recipe in arms}, contrasts)
+        return plots.question_figure(question, table, {recipe: dict(arms[recipe]) for recipe in arms}, found.contrasts)
 
     caption = (
         "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and 95 % paired-t "
@@ -81,33 +80,41 @@ def conclude(
         verdict=verdict,
         sentence=sentence,
         takeaway=takeaway,
-        contrasts=contrasts,
+        contrasts=found.contrasts,
+        refused=found.refused,
         figure=figure,
         caption=caption,
         declared_hash=question.hash,
         alpha=question.alpha,
-        notes=notes,
+        notes=(*dict.fromkeys(one.reason for one in found.refused), *found.notes),
     )
 
 
 def not_answered(
-    question: Question,
-    table: pd.DataFrame,
-    arms: Arms,
-    contrasts: tuple[ContrastAnswer, ...],
-    notes: tuple[str, ...],
-    values: str,
+    question: Question, table: pd.DataFrame, arms: Arms, found: Answered, values: str, reason: str = ""
 ) -> Answer:
-    """The Answer to a question whose deciding contrasts were refused: it names the first reason and claims nothing."""
-    reason = notes[0] if notes else "no contrast on accuracy was declared"
+    """The Answer to a question without a deciding contrast: it names the reason and claims nothing.
+
+    Args:
+        question: as declared.
+        table: run table, one row per seed run.
+        arms: recipe -> arm label -> arm name.
+        found: the question's contrasts, none of which decides.
+        values: see `condition`.
+        reason: by default why the first of the deciding contrasts, those on accuracy, was refused.
+    """
+    why = reason
+    if not reason:
+        refusals = [one.reason for one in found.refused if wording.is_accuracy(one.contrast.metric)]
+        reason = refusals[0] if refusals else "no contrast on accuracy was declared"
+        why = f"accuracy decides, and its contrasts were refused: {reason}" if refusals else reason
     return conclude(
         question,
         table,
         arms,
-        contrasts,
-        notes,
+        found,
         verdict=f"Not answered: {reason}",
-        sentence=f"Not answered, since accuracy decides and its contrasts were refused: {reason}.",
+        sentence=f"Not answered, since {why}.",
         takeaway="The runs at hand do not answer this question. Nothing is claimed, in either direction.",
         values=values,
     )

@@ -64,6 +64,12 @@ def p_value(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def p_equals(value: float) -> str:
+    """A p-value in a sentence: "p = 0.012", "p < 0.001"."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def plain(value: float, digits: int = 2) -> str:
     """A unitless number with fixed decimals."""
     return _number(value, digits)

@@ -41,7 +41,7 @@ class Images:
 class Split:
     """What training sees. Pixels x (n, 784) float32 in [0, 1], labels y (n,) int64; rows in the order of the files.
 
-    `digest` (16 hex digits) stands for the data set's content and for which rows went where.
+    `digest` (16 hex digits) stands for the data set's content and for which rows went where, `content` for the former.
     """
 
     name: str
@@ -52,6 +52,7 @@ class Split:
     test_x: torch.Tensor
     test_y: torch.Tensor
     digest: str
+    content: str
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Split:
         """The same split on `device`; `dtype` is for the pixels only and leaves the digest as it is."""
@@ -133,6 +134,7 @@ def split(images: Images, validation: int = 10_000) -> Split:
         test_x=_pixels(images.test_images),
         test_y=torch.from_numpy(images.test_labels.copy()),
         digest=_digest(images.digest, kept, held_out),
+        content=images.digest[:16],
     )
 
 

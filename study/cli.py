@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -93,6 +94,8 @@ def study(output: str, **options: Any) -> None:
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
         click.echo(what, err=True)
+        if tracker.experiment != options["experiment"]:
+            click.echo(f"logged to experiment {tracker.experiment}: name it when you ask for the report", err=True)
         session = Session(preset, declaration, tracker, trainer, progress)
         run_study(session)
         progress.end()
@@ -152,15 +155,18 @@ def resolve(
     """
     from study import executors
     from study.declare import declare, pick_noise_types
+    from study.space import on_grid
     from study.trial import Setting
 
     chosen = PRESETS[preset]
+    if math.isnan(max_rate):
+        raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
     try:
         noise_types, device = pick_noise_types(noise), executors.pick_device(device)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     setting = Setting(dataset, folder, chosen.train_examples, device)
-    return chosen, setting, declare(chosen, noise_types, max_rate, executors.load_split(setting), setting)
+    return chosen, setting, declare(chosen, noise_types, on_grid(max_rate), executors.load_split(setting), setting)
 
 
 def writable_folder(name: str) -> Path:
@@ -193,8 +199,9 @@ def expected_errors() -> tuple[type[Exception], ...]:
     from analysis.address import StoreError
     from models.data import DataError
     from study.coordination import AlreadyRunning
+    from study.runner import NothingToCompare
 
-    return StoreError, DataError, AlreadyRunning, MlflowException, OSError
+    return StoreError, DataError, AlreadyRunning, NothingToCompare, MlflowException, OSError
 
 
 def main() -> NoReturn:
@@ -208,6 +215,9 @@ def main() -> NoReturn:
         code = 0
     except click.exceptions.Exit as error:
         code = error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        code = error.exit_code
+        click.echo(error.format_message(), err=True)
     except click.ClickException as error:
         code = error.exit_code
         click.echo(f"error: {error.format_message()}", err=True)

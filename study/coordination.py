@@ -18,12 +18,12 @@ from mlflow.entities import Run
 from analysis.address import check_address, one_line_errors
 from study import schema
 from study.schema import Declaration
-from study.tracking import Tracker
+from study.tracking import Tracker, ending_well
 from study.trial import Setting
 
 HEARTBEAT_SECONDS = 15
 STALE_SECONDS = 60
-"""A coordinator on another machine that is silent for this long is taken for dead."""
+"""A coordinator that is silent for this long is taken for dead."""
 
 
 class AlreadyRunning(RuntimeError):
@@ -48,16 +48,10 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
     _refuse_second_coordinator(earlier, run)
     run = run or client.create_run(experiment_id)
     tracker = Tracker(client, run, declaration, setting)
-    tracker.describe_study()
-    with _heartbeat(client, tracker.run_id):
-        try:
-            _take_over(client, earlier, tracker.run_id)
-            yield tracker
-        except BaseException as error:
-            interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-            with suppress(Exception):  # the store may be what failed; the first error is the one to tell
-                client.set_terminated(tracker.run_id, "KILLED" if interrupted else "FAILED")
-            raise
+    with ending_well(client, tracker.run_id), _heartbeat(client, tracker.run_id):
+        tracker.describe_study()
+        _take_over(client, earlier, tracker.run_id)
+        yield tracker
 
 
 def _connect() -> MlflowClient:
@@ -70,8 +64,9 @@ def _connect() -> MlflowClient:
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     if is_file:
-        with closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
-            database.execute("PRAGMA journal_mode=WAL")  # readers do not wait for the writer
+        # Readers do not wait for the writer then; where it cannot be had, it is not needed either.
+        with suppress(sqlite3.Error), closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+            database.execute("PRAGMA journal_mode=WAL")
     return client
 
 
@@ -103,9 +98,9 @@ def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
         if not tag or run.info.status != "RUNNING" or (own and run.info.run_id == own.info.run_id):
             continue
         beat = json.loads(tag)
-        same_host = beat["host"] == socket.gethostname()
-        alive = _process_exists(beat["pid"]) if same_host else time.time() - beat["time"] < STALE_SECONDS
-        if alive:
+        fresh = time.time() - beat["time"] < STALE_SECONDS
+        # On this machine a process that was killed is known at once; a number alone may be another process's by now.
+        if fresh and (beat["host"] != socket.gethostname() or _process_exists(beat["pid"])):
             raise AlreadyRunning(
                 f"process {beat['pid']} on {beat['host']} is running this study already; stop it, or wait for it"
             )

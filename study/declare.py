@@ -8,15 +8,14 @@ from dataclasses import asdict
 from models.config import Arm, Recipe
 from models.data import Split
 from models.noise import NOISE
-from study import runner, schema
+from study import runner, schema, space
 from study.designs import DESIGNS
 from study.presets import Preset
 from study.schema import Declaration
+from study.search import STUDY_SEED
 from study.trial import Setting, Trial
 
 OBJECTIVE = "val/accuracy"
-ALWAYS = ("none", "dropout")
-"""What every question is measured against."""
 
 
 def pick_noise_types(wanted: str) -> tuple[str, ...]:
@@ -25,7 +24,7 @@ def pick_noise_types(wanted: str) -> tuple[str, ...]:
     Raises:
         ValueError: a name that is not registered.
     """
-    names = set(NOISE) if wanted == "all" else {name.strip() for name in wanted.split(",")} | set(ALWAYS)
+    names = set(NOISE) if wanted == "all" else {name.strip() for name in wanted.split(",")} | set(runner.ALWAYS)
     unknown = sorted(names - set(NOISE))
     if unknown:
         raise ValueError(f"unknown noise type {', '.join(unknown)}: choose all, or some of {', '.join(NOISE)}")
@@ -45,6 +44,7 @@ def declare(
         rerank_top=preset.rerank_top,
         rerank_seeds=preset.rerank_seeds,
         max_rate=max_rate,
+        search_space={**space.declared(), "sampler": "TPE", "seed": STUDY_SEED},
         objective=OBJECTIVE,
         questions=tuple(
             design.declare(preset.recipes, preset.confirm_seeds, noise_types) for design in DESIGNS.values()
@@ -52,12 +52,14 @@ def declare(
         data={
             "name": split.name,
             "digest": split.digest,
+            "content": split.content,
             "train": len(split.train_y),
             "validation": len(split.validation_y),
             "test": len(split.test_y),
         },
         train_examples=preset.train_examples,
         precision=setting.precision,
+        device=setting.device_type,
     )
 
 

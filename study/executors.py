@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
@@ -61,7 +60,8 @@ class Local:
 
     def __init__(self, executor: Executor, workers: int, on_step: Callable[[float], None]) -> None:
         """Use `local()`, which also cleans up."""
-        self._executor, self._workers, self._on_step = executor, workers, on_step
+        self.workers = workers
+        self._executor, self._on_step = executor, on_step
         self._stop = threading.Event()
 
     def train(
@@ -70,7 +70,7 @@ class Local:
         """Trains the batches; yields each with its results as soon as it is finished."""
         waiting: dict[Future, list[Trial]] = {}
         for batch in batches:
-            if len(waiting) == self._workers:
+            if len(waiting) == self.workers:
                 yield from self._finished(waiting)
             waiting[self._executor.submit(train_batch, batch, setting, self._step)] = batch
         while waiting:
@@ -94,8 +94,8 @@ class Local:
 @contextmanager
 def local(device: str, on_step: Callable[[float], None]) -> Iterator[Local]:
     """The in-process executor; on any way out its threads have ended."""
-    workers = (os.cpu_count() or 1) if device == "cpu" else 1
-    threads = torch.get_num_threads()
+    threads = torch.get_num_threads()  # as many as there are cores for this process, or OMP_NUM_THREADS says
+    workers = threads if device == "cpu" else 1
     torch.set_num_threads(1 if device == "cpu" else threads)
     with ThreadPoolExecutor(workers) as executor:
         trainer = Local(executor, workers, on_step)

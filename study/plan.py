@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from analysis import stats
 from models.config import Arm
@@ -12,28 +13,22 @@ from study.designs.base import ALPHA
 from study.presets import Preset
 from study.trial import Setting, Trial
 
-PAIRED_SD = 0.003
-"""SD over seeds of a paired difference in accuracy, as pilots under `decay` had it; a study measures its own."""
+PAIRED_SD = 0.0015
+"""SD over seeds of a paired difference in accuracy, typical of those measured by `quick`; a study measures its own."""
 
-BYTES_PER_SEED_RUN = 40_000
+BYTES_PER_SEED_RUN = 10_000
 """Of a seed run in the default store: database rows of its parameters, tags and curves (measured on `quick`)."""
-
-PROBE_EXAMPLES = 10_000
 
 
 def seconds_per_network_epoch(preset: Preset, setting: Setting) -> float:
     """Wall seconds for one epoch of one network when all cores are at work, timed on dropout for some seconds."""
-    probe = Setting(setting.dataset, setting.folder, min(PROBE_EXAMPLES, preset.train_examples), setting.device)
-    executors.load_split(probe)
-    arm = Arm("dropout", 0.5, 0.5, 1e-4, preset.recipes[0])
-    trials = [Trial(arm, (seed, seed + 1, seed + 2), schema.SEARCH) for seed in range(0, 12, 3)]
-    trained = 0.0
+    arm = Arm("dropout", 0.5, 0.5, 1e-4, replace(preset.recipes[-1], epochs=1))
     with executors.local(setting.device, on_step=lambda network_epochs: None) as trainer:
+        trials = [Trial(arm, (seed, seed + 1, seed + 2), schema.SEARCH) for seed in range(trainer.workers)]
         start = time.perf_counter()
-        for batch, _ in trainer.train([[trial] for trial in trials], probe):
-            trained += sum(trial.network_epochs for trial in batch)
+        list(trainer.train([[trial] for trial in trials], setting))
         seconds = time.perf_counter() - start
-    return seconds / trained * preset.train_examples / probe.train_examples
+    return seconds / sum(trial.network_epochs for trial in trials)
 
 
 def describe(preset: Preset, trials: Sequence[Trial], seconds_each: float) -> str:

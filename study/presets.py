@@ -42,9 +42,9 @@ PRESETS = {
             trials_per_type=2,
             search_seeds=seeds(0, 2),
             rerank_top=1,
-            rerank_seeds=seeds(100, 2),
+            rerank_seeds=seeds(100, 1),
             confirm_seeds=seeds(1000, 3),
-            train_examples=2_000,
+            train_examples=1_000,
         ),
         Preset(
             "quick",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from analysis import selection
 from analysis.selection import Ranked
 from models.config import Arm, Recipe
+from models.noise import NOISE
 from study import schema
 from study.designs import DESIGNS
 from study.presets import Preset
@@ -12,8 +15,15 @@ from study.search import search
 from study.session import Session
 from study.trial import Trial
 
+ALWAYS = ("none", "dropout")
+"""What every question is measured against."""
+
 Labels = dict[str, dict[str, Arm]]
 """question -> arm label -> arm"""
+
+
+class NothingToCompare(RuntimeError):
+    """A study that cannot go on, since what all is measured against failed."""
 
 
 def run_study(session: Session) -> None:
@@ -50,20 +60,31 @@ def rerank(session: Session, recipe: Recipe) -> None:
     session.run(
         [
             Trial(to_arm(row, recipe), declared.rerank_seeds, schema.RERANK)
-            for noise in declared.noise_types
+            for noise in _with_results(table, recipe, schema.SEARCH)
             for row in selection.rerank_candidates(table, noise, recipe.name, declared.objective, declared.rerank_top)
         ]
     )
 
 
 def tuned_arms(session: Session, recipe: Recipe) -> dict[str, Arm]:
-    """The winner of each noise type, the best first."""
-    table, declared = session.table(), session.declaration
-    best = [
-        selection.rerank_ranking(table, noise, recipe.name, declared.objective)[0] for noise in declared.noise_types
-    ]
+    """The winner of each noise type, the best first; a type of which every trial diverged has none.
+
+    Raises:
+        NothingToCompare: that happened to what every question is measured against.
+    """
+    table, objective = session.table(), session.declaration.objective
+    types = _with_results(table, recipe, schema.RERANK)
+    if missing := [noise for noise in ALWAYS if noise not in types]:
+        raise NothingToCompare(f"every trial of {' and of '.join(missing)} diverged under {recipe.name}")
+    best = [selection.rerank_ranking(table, noise, recipe.name, objective)[0] for noise in types]
     best.sort(key=lambda row: -row.score)
     return {row.noise: to_arm(row, recipe) for row in best}
+
+
+def _with_results(table: pd.DataFrame, recipe: Recipe, phase: str) -> list[str]:
+    """The noise types that have finished trials in a phase: diverged ones are not in the table."""
+    rows = table[(table["phase"] == phase) & (table["recipe"] == recipe.name)]
+    return [noise for noise in NOISE if noise in set(rows["noise"])]
 
 
 def pick_arms(recipe: Recipe, tuned: dict[str, Arm]) -> Labels:
@@ -73,7 +94,11 @@ def pick_arms(recipe: Recipe, tuned: dict[str, Arm]) -> Labels:
 
 def arm_names(labels: Labels) -> dict[str, str]:
     """Arm label -> arm name; a label means the same arm in every question."""
-    return {label: arm.name for arms in labels.values() for label, arm in arms.items()}
+    names: dict[str, str] = {}
+    for arms in labels.values():
+        for label, arm in arms.items():
+            assert names.setdefault(label, arm.name) == arm.name, f"two questions mean different arms by {label!r}"
+    return names
 
 
 def search_trials(arms: dict[int, Arm], preset: Preset) -> list[Trial]:

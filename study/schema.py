@@ -30,6 +30,7 @@ TAG_HEARTBEAT = "study.heartbeat"
 TAG_COMMIT = "study.git_commit"
 TAG_DIRTY = "study.git_dirty"
 TAG_DATA = "study.data_digest"
+TAG_CONTENT = "study.data_content"
 TAG_CODE = "study.code_version"
 TAG_PARENT = "mlflow.parentRunId"
 
@@ -100,8 +101,8 @@ class Contrast:
         coefficients: arm label -> coefficient. The labels are resolved to arms by the study's ARMS_FILE.
         margin: the equivalence margin in the metric's own unit (0.002 is 0.2 accuracy points).
         family: contrasts of one question that share family and metric are Holm-adjusted together.
-        candidate: contrasts of one family with the same candidate form an intersection-union test (the largest p
-            speaks for the candidate); empty for a contrast that stands alone.
+        candidate: contrasts with the same candidate also form an intersection-union test, beside their own (the largest
+            p speaks for the candidate, Holm-adjusted across candidates); empty for a contrast that stands alone.
     """
 
     name: str
@@ -142,11 +143,13 @@ class Declaration:
     rerank_top: int
     rerank_seeds: tuple[int, ...]
     max_rate: float
+    search_space: dict[str, Any]  # the sampler's settings and grids
     objective: str
     questions: tuple[Question, ...]
-    data: dict[str, Any]  # name, digest, sizes
+    data: dict[str, Any]  # name, digest (content and split), content, sizes
     train_examples: int
     precision: str
+    device: str  # its type: cpu, cuda or mps
     code_version: int = CODE_VERSION
 
     @property

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import optuna
 from optuna.samplers import TPESampler
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from models.config import Arm, Recipe
 from study import space
@@ -25,35 +26,42 @@ def search(
     """Runs `rounds` trials of every noise type; in a round each type is asked once.
 
     Args:
-        told: trial number -> arm, of the finished trials of an earlier process; they are not asked again. What Optuna
-            proposes depends only on the trials of earlier rounds, so a resumed search goes on as if never stopped.
+        max_rate: highest rate proposed; on the grid of `space`.
+        told: trial number -> arm, of the finished trials of an earlier process; they are not proposed anew. A
+            proposal depends only on the trials of earlier rounds, so a resumed search goes on as if never stopped.
         score: trains what is not trained yet and tells the objective, which is maximised.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", study_name=f"search under {recipe.name}")
     for turn in range(rounds):
-        numbers = dict(enumerate(noise_types, start=turn * len(noise_types)))
-        asked = {n: _ask(study, n, turn, noise, noise_types, max_rate) for n, noise in numbers.items() if n not in told}
-        arms = {n: told[n] if n in told else space.to_arm(asked[n].params, recipe) for n in numbers}
-        for number, value in score(arms).items():
-            state = TrialState.FAIL if math.isnan(value) else TrialState.COMPLETE
-            values = None if math.isnan(value) else [value]
-            if number in asked:
-                study.tell(asked[number], values, state)
-            else:
-                params = space.to_parameters(arms[number])
-                distributions = space.distributions(numbers[number], noise_types, max_rate)
-                study.add_trial(create_trial(state=state, params=params, distributions=distributions, values=values))
+        asked: dict[int, optuna.Trial] = {}
+        for number, noise in enumerate(noise_types, start=turn * len(noise_types)):
+            distributions = space.distributions(noise, noise_types, max_rate)
+            known = space.to_parameters(told[number]) if number in told else None
+            study.enqueue_trial(known or _propose(study, number, turn, noise, distributions, max_rate))
+            asked[number] = study.ask(distributions)
+        for number, value in score({n: space.to_arm(trial.params, recipe) for n, trial in asked.items()}).items():
+            failed = math.isnan(value)
+            study.tell(asked[number], None if failed else value, TrialState.FAIL if failed else TrialState.COMPLETE)
 
 
-def _ask(
-    study: optuna.Study, number: int, turn: int, noise: str, noise_types: tuple[str, ...], max_rate: float
-) -> optuna.Trial:
-    """A trial of the given type: an anchor at first, then TPE on that type's own trials."""
+def _propose(
+    study: optuna.Study,
+    number: int,
+    turn: int,
+    noise: str,
+    distributions: dict[str, optuna.distributions.BaseDistribution],
+    max_rate: float,
+) -> dict[str, Any]:
+    """The parameters of a type's next trial: an anchor at first, then TPE.
+
+    TPE sees the trials of that type alone. Among all, it would count the best tenth as good, leave a weaker type
+    without a single good trial, and so tune only the front-runner.
+    """
     # A seed for each trial: a resumed study would otherwise repeat the draws of its start-up trials.
     seed = int(np.random.SeedSequence((STUDY_SEED, number)).generate_state(1)[0])
-    start_up = len(space.ANCHORS) * len(noise_types)
-    study.sampler = TPESampler(multivariate=False, n_startup_trials=start_up, seed=seed)
-    # What is enqueued is fixed, the rest is sampled: so the types take turns.
-    study.enqueue_trial(space.fixed_parameters(noise, turn, max_rate))
-    return study.ask(space.distributions(noise, noise_types, max_rate))
+    view = optuna.create_study(direction="maximize", sampler=TPESampler(n_startup_trials=len(space.ANCHORS), seed=seed))
+    finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    view.add_trials([trial for trial in finished if trial.params["noise"] == noise])
+    view.enqueue_trial(space.fixed_parameters(noise, turn, max_rate))
+    return view.ask(distributions).params

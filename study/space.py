@@ -23,46 +23,57 @@ ANCHORS = (1.0, 0.25)
 FIRST_LOG10_WEIGHT_DECAY = -5.0
 
 
-def distributions(noise: str, noise_types: tuple[str, ...], max_rate: float = MAX_RATE) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for a trial of one noise type.
+def on_grid(max_rate: float) -> float:
+    """The highest rate of the grid that is not above `max_rate`."""
+    return round(math.floor(max_rate / RATE_STEP + 1e-9) * RATE_STEP, 2)
 
-    The parameters carry the type's name: each type is tuned on its own trials alone, none on what suited another.
-    Training without noise has no rates. Rate 0 lies inside every space.
-    """
+
+def distributions(noise: str, noise_types: tuple[str, ...], max_rate: float) -> dict[str, BaseDistribution]:
+    """Optuna's distributions for a trial of one noise type. No noise has no rates; rate 0 lies inside every space."""
     space: dict[str, BaseDistribution] = {"noise": CategoricalDistribution(noise_types)}
     if noise != "none":
         rate = NOISE[noise].rate
         for name in ("rate1", "rate2"):
-            space[f"{noise}/{name}"] = FloatDistribution(rate.low, min(rate.high, max_rate), step=RATE_STEP)
-    space[f"{noise}/log10_weight_decay"] = FloatDistribution(*LOG10_WEIGHT_DECAY, step=WEIGHT_DECAY_STEP)
+            space[name] = FloatDistribution(rate.low, min(rate.high, max_rate), step=RATE_STEP)
+    space["log10_weight_decay"] = FloatDistribution(*LOG10_WEIGHT_DECAY, step=WEIGHT_DECAY_STEP)
     return space
 
 
-def fixed_parameters(noise: str, turn: int, max_rate: float = MAX_RATE) -> dict[str, Any]:
+def fixed_parameters(noise: str, turn: int, max_rate: float) -> dict[str, Any]:
     """What is not left to the sampler in a type's trial number `turn`: the type, and in the first ones the rates."""
     parameters: dict[str, Any] = {"noise": noise}
     if turn == 0:
-        parameters[f"{noise}/log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
+        parameters["log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
     if turn < len(ANCHORS) and noise != "none":
-        rate = min(round(NOISE[noise].rate.default * ANCHORS[turn], 2), max_rate)
-        parameters |= {f"{noise}/rate1": rate, f"{noise}/rate2": rate}
+        rate = min(on_grid(NOISE[noise].rate.default * ANCHORS[turn]), max_rate)
+        parameters |= {"rate1": rate, "rate2": rate}
     return parameters
+
+
+def declared() -> dict[str, Any]:
+    """The space as a study declares it, beside its highest rate."""
+    return {
+        "rate_step": RATE_STEP,
+        "log10_weight_decay": LOG10_WEIGHT_DECAY,
+        "log10_weight_decay_step": WEIGHT_DECAY_STEP,
+        "first_rates": {name: [noise.rate.default * anchor for anchor in ANCHORS] for name, noise in NOISE.items()},
+        "first_log10_weight_decay": FIRST_LOG10_WEIGHT_DECAY,
+    }
 
 
 def to_arm(parameters: dict[str, Any], recipe: Recipe) -> Arm:
     """The arm of a trial's parameters, rounded to what its name shows."""
-    noise = parameters["noise"]
-    rate1, rate2 = (round(parameters.get(f"{noise}/{name}", 0.0), 2) for name in ("rate1", "rate2"))
-    weight_decay = float(f"{10 ** parameters[f'{noise}/log10_weight_decay']:.3g}")
-    return Arm(noise, rate1, rate2, weight_decay, recipe)
+    rate1, rate2 = (round(parameters.get(name, 0.0), 2) for name in ("rate1", "rate2"))
+    weight_decay = float(f"{10 ** parameters['log10_weight_decay']:.3g}")
+    return Arm(parameters["noise"], rate1, rate2, weight_decay, recipe)
 
 
 def to_parameters(arm: Arm) -> dict[str, Any]:
     """The inverse of `to_arm`."""
-    parameters: dict[str, Any] = {"noise": arm.noise}
-    parameters[f"{arm.noise}/log10_weight_decay"] = (
-        round(math.log10(arm.weight_decay) / WEIGHT_DECAY_STEP) * WEIGHT_DECAY_STEP
-    )
-    if arm.noise != "none":
-        parameters |= {f"{arm.noise}/rate1": arm.rate1, f"{arm.noise}/rate2": arm.rate2}
-    return parameters
+    steps = round((math.log10(arm.weight_decay) - LOG10_WEIGHT_DECAY[0]) / WEIGHT_DECAY_STEP)
+    rates = {} if arm.noise == "none" else {"rate1": arm.rate1, "rate2": arm.rate2}
+    return {
+        "noise": arm.noise,
+        "log10_weight_decay": LOG10_WEIGHT_DECAY[0] + steps * WEIGHT_DECAY_STEP,
+        **rates,
+    }

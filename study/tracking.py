@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 
@@ -28,6 +29,18 @@ from study.schema import Declaration
 from study.trial import Setting, Trial
 
 
+@contextmanager
+def ending_well(client: MlflowClient, run_id: str) -> Iterator[None]:
+    """A run that an exception cuts off ends as KILLED (interrupted) or FAILED, never stays RUNNING."""
+    try:
+        yield
+    except BaseException as error:
+        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
+        with suppress(Exception):  # the store may be what failed; the first error is the one to tell
+            client.set_terminated(run_id, "KILLED" if interrupted else "FAILED")
+        raise
+
+
 class Tracker:
     """Writes one study. Made by `open_study`."""
 
@@ -36,20 +49,24 @@ class Tracker:
         self.client, self.declaration, self.setting = client, declaration, setting
         self.run_id, self.experiment_id = study_run.info.run_id, study_run.info.experiment_id
         self.experiment = client.get_experiment(self.experiment_id).name
+        commit, dirty = provenance.git_state()
+        self._origin = {
+            schema.TAG_COMMIT: commit,
+            schema.TAG_DIRTY: str(dirty).lower(),
+            schema.TAG_DATA: declaration.data["digest"],
+            schema.TAG_CONTENT: declaration.data["content"],
+            schema.TAG_CODE: str(schema.CODE_VERSION),
+        }
 
     def describe_study(self) -> None:
         """What a study run carries before its first trial."""
         declaration = self.declaration
-        commit, dirty = provenance.git_state()
         tags = {
             schema.TAG_ID: declaration.study_id,
             schema.TAG_KIND: "study",
-            schema.TAG_COMMIT: commit,
-            schema.TAG_DIRTY: str(dirty).lower(),
-            schema.TAG_DATA: declaration.data["digest"],
-            schema.TAG_CODE: str(schema.CODE_VERSION),
             schema.TAG_PRESET: declaration.preset,
-            "mlflow.source.git.commit": commit,
+            **self._origin,
+            "mlflow.source.git.commit": self._origin[schema.TAG_COMMIT],
             "mlflow.runName": f"study-{declaration.preset}",
             "mlflow.note.content": _note(declaration),
         }
@@ -70,17 +87,19 @@ class Tracker:
         tags, params = self._tags(trial), self._params(trial)
         name = f"{trial.arm.noise}-{self._short_name(trial)}"
         trial_run = self._create(name, "trial", self.run_id, tags, start)
-        for network in networks:
-            seed_tags = {**tags, schema.TAG_SEED: str(network.seed)}
-            run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
-            self.client.log_batch(run, _curves(network, start), _as_params({**params, "seed": network.seed}))
-            if with_model and network is networks[0]:
-                log_model(run, network)
-            self.client.set_terminated(run, _status([network]))
-        means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
-        seeds = ",".join(str(network.seed) for network in networks)
-        self.client.log_batch(trial_run, _as_metrics(means), _as_params({**params, "seeds": seeds}))
-        self.client.set_terminated(trial_run, _status(networks))
+        with ending_well(self.client, trial_run):
+            for network in networks:
+                seed_tags = {**tags, schema.TAG_SEED: str(network.seed)}
+                run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
+                with ending_well(self.client, run):
+                    self.client.log_batch(run, _curves(network, start), _as_params({**params, "seed": network.seed}))
+                    if with_model and network is networks[0]:
+                        log_model(run, network)
+                    self.client.set_terminated(run, _status([network]))
+            means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
+            seeds = ",".join(str(network.seed) for network in networks)
+            self.client.log_batch(trial_run, _as_metrics(means), _as_params({**params, "seeds": seeds}))
+            self.client.set_terminated(trial_run, _status(networks))
 
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
         """What the declared rules picked; logged before the confirm phase."""
@@ -102,8 +121,7 @@ class Tracker:
             schema.TAG_QUESTION: ",".join(trial.questions),
             schema.TAG_ARM: trial.arm.name,
             schema.TAG_HASH: self._hash(trial),
-            schema.TAG_DATA: self.declaration.data["digest"],
-            schema.TAG_CODE: str(schema.CODE_VERSION),
+            **self._origin,
         }
         return tags if trial.number is None else {**tags, schema.TAG_NUMBER: str(trial.number)}
 

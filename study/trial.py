@@ -25,6 +25,11 @@ class Setting:
     device: str
     precision: str = "float32"
 
+    @property
+    def device_type(self) -> str:
+        """cpu, cuda or mps: results of one type agree, and are not mixed with another's."""
+        return self.device.partition(":")[0]
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -53,9 +58,9 @@ class Trial:
 
     def hash(self, setting: Setting, data_digest: str) -> str:
         """Names the trial by all that its result depends on; two trials of one hash have the same result."""
-        device = setting.device.partition(":")[0]
+        code = schema.CODE_VERSION
         return schema.digest(
-            [asdict(self.arm), self.seeds, self.phase, data_digest, device, setting.precision, schema.CODE_VERSION]
+            [asdict(self.arm), self.seeds, self.phase, data_digest, setting.device_type, setting.precision, code]
         )
 
 

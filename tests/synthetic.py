@@ -91,14 +91,23 @@ def declaration(seeds: Sequence[int] = tuple(range(100, 108)), preset: str = "qu
         rerank_top=2,
         rerank_seeds=(11, 12, 13),
         max_rate=0.6,
+        search_space={},
         objective=OBJECTIVE,
         questions=tuple(
             Question(name, title, 0.05, tuple(seeds), contrasts(*rows), rule)
             for name, (title, rows, rule) in questions.items()
         ),
-        data={"name": "fashion-mnist", "digest": "0123456789ab", "train": 50_000, "validation": 10_000, "test": 10_000},
+        data={
+            "name": "fashion-mnist",
+            "digest": "0123456789ab",
+            "content": "ba9876543210",
+            "train": 50_000,
+            "validation": 10_000,
+            "test": 10_000,
+        },
         train_examples=50_000,
         precision="float32",
+        device="cpu",
     )
 
 
@@ -149,6 +158,7 @@ class Writer:
             schema.TAG_ARM: arm.name,
             schema.TAG_HASH: hash_,
             schema.TAG_DATA: str(self.declared.data["digest"]),
+            schema.TAG_CONTENT: str(self.declared.data["content"]),
             schema.TAG_CODE: str(self.declared.code_version),
         }
         if number is not None:

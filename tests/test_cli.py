@@ -13,10 +13,15 @@ from pathlib import Path
 
 import mlflow
 import pytest
+import torch
 import yaml
 from mlflow import MlflowClient
+from mlflow.entities import Run
+from torch import Tensor
 
+from analysis import runs
 from models import sources
+from models.noise import NOISE, Context, Noise, Rate
 from models.sources import FILES
 from study import schema
 from study.cli import cli, main
@@ -53,6 +58,7 @@ def one_line(stderr: str) -> str:
     ("arguments", "expected"),
     [
         (("study", "--max-rate", "1.5"), "1.5 is not in the range"),
+        (("study", "--max-rate", "nan"), "not nan"),
         (("study", "--noise", "droput"), "unknown noise type droput: choose all, or some of none, dropout"),
         (("study", "--preset", "huge"), "'huge' is not one of 'smoke', 'quick', 'full'"),
         (("study", "--device", "abacus"), "'abacus' is not one of"),
@@ -150,12 +156,12 @@ def test_plan_counts_and_times_without_running(
         with pytest.raises(SystemExit) as ended:
             main()
     assert ended.value.code == 0
-    printed = capfd.readouterr().out
+    printed, types = capfd.readouterr().out, len(NOISE)
     assert [line.split()[:3] for line in printed.splitlines()[2:6]] == [
-        ["search", "12", "24"],
-        ["rerank", "6", "12"],
-        ["confirm", "15", "45"],
-        ["all", "33", "81"],
+        ["search", str(2 * types), str(4 * types)],
+        ["rerank", str(types), str(types)],
+        ["confirm", str(9 + types), str(3 * (9 + types))],
+        ["all", str(9 + 4 * types), str(27 + 8 * types)],
     ]
     assert "80 % of studies" in printed
     assert not (tmp_path / "mlflow.db").exists()
@@ -173,3 +179,57 @@ def test_mlproject_and_command_line_agree() -> None:
         for parameter, declared in parameters.items():
             assert str(declared["default"]) == str(options[parameter].default)
             assert f"{options[parameter].opts[0]} {{{parameter}}}" in entry_points[name]["command"]
+
+
+def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
+    """After a power cut the process number may be another process's: an old heartbeat stands in nobody's way."""
+    from study.coordination import AlreadyRunning, _refuse_second_coordinator
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient()
+    experiment = client.create_experiment(schema.EXPERIMENT)
+
+    def run(seconds_ago: float, pid: int) -> Run:
+        beat = json.dumps({"host": socket.gethostname(), "pid": pid, "time": time.time() - seconds_ago})
+        return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: beat})
+
+    living = os.getppid()
+    with pytest.raises(AlreadyRunning):
+        _refuse_second_coordinator([run(5, living)], None)
+    _refuse_second_coordinator([run(24 * 3600, living), run(5, 2**22 + 1)], None)
+
+
+@pytest.mark.parametrize("port", ["99999", "abc"])
+def test_an_impossible_tracking_address(call: Call, port: str) -> None:
+    mlflow.set_tracking_uri(f"http://localhost:{port}")
+    code, stderr = call("report")
+    assert code == 1
+    assert "does not answer" in one_line(stderr)
+
+
+class Exploding(Noise):
+    """A type that never gives a finite loss."""
+
+    rate = Rate("nothing")
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        return super().loss(forward, context) * torch.inf
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
+def test_a_type_that_diverges_is_left_out_and_told(
+    call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 3: its trials are FAILED and never scored, its contrasts are not answered, the rest of the study stands."""
+    monkeypatch.setitem(NOISE, "exploding", Exploding)
+    code, stderr = call("study", "--preset", "smoke", "--noise", "exploding", "--data", str(folder))
+    assert code == 3, stderr
+    assert "2 trials failed and count for nothing" in stderr
+    assert "Traceback" not in stderr
+    study = runs.load()
+    assert {trial.status for trial in study.failed} == {"FAILED"} and len(study.failed) == 2
+    assert set(study.table["noise"]) == {"none", "dropout"}
+    answers = json.loads((tmp_path / "results" / "answers.json").read_text())
+    verdicts = {row["contrast"]: row["verdict"] for row in answers if row["metric"] == "test/accuracy"}
+    assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
+    assert verdicts["dropout - none"] != "not answered"

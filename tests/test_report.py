@@ -19,12 +19,12 @@ import synthetic
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import report, runs, search_plots
+from analysis import ledger, report, runs, search_plots, wording
 from study import schema
 
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
-    "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
+    "p_candidate", "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
 }  # fmt: skip
 
 
@@ -156,6 +156,7 @@ def test_answers_json_has_the_promised_fields_and_real_runs(study, written):
         assert row["declared_hash"] == hashes[row["question"]]
         assert row["run_ids"] and set(row["run_ids"]) <= set(study.table["run_id"])
         assert row["verdict"] and row["sentence"]
+        assert (row["p_candidate"] is None) == (row["candidate"] == "")
 
 
 def test_every_estimate_can_be_recomputed_from_the_two_files_alone(written):
@@ -211,9 +212,13 @@ def test_missing_seeds_show(small, tmp_path):
     lost = (small.table["arm"] == arm) & (small.table["seed"] == 103)
     report.write(without(small, lost), tmp_path)
     page = (tmp_path / "index.html").read_text()
-    answered = [row["contrast"] for row in json.loads((tmp_path / "answers.json").read_text())]
-    assert "dropout (0.1, 0.5) - (0.5, 0.1)" not in answered
-    assert "dropout (0.2, 0.5) - (0.5, 0.2)" in answered
+    rows = json.loads((tmp_path / "answers.json").read_text())
+    assert [row["contrast"] for row in rows] == [one.name for one in small.declaration.questions[0].contrasts]
+    for row in rows:
+        refused = row["contrast"] == "dropout (0.1, 0.5) - (0.5, 0.1)"
+        assert (row["verdict"] == "not answered") == refused == ("lacks seed 103" in row["sentence"])
+        assert (row["run_ids"] == []) == refused
+        assert all((row[name] is None) == refused for name in report.NUMBERS if name != "p_candidate")
     assert "not answered" in page
     assert "2 declared contrasts of 6 could not be answered" in page
     assert "103" in page
@@ -222,7 +227,9 @@ def test_missing_seeds_show(small, tmp_path):
 def test_a_study_cut_off_before_its_confirmation_still_gives_a_report(study, tmp_path):
     cut = replace(without(study, study.table["phase"] == schema.CONFIRM), arms={})
     report.write(cut, tmp_path)
-    assert json.loads((tmp_path / "answers.json").read_text()) == []
+    rows = json.loads((tmp_path / "answers.json").read_text())
+    assert len(rows) == 24 and {row["verdict"] for row in rows} == {"not answered"}
+    assert all("no arm was picked" in row["sentence"] for row in rows)
     assert "24 declared contrasts of 24 could not be answered" in (tmp_path / "index.html").read_text()
 
 
@@ -269,6 +276,15 @@ def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
         study.table.assign(weight_decay=0.0),
     ):
         assert len(search_plots.search_figures(replace(study, table=table))) == 3
+
+
+def test_a_noise_type_without_results_is_shown_as_missing(study):
+    """Every trial of it failed: the others are reported."""
+    lost = without(study, study.table["noise"] == "gaussian")
+    row = next(row for row in ledger.tuned(lost).rows if row[1] == "gaussian")
+    assert set(row[2:]) == {wording.MISSING}
+    for figure in search_plots.search_figures(lost).values():
+        assert "cannot be computed" not in " ".join(text.get_text() for text in figure.texts)
 
 
 def test_drawing_leaves_matplotlib_as_it_was(study):

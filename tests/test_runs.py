@@ -2,6 +2,7 @@
 
 import math
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -92,6 +93,31 @@ def test_a_question_confirmed_by_another_study_is_named(store):
     _, first, second = store
     assert runs.load(first.declared.study_id).confirmed_elsewhere == {"swap": (second.declared.study_id,)}
     assert runs.load(second.declared.study_id).confirmed_elsewhere["swap"] == (first.declared.study_id,)
+
+
+def test_another_subset_of_the_same_data_set_is_the_same_test_set():
+    of = synthetic.declaration()
+    subset = replace(of, train_examples=1000, data=of.data | {"digest": "another split"})
+    other = replace(of, train_examples=2000, data=of.data | {"digest": "third", "content": "other images"})
+    whole, *_ = writers = [Writer(one, "subsets") for one in (of, subset, other)]
+    for writer in writers:
+        writer.trial(Arm("dropout", 0.5, 0.5, 0.0), (500, 501), schema.CONFIRM, "swap")
+    assert runs.load(subset.study_id, "subsets").confirmed_elsewhere == {"swap": (whole.declared.study_id,)}
+    assert runs.load(other.study_id, "subsets").confirmed_elsewhere == {}
+
+
+def test_of_two_coordinators_trials_the_earliest_finished_one_counts():
+    writer = Writer(synthetic.declaration(), "twice")
+    arm = Arm("dropout", 0.5, 0.5, 0.0)
+    writer.trial(arm, (1, 2), "search", number=0, status="KILLED")
+    first = writer.trial(arm, (1, 2), "search", number=0)
+    writer.trial(arm, (1, 2), "search", number=0, scores={"val/accuracy": 0.1})
+    other = writer.trial(Arm("dropout", 0.4, 0.5, 0.0), (1, 2), "search", number=1)
+    writer.clock -= 1_000_000  # started earlier, written later
+    earliest = writer.trial(Arm("dropout", 0.4, 0.5, 0.0), (1, 2), "search", number=1)
+    table = runs.load(experiment="twice").table
+    assert set(table["trial_run_id"]) == {first, earliest} and other != earliest
+    assert len(table) == 4 and not table.duplicated(["arm", "seed"]).any()
 
 
 def test_all_pages_of_a_large_store_are_read(store, monkeypatch):

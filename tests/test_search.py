@@ -53,6 +53,27 @@ def test_tpe_finds_better_arms_than_it_started_with() -> None:
     assert sum(last) / len(last) > sum(quality(arms[n]) for n in range(6, 36) if arms[n].noise == "dropout") / 10
 
 
+def test_a_weak_type_is_tuned_as_hard_as_a_strong_one() -> None:
+    """Scores far below another type's do not keep a type from its own best: each is tuned on its own trials."""
+
+    def best_error(handicap: float) -> float:
+        errors: list[float] = []
+
+        def score(asked: dict[int, Arm]) -> dict[int, float]:
+            errors.extend(1 - quality(arm) for arm in asked.values() if arm.noise == "dropout")
+            return {n: quality(arm) - handicap * (arm.noise == "dropout") for n, arm in asked.items()}
+
+        search(DECAY, TYPES, 25, 0.8, {}, score)
+        return min(errors)
+
+    assert best_error(handicap=10) == best_error(handicap=0) < 0.02
+
+
+@pytest.mark.parametrize(("asked", "got"), [(0.8, 0.8), (0.159, 0.15), (0.29, 0.29), (0.0, 0.0), (0.95, 0.95)])
+def test_the_highest_rate_is_taken_down_to_the_grid(asked: float, got: float) -> None:
+    assert space.on_grid(asked) == got
+
+
 def test_a_failed_trial_is_never_told_as_a_score() -> None:
     """Where every trial of a type fails, the search still ends, and the others are tuned."""
     asked: list[Arm] = []
@@ -69,12 +90,12 @@ def test_a_failed_trial_is_never_told_as_a_score() -> None:
 def test_arms_survive_the_way_through_the_store(noise: str) -> None:
     """From Optuna's parameters to an arm and back: nothing is lost, at any point of the grid."""
     names = tuple(NOISE)
-    grid = space.distributions(noise, names)
+    grid = space.distributions(noise, names, 0.8)
     steps = round((space.LOG10_WEIGHT_DECAY[1] - space.LOG10_WEIGHT_DECAY[0]) / space.WEIGHT_DECAY_STEP)
     for i in range(steps + 1):
-        parameters = {"noise": noise, f"{noise}/log10_weight_decay": space.LOG10_WEIGHT_DECAY[0] + i * 0.05}
+        parameters = {"noise": noise, "log10_weight_decay": space.LOG10_WEIGHT_DECAY[0] + i * 0.05}
         if noise != "none":
-            parameters |= {f"{noise}/rate1": (i % 81) / 100, f"{noise}/rate2": 0.8 - (i % 81) / 100}
+            parameters |= {"rate1": (i % 81) / 100, "rate2": 0.8 - (i % 81) / 100}
         arm = space.to_arm(parameters, DECAY)
         back = space.to_parameters(arm)
         assert space.to_arm(back, DECAY) == arm

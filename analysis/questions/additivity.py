@@ -81,21 +81,22 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         table: run table, one row per seed run.
         arms: recipe -> arm label -> arm name.
     """
-    contrasts, notes = answer_contrasts(question, table, arms)
-    deciding, beside = (_classes(by_recipe(contrasts, accuracy)) for accuracy in (True, False))
+    found = answer_contrasts(question, table, arms)
+    deciding, beside = (_classes(by_recipe(found.contrasts, accuracy)) for accuracy in (True, False))
     if not deciding:
-        return not_answered(question, table, arms, contrasts, notes, VALUES)
+        return not_answered(question, table, arms, found, VALUES)
     recipes = sorted(deciding, key=lambda recipe: recipe != "long")  # sorted is stable: the rest as declared
     first, why = deciding[recipes[0]]
     verdict = f"{first}: {why}" if len(recipes) == 1 else ", ".join(f"{deciding[name][0]} ({name})" for name in recipes)
-    numbers = "; ".join(_numbers(recipe, by_recipe(contrasts, True)[recipe], deciding[recipe][0]) for recipe in recipes)
+    numbers = "; ".join(
+        _numbers(recipe, by_recipe(found.contrasts, True)[recipe], deciding[recipe][0]) for recipe in recipes
+    )
     loss = ", ".join(f"{name} under {recipe}" for recipe, (name, _) in beside.items())
     return conclude(
         question,
         table,
         arms,
-        contrasts,
-        notes,
+        found,
         verdict=verdict[0].upper() + verdict[1:],
         sentence=f"On accuracy, {numbers}" + (f"; on loss: {loss}." if loss else "."),
         takeaway=f"{_finding(first, why, recipes[0])} This holds {condition(question, VALUES)}, and on this scale of "

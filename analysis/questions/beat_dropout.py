@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from analysis import wording
 from analysis.answer import Answer, ContrastAnswer
 from analysis.decide import answer_contrasts
-from analysis.telling import brief, by_recipe, conclude, condition, gain_interval, not_answered
+from analysis.telling import brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question
 
 VALUES = "the tuned rates and weight decays"
-DROPOUT = "tuned dropout"
+DROPOUT, NONE = "tuned dropout", "tuned none"
 
 THAN_NONE = {
     "better": "better than",
@@ -33,21 +33,30 @@ class Candidate:
 
     name: str
     contrasts: tuple[ContrastAnswer, ...]
+    alpha: float
+
+    def against(self, rival: str) -> list[ContrastAnswer]:
+        """Its contrasts with DROPOUT or NONE, one per recipe."""
+        return [one for one in self.contrasts if rival in one.contrast.coefficients]
+
+    def matters_over(self, rival: str) -> bool:
+        """Beats, and the 95 % interval of the gain over the rival lies above the margin under every recipe."""
+        return self.beats and all(gain_interval(one)[0] > one.contrast.margin for one in self.against(rival))
 
     @property
-    def against_dropout(self) -> list[ContrastAnswer]:
-        """Its contrasts with tuned dropout, one per recipe."""
-        return [one for one in self.contrasts if DROPOUT in one.contrast.coefficients]
+    def p_value(self) -> float:
+        """Of the intersection-union test: the largest p of its contrasts, Holm-adjusted over the candidates."""
+        return self.contrasts[0].p_candidate
 
     @property
     def beats(self) -> bool:
-        """Better in all contrasts. The p behind each verdict is the candidate's, the largest of them, Holm-adjusted."""
-        return all(one.verdict.startswith("better") for one in self.contrasts)
+        """The candidate's p reaches alpha, and the means of all its contrasts are in the better direction."""
+        return self.p_value <= self.alpha and all(gain(one) > 0 for one in self.contrasts)
 
     @property
     def practically_better(self) -> bool:
-        """Beats dropout, and the 95 % interval of the gain over dropout lies above the margin under every recipe."""
-        return self.beats and all(gain_interval(one)[0] > one.contrast.margin for one in self.against_dropout)
+        """Beats, by more than the margin over both rivals."""
+        return self.matters_over(DROPOUT) and self.matters_over(NONE)
 
     @property
     def ruled_out(self) -> bool:
@@ -56,8 +65,8 @@ class Candidate:
 
     @property
     def worst(self) -> ContrastAnswer:
-        """The contrast with tuned dropout in which it gains least."""
-        return min(self.against_dropout, key=lambda one: gain_interval(one)[0])
+        """The contrast in which it gains least."""
+        return min(self.contrasts, key=lambda one: gain_interval(one)[0])
 
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
@@ -68,19 +77,22 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         table: run table, one row per seed run.
         arms: recipe -> arm label -> arm name.
     """
-    contrasts, notes = answer_contrasts(question, table, arms)
-    deciding, beside = (_candidates(question, by_recipe(contrasts, accuracy)) for accuracy in (True, False))
+    found = answer_contrasts(question, table, arms)
+    found = replace(found, notes=(*found.notes, *_worse_than_none(found.contrasts)))
+    deciding, beside = (_candidates(question, by_recipe(found.contrasts, accuracy)) for accuracy in (True, False))
     if not deciding:
-        return not_answered(question, table, arms, contrasts, notes, VALUES)
+        searched = any(contrast.candidate for contrast in question.contrasts)
+        reason = "" if searched else "no other noise type was searched"
+        return not_answered(question, table, arms, found, VALUES, reason)
     winners = [candidate for candidate in deciding if candidate.beats]
     undecided = [candidate for candidate in deciding if not candidate.beats and not candidate.ruled_out]
-    references = [one for group in by_recipe(contrasts, True).values() for one in group if not one.contrast.candidate]
+    on_accuracy = [one for group in by_recipe(found.contrasts, True).values() for one in group]
+    references = [one for one in on_accuracy if not one.contrast.candidate]
     return conclude(
         question,
         table,
         arms,
-        contrasts,
-        notes,
+        found,
         verdict=_verdict(deciding, winners, undecided),
         sentence=_sentence(deciding, winners, references, beside),
         takeaway=f"{_finding(deciding, winners, undecided, references)} This holds {condition(question, VALUES)}.",
@@ -94,18 +106,39 @@ def _candidates(question: Question, groups: dict[str, list[ContrastAnswer]]) -> 
     metrics = {one.contrast.metric for one in answered}
     declared = Counter(one.candidate for one in question.contrasts if one.candidate and one.metric in metrics)
     candidates = [
-        Candidate(name, tuple(one for one in answered if one.contrast.candidate == name)) for name in declared
+        Candidate(name, tuple(one for one in answered if one.contrast.candidate == name), question.alpha)
+        for name in declared
     ]
     return [one for one in candidates if len(one.contrasts) == declared[one.name]]
 
 
+def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
+    """A note when a tuned type does harm on accuracy, which a search over rates that hold 0 could have avoided."""
+    names = dict.fromkeys(
+        label.removeprefix("tuned ")
+        for one in contrasts
+        if one.verdict == "worse" and wording.is_accuracy(one.contrast.metric) and NONE in one.contrast.coefficients
+        for label in one.contrast.coefficients
+        if label != NONE
+    )
+    if not names:
+        return []
+    verb, space = ("is", "its search space") if len(names) == 1 else ("are", "their search spaces")
+    return [
+        f"tuned {_listed(list(names))} {verb} worse than no noise although rate 0 lies in {space}: more search trials "
+        "would find weaker noise"
+    ]
+
+
 def _verdict(deciding: Sequence[Candidate], winners: Sequence[Candidate], undecided: Sequence[Candidate]) -> str:
     if not winners:
-        return "Nothing beat dropout" + (f", {len(undecided)} of {len(deciding)} undecided" if undecided else "")
+        return "Nothing beat both dropout and no noise" + (
+            f", {len(undecided)} of {len(deciding)} undecided" if undecided else ""
+        )
     who = _names(winners) if len(winners) <= 3 else f"{len(winners)} of {len(deciding)} noise types"
     practical = sum(candidate.practically_better for candidate in winners)
     some = "" if practical == len(winners) else f"{practical} " if practical else "not surely "
-    return f"{who} beat{'s' * (len(winners) == 1)} dropout, {some}by more than the margin"
+    return f"{who} beat{'s' * (len(winners) == 1)} dropout and no noise, {some}by more than the margin"
 
 
 def _sentence(
@@ -114,15 +147,17 @@ def _sentence(
     references: Sequence[ContrastAnswer],
     beside: Sequence[Candidate],
 ) -> str:
-    """The winners, or the candidate that came nearest, against dropout; then dropout itself, and what loss says."""
+    """The winners, or the candidate that came nearest, against both rivals; then dropout itself, and what loss says."""
     shown = winners or [max(deciding, key=lambda candidate: gain_interval(candidate.worst)[0])]
-    details = [one for candidate in shown for one in candidate.against_dropout] + list(references)
+    who = _listed([f"{candidate.name} (candidate {wording.p_equals(candidate.p_value)})" for candidate in shown])
+    details = [one for candidate in shown for one in candidate.contrasts] + list(references)
     numbers = ", ".join(brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details)
     on_loss = [candidate for candidate in beside if candidate.beats]
     loss = f"; on loss {_names(on_loss) if on_loss else 'none'} did" if beside else ""
     return (
         f"On accuracy {len(winners) or 'none'} of {wording.plural(len(deciding), 'candidate')} beat both tuned dropout "
-        f"and tuned training without noise under every recipe ({'' if winners else 'nearest: '}{numbers}){loss}."
+        f"and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, with {numbers}"
+        f"{loss}."
     )
 
 
@@ -134,17 +169,36 @@ def _finding(
 ) -> str:
     if winners:
         told = f"Tuned {_names(winners)} did better than tuned dropout and than no noise under every recipe"
-        practical = [candidate for candidate in winners if candidate.practically_better]
-        told += f", by an amount that {'matters' if practical else 'is not shown to matter'}"
-        told += f" for {_names(practical)}" if 0 < len(practical) < len(winners) else ""
+        amounts: dict[str, list[Candidate]] = {}
+        for candidate in winners:
+            amounts.setdefault(_amount(candidate), []).append(candidate)
+        told += "".join(
+            f", by an amount that {amount}" + (f" for {_names(some)}" if len(amounts) > 1 else "")
+            for amount, some in amounts.items()
+        )
     else:
         out = len(deciding) - len(undecided)
         ruled_out = f"a gain that matters is ruled out for {out} of {len(deciding)}"
-        told = f"No noise type was shown to beat tuned dropout; {ruled_out}"
+        told = f"No noise type was shown to beat both tuned dropout and no noise under every recipe; {ruled_out}"
     itself = [f"{THAN_NONE[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
     return f"{told}; dropout itself was {' and '.join(itself)}." if itself else f"{told}."
 
 
+def _amount(winner: Candidate) -> str:
+    """How much a winner gained, over each of its two rivals."""
+    if winner.practically_better:
+        return "matters over both"
+    if winner.matters_over(DROPOUT):
+        return "matters over dropout but is not shown to matter over no noise"
+    if winner.matters_over(NONE):
+        return "matters over no noise but is not shown to matter over dropout"
+    return "is not shown to matter over either"
+
+
 def _names(candidates: Sequence[Candidate]) -> str:
-    *most, last = [candidate.name for candidate in candidates]
+    return _listed([candidate.name for candidate in candidates])
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = names
     return f"{', '.join(most)} and {last}" if most else last

@@ -23,10 +23,10 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         table: run table, one row per seed run.
         arms: recipe -> arm label -> arm name.
     """
-    contrasts, notes = answer_contrasts(question, table, arms)
-    deciding, beside = by_recipe(contrasts, accuracy=True), by_recipe(contrasts, accuracy=False)
+    found = answer_contrasts(question, table, arms)
+    deciding, beside = by_recipe(found.contrasts, accuracy=True), by_recipe(found.contrasts, accuracy=False)
     if not deciding:
-        return not_answered(question, table, arms, contrasts, notes, VALUES)
+        return not_answered(question, table, arms, found, VALUES)
     counts = [_count(pairs) + (f" ({recipe})" if len(deciding) > 1 else "") for recipe, pairs in deciding.items()]
     accuracy = "; ".join(f"under {recipe}, {', '.join(map(brief, pairs))}" for recipe, pairs in deciding.items())
     loss = "; ".join(f"under {recipe} in {_count(pairs)}" for recipe, pairs in beside.items())
@@ -34,8 +34,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         question,
         table,
         arms,
-        contrasts,
-        notes,
+        found,
         verdict=f"Swapping matters in {'; in '.join(counts)}",
         sentence=f"On accuracy, {accuracy}" + (f"; on loss swapping matters {loss}." if loss else "."),
         takeaway=f"{_finding([pair for pairs in deciding.values() for pair in pairs])} "
