@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from models.sources import DATASETS
-from study import schema
+from study import interrupts, schema
 from study.presets import PRESETS, Preset
 
 if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
@@ -90,6 +90,7 @@ def study(output: str, **options: Any) -> None:
     progress = Progress(sum(trial.network_epochs for trial in trials))
     what = f"study {declaration.study_id}: preset {preset.name}, about {len(trials)} trials, on {setting.device}"
     with (
+        interrupts.remembered(),
         executors.local(setting.device, progress.advance) as trainer,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
@@ -99,6 +100,7 @@ def study(output: str, **options: Any) -> None:
         session = Session(preset, declaration, tracker, trainer, progress)
         run_study(session)
         progress.end()
+        interrupts.check()
         page = report.write(runs.load(declaration.study_id, tracker.experiment), folder)
         tracker.log_report(folder)
         tracker.finish()

@@ -13,6 +13,7 @@ import torch
 
 from models import data
 from models.train import Trained, train_population
+from study import interrupts
 from study.trial import Setting, Trial
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -48,6 +49,10 @@ def train_batch(trials: Sequence[Trial], setting: Setting, on_step: Callable[[fl
     return [trained[i * size : (i + 1) * size] for i in range(len(trials))]
 
 
+POLL_SECONDS = 0.2
+"""How often a study that waits for its workers looks whether it is to stop."""
+
+
 class Stopped(Exception):
     """The study ends: a population in training gives up at its next step."""
 
@@ -81,7 +86,10 @@ class Local:
         self._stop.set()
 
     def _finished(self, waiting: dict[Future, list[Trial]]) -> Iterator[tuple[list[Trial], list[list[Trained]]]]:
-        done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+        done: set[Future] = set()
+        while not done:
+            interrupts.check()
+            done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             yield waiting.pop(future), future.result()
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from analysis import runs
 from models.config import Arm, Recipe
-from study import schema
+from study import interrupts, schema
 from study.executors import Local
 from study.presets import Preset
 from study.progress import Progress
@@ -39,6 +39,7 @@ class Session:
         self._progress.skip(done)
         for batch, results in self._trainer.train(batches(missing.values()), self.tracker.setting):
             for trial, networks in zip(batch, results, strict=True):
+                interrupts.check()
                 self.tracker.log_trial(trial, networks, with_model=trial.arm == winner)
                 score = fmean(network.scores[self.declaration.objective] for network in networks)
                 if not all(network.converged for network in networks):
