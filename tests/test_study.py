@@ -230,7 +230,7 @@ def test_killed_and_rerun_goes_on_from_what_is_finished(
     before = set(runs.load().table["run_id"])
 
     interrupted = start()
-    wait_for_trials(16, interrupted)
+    wait_for_trials(10, interrupted)
     interrupted.send_signal(signal.SIGINT)
     _, message = interrupted.communicate(timeout=30)
     assert interrupted.returncode == 130
