@@ -16,7 +16,7 @@ from study.trial import Setting, Trial
 PAIRED_SD = 0.0015
 """SD over seeds of a paired difference in accuracy, typical of those measured by `quick`; a study measures its own."""
 
-BYTES_PER_SEED_RUN = 10_000
+BYTES_PER_SEED_RUN = 13_000
 """Of a seed run in the default store: database rows of its parameters, tags and curves (measured on `quick`)."""
 
 
