@@ -66,6 +66,13 @@ class Split:
             test_y=self.test_y.to(device),
         )
 
+    def rounded(self, dtype: torch.dtype) -> Split:
+        """The split with its training images in `dtype`, in which the products of training are then taken.
+
+        The other images stay as they are: scores are those of the float32 weights. The digest stays too.
+        """
+        return replace(self, train_x=self.train_x.to(dtype))
+
     def subset(self, n: int) -> Split:
         """The split with the first `n` training examples, stratified: each class's first ones in file order.
 

@@ -48,7 +48,8 @@ class Stream:
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on the 2^16 midpoints of (-1, 1): mean 0 exactly, variance 1/3 to 2^-32. (networks, *shape)."""
-        return self.bits(*shape).to(dtype).add_(0.5).mul_(2.0**-15)
+        drawn = self.bits(*shape).to(torch.promote_types(dtype, torch.float32))  # bfloat16 would round away the half
+        return drawn.add_(0.5).mul_(2.0**-15).to(dtype)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal draws of shape (networks, *shape)."""

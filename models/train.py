@@ -15,12 +15,13 @@ from torch import Tensor
 from models.config import Arm, Recipe
 from models.data import Split
 from models.metrics import evaluate, zeros
-from models.mlp import Weights, forward, initialise
+from models.mlp import Weights, at_least_float32, forward, initialise
 from models.noise import NOISE, Context, Noise
 from models.streams import Stream
 
-POPULATION = 16
-"""Networks trained in one tensor program; more bring no speed, and a network's result does not depend on it."""
+CPU_POPULATION, GPU_POPULATION = 8, 256
+NETWORK_BYTES = 16_000_000
+"""Memory that one more network of a population takes at most: weights, gradients, velocity, activations, images."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,24 @@ def train_population(
     if len({(arm.noise, arm.recipe) for arm in arms}) != 1:
         raise ValueError("a population is trained with one noise type and one recipe")
     networks = [(arm, seed) for arm in arms for seed in seeds]
-    chunks = [networks[i : i + POPULATION] for i in range(0, len(networks), POPULATION)]
+    populations = -(-len(networks) // population_size(split.train_x.device))
+    size = -(-len(networks) // populations)
+    chunks = [networks[i : i + size] for i in range(0, len(networks), size)]
     return [trained for chunk in chunks for trained in _train_chunk(chunk, split, test, on_step)]
+
+
+def population_size(device: torch.device) -> int:
+    """How many networks one tensor program trains at most; a network's result does not depend on it.
+
+    On a CPU more bring no speed (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes.
+    """
+    if device.type == "cpu":
+        return CPU_POPULATION
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
+    return max(1, min(GPU_POPULATION, free // 2 // NETWORK_BYTES))
 
 
 def _train_chunk(
@@ -110,9 +127,9 @@ def _train_chunk(
 
 def build(arms: Sequence[Arm], seeds: Sequence[int], split: Split) -> tuple[Weights, Noise]:
     """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their noise."""
-    like = split.train_x
-    rates = torch.tensor([(arm.rate1, arm.rate2) for arm in arms], dtype=like.dtype, device=like.device)
-    return initialise(seeds, like.device, like.dtype), NOISE[arms[0].noise](rates)
+    device, dtype = split.train_x.device, at_least_float32(split.train_x.dtype)
+    rates = torch.tensor([(arm.rate1, arm.rate2) for arm in arms], dtype=dtype, device=device)
+    return initialise(seeds, device, dtype), NOISE[arms[0].noise](rates)
 
 
 def fit(

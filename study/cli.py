@@ -42,6 +42,13 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         experiment_option,
         click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            help="Of the matrix products in training.",
+        ),
         click.option("--data", "folder", default="data", show_default=True, help="Folder that keeps the data set."),
         click.option("--dataset", default="fashion-mnist", show_default=True, type=click.Choice(list(DATASETS))),
         click.option(
@@ -147,7 +154,7 @@ def report(study_id: str, preset: str, experiment: str, output: str) -> None:
 
 
 def resolve(
-    preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, experiment: str
+    preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, precision: str, experiment: str
 ) -> tuple[Preset, Setting, Declaration]:
     """The preset, setting and declaration that the options mean.
 
@@ -167,7 +174,10 @@ def resolve(
         noise_types, device = pick_noise_types(noise), executors.pick_device(device)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    setting = Setting(dataset, folder, chosen.train_examples, device)
+    precision = executors.pick_precision(precision)
+    if precision == "bfloat16" and not executors.multiplies_bfloat16_fast(device):
+        click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
+    setting = Setting(dataset, folder, chosen.train_examples, device, precision)
     return chosen, setting, declare(chosen, noise_types, on_grid(max_rate), executors.load_split(setting), setting)
 
 

@@ -33,11 +33,27 @@ def pick_device(wanted: str) -> str:
     return wanted
 
 
+def pick_precision(wanted: str) -> str:
+    """`wanted`, or float32 for "auto".
+
+    bfloat16 has to be asked for: that it leaves the answers where they are has not been shown yet (docs/speed.md).
+    """
+    return "float32" if wanted == "auto" else wanted
+
+
+def multiplies_bfloat16_fast(device: str) -> bool:
+    """Whether the hardware has bfloat16 products; without, they are many times slower than float32's."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    has = torch.cpu.get_capabilities()
+    return device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+
+
 @cache
 def load_split(setting: Setting) -> data.Split:
     """The data of a study on its device; read once in each process."""
     split = data.split(data.load(setting.dataset, setting.folder))
-    return split.subset(setting.train_examples).to(setting.device)
+    return split.subset(setting.train_examples).to(setting.device).rounded(getattr(torch, setting.precision))
 
 
 def train_batch(trials: Sequence[Trial], setting: Setting, on_step: Callable[[float], None]) -> list[list[Trained]]:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import pandas as pd
+import torch
 
 from analysis import runs
 from models.config import Arm, Recipe
+from models.train import population_size
 from study import interrupts, schema
 from study.executors import Local
 from study.presets import Preset
@@ -37,7 +39,8 @@ class Session:
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
         done = sum(trial.network_epochs for trial in trials) - sum(trial.network_epochs for trial in missing.values())
         self._progress.skip(done)
-        for batch, results in self._trainer.train(batches(missing.values()), self.tracker.setting):
+        population = population_size(torch.device(self.tracker.setting.device))
+        for batch, results in self._trainer.train(batches(missing.values(), population), self.tracker.setting):
             for trial, networks in zip(batch, results, strict=True):
                 interrupts.check()
                 self.tracker.log_trial(trial, networks, with_model=trial.arm == winner)

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from models.config import Arm
-from models.train import POPULATION
 from study import schema
 
 
@@ -17,6 +16,7 @@ class Setting:
     Attributes:
         folder: where the data set is kept.
         device: a torch device, cpu, cuda or mps.
+        precision: of the matrix products in training, float32 or bfloat16; weights and scores are float32 in both.
     """
 
     dataset: str
@@ -64,8 +64,8 @@ class Trial:
         )
 
 
-def batches(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
-    """Groups trials that can be trained as one population, each group of about POPULATION networks.
+def batches(trials: Iterable[Trial], population: int) -> Iterator[list[Trial]]:
+    """Groups trials that can be trained as one population, each group of about `population` networks.
 
     Small groups are logged early, so little is lost when a study is killed.
     """
@@ -73,5 +73,5 @@ def batches(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
     for trial in trials:
         groups.setdefault((trial.arm.noise, trial.arm.recipe, trial.seeds, trial.phase), []).append(trial)
     for group in groups.values():
-        size = max(1, POPULATION // len(group[0].seeds))
+        size = max(1, population // len(group[0].seeds))
         yield from (group[i : i + size] for i in range(0, len(group), size))

@@ -74,7 +74,7 @@ def test_mean_is_kept_where_promised(name: str) -> None:
     hooks: list[Callable[[Noise], Tensor]] = [
         lambda noise: noise.input(z, now),
         lambda noise: noise.linear(0, z, weight, bias, now),
-        lambda noise: noise.hidden(1, z, now),
+        lambda noise: noise.hidden(1, z.clone(), now),
     ]
     for hook in hooks:
         outputs = torch.stack([hook(noise) for _ in range(draws)])
@@ -99,13 +99,13 @@ def test_noise_grows_with_its_rate(name: str) -> None:
 def test_multiplicative_types_share_dropouts_variance(name: str) -> None:
     """The multiplier of rate p has the variance p/(1-p), to 5 standard errors of a variance (kurtosis 3 or less)."""
     ones, p = torch.ones(1, 500, 400), 0.3
-    multiplier = make(name, p, networks=1).hidden(0, ones, context((3,)))
+    multiplier = make(name, p, networks=1).hidden(0, ones.clone(), context((3,)))
     assert multiplier.var().item() == pytest.approx(p / (1 - p), abs=5 * (p / (1 - p)) * (2 / ones.numel()) ** 0.5)
 
 
 def test_slope_below_zero_has_the_variance_promised() -> None:
     z, p = torch.full((1, 500, 400), -2.0), 0.3
-    noisy = make("randomised-slope", p, networks=1).hidden(0, z, context((3,)))
+    noisy = make("randomised-slope", p, networks=1).hidden(0, z.clone(), context((3,)))
     assert noisy.var().item() == pytest.approx(4 * p / (1 - p), rel=0.02)
     assert torch.equal(make("randomised-slope", p, networks=1).hidden(0, -z, context((3,))), -z)
 

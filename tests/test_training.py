@@ -16,10 +16,10 @@ from models.export import to_module
 from models.mlp import initialise
 from models.noise import NOISE
 from models.streams import Stream
-from models.train import POPULATION, Trained, build, fit, train_population
+from models.train import CPU_POPULATION, Trained, build, fit, train_population
 from study.recipes import BOOK, DECAY, LONG
 
-DECAY2 = replace(DECAY, epochs=2)
+DECAY2, LONG2 = replace(DECAY, epochs=2), replace(LONG, epochs=2)
 every_type = pytest.mark.parametrize("name", NOISE)
 
 
@@ -104,13 +104,25 @@ def test_company_does_not_matter(name: str, small: Split) -> None:
     companies: list[tuple[Sequence[Arm], Sequence[int]]] = [
         ([one], [4, 5, 6]),
         ([other, one], [5, 9]),
-        ([one], range(POPULATION + 3)),
+        ([one], range(CPU_POPULATION + 3)),
     ]
     for arms, seeds in companies:
         trained = train_population(arms, seeds, small, test=True)
         match = [t for t in trained if t.arm == one and t.seed == 5]
         assert len(match) == 1
         assert same(alone, match[0])
+
+
+@every_type
+def test_bfloat16_products_learn_the_same(name: str, small: Split) -> None:
+    """Master weights and scores in float32; close to the float32 network; and company matters as little."""
+    rounded = small.rounded(torch.bfloat16)
+    full, half = (train_population([arm(name, recipe=LONG2)], [5], split)[0] for split in (small, rounded))
+    assert all(tensor.dtype == torch.float32 for tensor in half.weights.tensors)
+    assert not same(full, half)
+    assert half.scores["val/loss"] == pytest.approx(full.scores["val/loss"], rel=0.1)
+    among = train_population([arm(name, 0.7, 0.1, LONG2), arm(name, recipe=LONG2)], [4, 5], rounded)[-1]
+    assert same(half, among)
 
 
 @every_type

@@ -72,11 +72,14 @@ class Noise:
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map into a hidden layer: weight (networks, in, out), bias (networks, 1, out)."""
-        return torch.baddbmm(bias, h, weight)
+        return affine(h, weight, bias)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """From a hidden layer's pre-activations to what the next layer sees: the ReLU, and noise before or after."""
-        return z.relu()
+        """From a hidden layer's pre-activations to what the next layer sees: the ReLU, and noise before or after.
+
+        `z` is the hook's to overwrite.
+        """
+        return z.relu_()
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         """The training loss of each network, shape (networks,); `forward()` is one noisy pass, giving logits."""
@@ -85,6 +88,11 @@ class Noise:
     def at_evaluation(self) -> Noise:
         """The noise of an evaluation pass: none, unless the type's own rule says otherwise."""
         return Noise(self._rates)
+
+
+def affine(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """h W + b in the precision of h: (networks, batch, in), (networks, in, out), (networks, 1, out)."""
+    return torch.baddbmm(bias.to(h.dtype), h, weight.to(h.dtype))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -1,9 +1,8 @@
 """DropConnect: dropout of single weights."""
 
-import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, affine
 from models.noise.dropout import inverted_mask
 
 
@@ -20,4 +19,4 @@ class DropConnect(Noise):
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map with masked weights; biases are never dropped."""
         mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
-        return torch.baddbmm(bias, h, weight * mask)
+        return affine(h, weight * mask, bias)

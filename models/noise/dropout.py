@@ -17,8 +17,10 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
     Source: Srivastava et al. 2014, Dropout; scaled in training as is now usual.
     """
     dropped_of_65536 = (rate * 65536).round()
-    kept = stream.bits(*shape) >= (dropped_of_65536 - 32768).to(torch.int16)
-    return kept.to(rate.dtype).mul_(65536 / (65536 - dropped_of_65536))
+    bits = stream.bits(*shape)
+    kept = torch.empty(bits.shape, dtype=rate.dtype, device=bits.device)  # compared into floats: no cast from booleans
+    torch.ge(bits, (dropped_of_65536 - 32768).to(torch.int16), out=kept)
+    return kept.mul_(65536 / (65536 - dropped_of_65536))
 
 
 class Dropout(Noise):
@@ -27,5 +29,5 @@ class Dropout(Noise):
     rate = Rate("probability p of dropping a unit")
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the mask."""
-        return z.relu() * inverted_mask(tuple(z.shape[1:]), self.rate_of(layer), context.stream)
+        """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
+        return z.mul_(inverted_mask(tuple(z.shape[1:]), self.rate_of(layer), context.stream)).relu_()
