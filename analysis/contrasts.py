@@ -13,6 +13,9 @@ from study.schema import CONFIRM, Contrast
 UNMIXED = ("device", "precision", "data_digest", "code_version", "recipe", "epochs")
 """Columns that must hold a single value within a contrast: a difference between arms must be due to the arms."""
 
+Coefficients = dict[tuple[str, str], float]
+"""(arm name, metric) -> coefficient"""
+
 
 def contrast_rows(
     table: pd.DataFrame,
@@ -20,18 +23,18 @@ def contrast_rows(
     contrast: Contrast,
     phase: str = CONFIRM,
     seeds: Iterable[int] | None = None,
-) -> tuple[pd.DataFrame, dict[str, float]]:
-    """The seed runs a contrast is made of, checked, and the coefficient of each arm.
+) -> tuple[pd.DataFrame, Coefficients]:
+    """The seed runs a contrast is made of, checked, and the coefficient of each arm's metric.
 
     Args:
         table: run table, one row per seed run (`study.schema.RUN_TABLE`).
         arms: arm label -> arm name, for the contrast's recipe.
-        contrast: the declared contrast. Labels that name the same arm have their coefficients added.
+        contrast: the declared contrast. Terms that name the same arm and metric have their coefficients added.
         phase: whose runs to use.
         seeds: the declared seeds; runs of other seeds are left out. By default every seed that any of the arms has.
 
     Returns:
-        The rows (arms x seeds), sorted by arm and seed, and arm name -> coefficient, none of them 0.
+        The rows (arms x seeds), sorted by arm and seed, and (arm name, metric) -> coefficient, none of them 0.
 
     Raises:
         Refusal: an arm or a seed is missing, a seed is there twice, a metric is not finite, the arms coincide, or
@@ -41,22 +44,22 @@ def contrast_rows(
     def refuse(reason: str) -> Refusal:
         return Refusal(f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {reason}")
 
-    for label in contrast.coefficients:
+    coefficients: Coefficients = {}
+    for label, metric, coefficient in contrast.terms:
         if label not in arms:
             raise refuse(f"no arm was picked for {label!r}")
-    coefficients: dict[str, float] = {}
-    for label, coefficient in contrast.coefficients.items():
-        coefficients[arms[label]] = coefficients.get(arms[label], 0.0) + coefficient
-    coefficients = {arm: value for arm, value in coefficients.items() if abs(value) > 1e-12}
+        if metric not in table.columns:
+            raise refuse(f"the run table has no metric {metric!r}")
+        coefficients[arms[label], metric] = coefficients.get((arms[label], metric), 0.0) + coefficient
+    coefficients = {key: value for key, value in coefficients.items() if abs(value) > 1e-12}
     if not coefficients:
         raise refuse(_same_arms(arms, contrast))
-    if contrast.metric not in table.columns:
-        raise refuse("the run table has no such metric")
 
-    rows = table.loc[(table["phase"] == phase) & table["arm"].isin(list(coefficients))]
+    names = list(dict.fromkeys(arm for arm, _ in coefficients))
+    rows = table.loc[(table["phase"] == phase) & table["arm"].isin(names)]
     wanted = sorted(set(rows["seed"] if seeds is None else seeds))
     rows = rows.loc[rows["seed"].isin(wanted)].sort_values(by=["arm", "seed"])
-    for arm in coefficients:
+    for arm in names:
         found = rows.loc[rows["arm"] == arm, "seed"]
         if found.empty:
             raise refuse(f"arm {arm!r} has no {phase} runs")
@@ -67,8 +70,10 @@ def contrast_rows(
     for column in UNMIXED:
         if len(values := sorted(set(map(str, rows[column])))) > 1:
             raise refuse(f"mixed {column}: {', '.join(values)}")
-    if broken := sorted(set(rows.loc[~np.isfinite(rows[contrast.metric].astype(float)), "seed"])):
-        raise refuse(f"{contrast.metric} is not a finite number for {_seeds(broken)}")
+    for arm, metric in coefficients:
+        values = rows.loc[rows["arm"] == arm].set_index("seed")[metric].astype(float)
+        if broken := sorted(values.index[~np.isfinite(values)]):
+            raise refuse(f"{metric} is not a finite number for {_seeds(broken)}")
     return rows, coefficients
 
 
@@ -86,19 +91,22 @@ def contrast_by_seed(
     Returns:
         Floats in the metric's unit, shape (seeds,), indexed by seed in rising order.
     """
-    return combine(*contrast_rows(table, arms, contrast, phase, seeds), contrast.metric)
+    return combine(*contrast_rows(table, arms, contrast, phase, seeds))
 
 
-def combine(rows: pd.DataFrame, coefficients: Mapping[str, float], metric: str) -> pd.Series:
-    """The weighted sum over arms of `metric`, shape (seeds,), from what `contrast_rows` returned."""
-    scores = rows.pivot(index="seed", columns="arm", values=metric).astype(float)
-    return (scores[list(coefficients)] * pd.Series(coefficients)).sum(axis=1).sort_index()
+def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
+    """The weighted sum over arms and metrics, shape (seeds,), from what `contrast_rows` returned."""
+    parts = [
+        coefficient * rows.loc[rows["arm"] == arm].set_index("seed")[metric].astype(float)
+        for (arm, metric), coefficient in coefficients.items()
+    ]
+    return pd.concat(parts, axis=1).sum(axis=1).sort_index()
 
 
 def _same_arms(arms: Mapping[str, str], contrast: Contrast) -> str:
     """Names the labels that coincide: 'a and b are the same arm (x); c and d are the same arm (y)'."""
     labels: dict[str, list[str]] = {}
-    for label in contrast.coefficients:
+    for label, _, _ in contrast.terms:
         labels.setdefault(arms[label], []).append(label)
     return "; ".join(f"{' and '.join(same)} are the same arm ({arm})" for arm, same in labels.items())
 

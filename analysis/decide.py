@@ -14,15 +14,16 @@ from analysis import contrasts, stats, wording
 from analysis.answer import Answered, ContrastAnswer, Estimate, Refused
 from study.schema import Contrast, Question, higher_is_better
 
-VERDICTS = ("better", "worse", "equivalent", "better, negligible", "worse, negligible", "inconclusive")
-NEGLIGIBLE = ("equivalent", "better, negligible", "worse, negligible")
+DIRECTIONS = ("better", "worse", "higher", "lower")
+NEGLIGIBLE = ("equivalent", *(f"{direction}, negligible" for direction in DIRECTIONS))
 """The verdicts under which the difference is shown to lie within the margin (TOST)."""
+VERDICTS = (*DIRECTIONS, *NEGLIGIBLE, "inconclusive")
 
 Arms = Mapping[str, Mapping[str, str]]
 """Recipe -> arm label -> arm name."""
 
 
-def decide(estimate: Estimate, p_adjusted: float, margin: float, alpha: float, higher_is_better: bool) -> str:
+def decide(estimate: Estimate, p_adjusted: float, margin: float, alpha: float, higher_is_better: bool | None) -> str:
     """The verdict on a contrast: one of VERDICTS.
 
     Significant means p_adjusted <= alpha; equivalent means that TOST within the margin, unadjusted, gives p <= alpha.
@@ -33,7 +34,7 @@ def decide(estimate: Estimate, p_adjusted: float, margin: float, alpha: float, h
         p_adjusted: two-sided, adjusted within the contrast's family.
         margin: equivalence margin, in the metric's unit.
         alpha: of the question.
-        higher_is_better: the metric's direction; a loss that falls is better.
+        higher_is_better: the metric's direction; a loss that falls is better, and None says "higher" or "lower".
 
     Raises:
         ValueError: the p-value is not in [0, 1], or the margin is not positive.
@@ -43,7 +44,10 @@ def decide(estimate: Estimate, p_adjusted: float, margin: float, alpha: float, h
     equivalent = stats.tost(estimate.differences, margin) <= alpha
     if p_adjusted > alpha:
         return "equivalent" if equivalent else "inconclusive"
-    verdict = "better" if (estimate.mean > 0) == higher_is_better else "worse"
+    if higher_is_better is None:
+        verdict = "higher" if estimate.mean > 0 else "lower"
+    else:
+        verdict = "better" if (estimate.mean > 0) == higher_is_better else "worse"
     return f"{verdict}, negligible" if equivalent else verdict
 
 
@@ -65,14 +69,11 @@ def sentence(
     metric, margin = contrast.metric, wording.margin(contrast.margin, contrast.metric)
     if verdict not in VERDICTS:
         raise ValueError(f"no such verdict: {verdict!r}")
-    clause = {
-        "equivalent": f"equivalent, no difference beyond {margin}",
-        "better, negligible": f"better, but by a negligible amount, within {margin}",
-        "worse, negligible": f"worse, but by a negligible amount, within {margin}",
-    }.get(verdict, verdict)
+    clause = f"equivalent, no difference beyond {margin}" if verdict == "equivalent" else verdict
+    clause = clause.replace(", negligible", f", but by a negligible amount, within {margin}")
     if verdict.startswith(("better", "worse")) and is_book(contrast):
         clause += " (end-point stabilisation)"
-    lower = "" if higher_is_better(metric) else ", lower is better"
+    lower = ", lower is better" if higher_is_better(metric) is False else ""
     told = (
         f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in {wording.metric_name(metric)} is "
         f"{wording.difference(estimate.mean, metric)} (95 % interval "
@@ -97,8 +98,8 @@ def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> 
 
 
 def is_book(contrast: Contrast) -> bool:
-    """Whether the recipe is `book`, under which a gain steadies the end point and need not generalise (PROTOCOL)."""
-    return contrast.recipe == "book"
+    """Whether the learning rate is constant: there a gain may only steady the end point, not generalise (PROTOCOL)."""
+    return contrast.recipe in ("book", "constant")
 
 
 @dataclass(frozen=True)
@@ -191,8 +192,8 @@ def _candidate_of(contrast: Contrast) -> _Test:
 def _estimate(
     question: Question, contrast: Contrast, table: pd.DataFrame, arms: Mapping[str, str], family_size: int
 ) -> _Tested:
-    rows, coefficients = contrasts.contrast_rows(table, arms, contrast, seeds=question.seeds)
-    differences = contrasts.combine(rows, coefficients, contrast.metric)
+    rows, coefficients = contrasts.contrast_rows(table, arms, contrast, question.phase, question.seeds)
+    differences = contrasts.combine(rows, coefficients)
     try:
         estimate = stats.estimate(differences, contrast.margin, question.alpha, family_size)
     except stats.Refusal as refusal:

@@ -10,8 +10,8 @@ from typing import ParamSpec, TypeVar
 import pandas as pd
 
 from analysis import selection, wording
-from analysis.runs import PHASES, Study
-from study.schema import CONFIRM, SEARCH
+from analysis.runs import Study
+from study.schema import CONFIRM, PHASES, SEARCH
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -25,7 +25,7 @@ from scipy import stats
 
 from analysis import wording
 from analysis.answer import ContrastAnswer, Estimate
-from study.schema import CONFIRM, Contrast, Question
+from study.schema import Contrast, Question
 
 # Okabe and Ito's colours, which the common kinds of colour blindness keep apart.
 INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
@@ -78,7 +78,7 @@ def question_figure(
         blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
     recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
     order = sorted(blocks, key=lambda block: (recipes.index(block[0]), not wording.is_accuracy(block[1])))
-    labels = {block: list(dict.fromkeys(label for c in blocks[block] for label in c.coefficients)) for block in order}
+    labels = {block: list(dict.fromkeys(label for c in blocks[block] for label, _, _ in c.terms)) for block in order}
     lines = [max(len(labels[block]), len(blocks[block])) for block in order]
     heights = [0.85 + count * (0.46 if count <= 8 else 0.38) for count in lines]  # inches
 
@@ -86,7 +86,7 @@ def question_figure(
         layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, hspace=0.03)
         figure = Figure(figsize=(WIDTH, sum(heights) + 1.0), layout=layout)
         axes = figure.subplots(len(order), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
-        confirmed = table.loc[(table["phase"] == CONFIRM) & table["seed"].isin(question.seeds)]
+        confirmed = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
         for (recipe, metric), (left, right) in zip(order, axes, strict=True):
             _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
             left.set_title(f"{recipe}: each arm", loc="left", weight="bold")

@@ -21,7 +21,7 @@ from analysis import page, plots, search_plots
 from analysis.answer import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
-from study.schema import RUN_TABLE, Contrast, Question
+from study.schema import Contrast, Question, term
 
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBERS = ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted", "p_candidate", "effect_size", "n_seeds")
@@ -127,16 +127,17 @@ def _machine_row(answer: Answer, found: ContrastAnswer | Refused, arms: dict[str
 
 
 def _by_arm(contrast: Contrast, arms: dict[str, str]) -> dict[str, float]:
-    """Arm name -> coefficient; labels that name the same arm have theirs added."""
+    """Arm name, with ":metric" where it is not the contrast's -> coefficient; terms of one arm and metric are added."""
     coefficients: dict[str, float] = {}
-    for label, coefficient in contrast.coefficients.items():
-        coefficients[arms[label]] = coefficients.get(arms[label], 0.0) + coefficient
+    for label, metric, coefficient in contrast.terms:
+        key = arms[label] if metric == contrast.metric else term(arms[label], metric)
+        coefficients[key] = coefficients.get(key, 0.0) + coefficient
     return coefficients
 
 
 def run_table_csv(table: pd.DataFrame) -> str:
-    """The run table as CSV: the schema's columns in their order, floats with all their digits."""
-    return table[list(RUN_TABLE)].to_csv(index=False, lineterminator="\n")
+    """The run table as CSV: the schema's columns, then what was measured; floats with all their digits."""
+    return table.to_csv(index=False, lineterminator="\n")
 
 
 def _render(template: str, content: page.Page, figures: dict[str, bytes]) -> str:

@@ -12,13 +12,14 @@ import os
 from dataclasses import dataclass, field
 
 import mlflow
+import numpy as np
 import pandas as pd
 from mlflow import artifacts
 from mlflow.entities import Run
 
 from analysis.address import StoreError, address, check_address, one_line_errors
 from study import schema
-from study.schema import RUN_TABLE, Declaration
+from study.schema import PHASES, RUN_TABLE, Declaration
 
 # Three small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -38,8 +39,8 @@ TAGS = {
     "trial_run_id": schema.TAG_PARENT,
 }
 PARAMS = {"noise", "rate1", "rate2", "weight_decay", "recipe", "epochs", "learning_rate", "seed", "precision", "device"}
-OPTIONAL = {"trial_number", "test/loss", "test/accuracy"}
-PHASES = (schema.SEARCH, schema.RERANK, schema.CONFIRM)
+DERIVED = "test/logit_error"
+OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
 MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 
@@ -65,7 +66,8 @@ class Study:
         experiment: name of the MLflow experiment.
         declaration: what was declared before the first run.
         arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
-        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE`. Of two
+        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE` and then what
+            was measured beside, float64. Of two
             finished trials of one hash the earliest counts.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
@@ -145,7 +147,12 @@ def load(study_id: str | None = None, experiment: str | None = None, preset: str
 
 
 def _table(runs: list[Run]) -> pd.DataFrame:
-    table = pd.DataFrame([_row(run) for run in runs], columns=list(RUN_TABLE)).astype(RUN_TABLE)
+    measured = sorted({name for run in runs for name in run.data.metrics} - RUN_TABLE.keys())
+    types = {**RUN_TABLE, **dict.fromkeys(measured, "float64")}
+    rows = [_row(run) | {name: _typed(run.data.metrics.get(name), "float64") for name in measured} for run in runs]
+    table = pd.DataFrame(rows, columns=list(types)).astype(types)
+    with np.errstate(divide="ignore"):  # no error at all has no logit; a contrast on it is refused
+        table[DERIVED] = np.log(1 / table["test/accuracy"] - 1)
     place = [PHASES.index(phase) if phase in PHASES else len(PHASES) for phase in table["phase"]]
     order = table.assign(place=place).sort_values(["place", "arm", "seed", "trial_hash", "run_id"]).index
     return table.loc[order].reset_index(drop=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from study.schema import base_metric
+
 MISSING = "–"
 
 
@@ -21,15 +23,23 @@ def unit(metric: str, difference: bool = False) -> str:
     """The unit a metric is shown in, or a difference of two of its values."""
     if is_accuracy(metric):
         return "pp" if difference else "%"
-    return "nats" if metric.split("/")[-1] == "loss" else ""
+    return "nats" if base_metric(metric) == "loss" else ""
 
 
 def metric_name(metric: str) -> str:
     """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss (NLL)"."""
     part, _, name = metric.partition("/")
-    words = {"accuracy_last3": "accuracy, mean of the last 3 epochs", "loss": "loss (NLL)"}
+    name, _, epoch = name.partition("@")
+    after = f" after {plural(int(epoch), 'epoch')}" if epoch else ""
+    words = {
+        "accuracy_last3": "accuracy, mean of the last 3 epochs",
+        "loss": "loss (NLL)",
+        "brier": "Brier score",
+        "ece": "ECE",
+        "logit_error": "error (logit)",
+    }
     parts = {"val": "validation", "train": "training"}
-    return f"{parts.get(part, part)} {words.get(name, name.replace('_', ' '))}".strip()
+    return f"{parts.get(part, part)} {words.get(name, name.replace('_', ' '))}".strip() + after
 
 
 def score(value: float, metric: str) -> str:

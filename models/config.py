@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from models.noise import NOISE
+from models.noise import NOISE, UNSEARCHED, noise_type
 
 Schedule = Literal["constant", "linear", "cosine"]
 
@@ -58,9 +58,9 @@ class Arm:
     recipe: Recipe
 
     def __post_init__(self) -> None:
-        if self.noise not in NOISE:
+        if self.noise not in {**NOISE, **UNSEARCHED}:
             raise ValueError(f"unknown noise type {self.noise!r}: choose one of {', '.join(NOISE)}")
-        rate = NOISE[self.noise].rate
+        rate = noise_type(self.noise).rate
         for value in (self.rate1, self.rate2):
             if not rate.low <= value <= rate.high:
                 raise ValueError(f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})")

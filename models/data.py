@@ -73,6 +73,10 @@ class Split:
         """
         return replace(self, train_x=self.train_x.to(dtype))
 
+    def without_test(self) -> Split:
+        """The split without its test images: who holds it cannot read them."""
+        return replace(self, test_x=self.test_x[:0], test_y=self.test_y[:0])
+
     def subset(self, n: int) -> Split:
         """The split with the first `n` training examples, stratified: each class's first ones in file order.
 

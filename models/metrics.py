@@ -1,4 +1,4 @@
-"""What is measured on a trained population."""
+"""What is measured on a population's predictions."""
 
 from __future__ import annotations
 
@@ -13,34 +13,81 @@ from models.noise.base import cross_entropy
 from models.streams import Stream
 
 CHUNK = 2000
-"""Images evaluated at a time: bounds memory, and keeps each network's sums in one order whatever its company."""
+"""Images evaluated at a time: bounds memory."""
+
+BINS = 15
+"""Of the expected calibration error."""
+
+
+def float64_on(device: torch.device) -> torch.dtype:
+    """float64 where the device has it, for sums over many images; mps has not."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def zeros(networks: int, device: torch.device) -> Tensor:
-    """A sum for each network, in float64 where the device has it (mps has not)."""
-    return torch.zeros(networks, dtype=torch.float32 if device.type == "mps" else torch.float64, device=device)
+    """A sum for each network."""
+    return torch.zeros(networks, dtype=float64_on(device), device=device)
+
+
+def unlabelled(stream: Stream, networks: int) -> Context:
+    """What a noise type may know of a pass over images that are not trained on: the draws, and nothing else."""
+    nothing = torch.empty(networks, 0, dtype=torch.int64, device=stream.device)
+    return Context(stream, nothing, nothing, examples=0, progress=1.0)
 
 
 @torch.no_grad()
-def evaluate(
-    population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, labels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy in nats and accuracy in [0, 1] of every network, each of shape (networks,).
+def predict(population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, stream: Stream | None = None) -> Tensor:
+    """Logits (networks, images, 10) of images x (images, 784), the same for every network.
 
     Args:
-        x: images (examples, 784), the same for every network.
-        labels: their classes (examples,).
-
-    The noise is that of evaluation: none for almost every type.
+        noise: what acts in the pass; `noise.at_evaluation()` for the deterministic one.
+        stream: its draws; by default those named "evaluation", from their start.
     """
     networks = len(seeds)
-    loss = zeros(networks, x.device)
-    correct = torch.zeros_like(loss)
-    unknown = labels.new_empty(networks, 0)  # a noise type has no business with the labels here
-    context = Context(Stream(seeds, "evaluation", x.device), unknown, unknown, examples=0, progress=1.0)
-    for images, classes in zip(x.split(CHUNK), labels.split(CHUNK), strict=True):
-        logits = forward(population, images.expand(networks, -1, -1), noise.at_evaluation(), context)
-        classes = classes.expand(networks, -1)
-        loss += cross_entropy(logits, classes).to(loss.dtype).sum(dim=1)
-        correct += (logits.argmax(dim=2) == classes).sum(dim=1)
-    return loss / len(labels), correct / len(labels)
+    context = unlabelled(stream or Stream(seeds, "evaluation", x.device), networks)
+    chunks = [forward(population, images.expand(networks, -1, -1), noise, context) for images in x.split(CHUNK)]
+    return torch.cat(chunks, dim=1)
+
+
+def evaluate(population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """The scores of the deterministic pass: `score` of images x (images, 784) and their classes (images,)."""
+    return score(predict(population, noise.at_evaluation(), seeds, x), labels)
+
+
+def score(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """ "loss", mean cross-entropy in nats, and "accuracy" in [0, 1], each (networks,).
+
+    Args:
+        logits: or log-probabilities, (networks, images, classes).
+        labels: classes (images,).
+    """
+    nll, correct = by_image(logits, labels)
+    exact = float64_on(logits.device)
+    return {"loss": nll.to(exact).mean(dim=1), "accuracy": correct.to(exact).mean(dim=1)}
+
+
+def by_image(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy in nats and whether the likeliest class is the true one, each (networks, images)."""
+    expanded = labels.expand(len(logits), -1)
+    return cross_entropy(logits, expanded), logits.argmax(dim=2) == expanded
+
+
+def calibration(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """ "brier" and "ece", each (networks,); arguments as of `score`.
+
+    The Brier score is the squared distance of the probabilities from the one-hot label, 0 to 2 (Brier 1950). The
+    expected calibration error is the mean of |confidence - accuracy| over 15 bins of equal mass (Nguyen & O'Connor
+    2015); it is biased upwards, the more the fewer the images in a bin.
+    """
+    exact = float64_on(logits.device)
+    probabilities = logits.softmax(dim=2).to(exact)
+    confidence, predicted = probabilities.max(dim=2)
+    truth = torch.nn.functional.one_hot(labels, logits.shape[2]).to(exact)
+    brier = (probabilities - truth).square().sum(dim=2).mean(dim=1)
+    ordered, places = confidence.sort(dim=1)
+    correct = (predicted == labels).to(exact).gather(1, places)
+    gaps = [
+        (c.sum(dim=1) - a.sum(dim=1)).abs()
+        for c, a in zip(ordered.tensor_split(BINS, dim=1), correct.tensor_split(BINS, dim=1), strict=True)
+    ]
+    return {"brier": brier, "ece": torch.stack(gaps).sum(dim=0) / len(labels)}

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from statistics import fmean
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.config import Arm, Recipe
 from models.data import Split
-from models.metrics import evaluate, zeros
+from models.measures import MEASURES, Moment
+from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
-from models.noise import NOISE, Context, Noise
+from models.noise import Context, Noise, noise_type
 from models.streams import Stream
 
 CPU_POPULATION, GPU_POPULATION = 8, 256
@@ -30,9 +32,11 @@ class Trained:
 
     Attributes:
         curves: metric -> its value after each epoch: train/loss (mean over the epoch's steps), val/loss, val/accuracy.
-        test: test/loss and test/accuracy, where asked for; else empty.
+        test: test/loss, test/accuracy, test/brier and test/ece, where asked for; else empty.
+        measured: (epoch, metric, value) of the measures asked for.
+        images: "nll" (float16) and "correct" (bool) of each test image, where test images were read; else empty.
         weights: the parameters, as a population of one on the CPU.
-        seconds: training time of the population it was trained in, divided by its networks.
+        seconds: training time, tests and measures left out, of the network's population, divided by its networks.
     """
 
     arm: Arm
@@ -41,17 +45,20 @@ class Trained:
     test: dict[str, float]
     weights: Weights
     seconds: float
+    measured: list[tuple[int, str, float]] = field(default_factory=list)
+    images: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def scores(self) -> dict[str, float]:
-        """What is measured once: after the last step, and the mean accuracy of the last three epochs."""
+        """The run's numbers: after the last step, the mean accuracy of the last three epochs, and what was measured."""
         last = {name: curve[-1] for name, curve in self.curves.items()}
-        return {**last, "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]), **self.test}
+        measured = {name: value for _, name, value in self.measured}
+        return {**last, "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]), **self.test, **measured}
 
     @property
     def converged(self) -> bool:
-        """Whether every score is a finite number."""
-        return all(map(math.isfinite, self.scores.values()))
+        """Whether training ended in finite numbers."""
+        return all(map(math.isfinite, [*(curve[-1] for curve in self.curves.values()), *self.test.values()]))
 
 
 def train_population(
@@ -60,13 +67,15 @@ def train_population(
     split: Split,
     *,
     test: bool = False,
+    measures: Sequence[str] = (),
     on_step: Callable[[float], None] | None = None,
 ) -> list[Trained]:
     """Trains every arm with every seed, on the device and in the precision of `split`.
 
     Args:
         arms: of one noise type and one recipe; rates and weight decay may differ.
-        test: whether to read the test images, once, after the last step.
+        test: whether the test images may be read: after the last step, and by the measures.
+        measures: names in `models.measures.MEASURES`.
         on_step: called after each step with the share of an epoch it was, times the networks; may raise to stop.
 
     Returns:
@@ -81,7 +90,8 @@ def train_population(
     populations = -(-len(networks) // population_size(split.train_x.device))
     size = -(-len(networks) // populations)
     chunks = [networks[i : i + size] for i in range(0, len(networks), size)]
-    return [trained for chunk in chunks for trained in _train_chunk(chunk, split, test, on_step)]
+    seen = split if test else split.without_test()
+    return [trained for chunk in chunks for trained in _train_chunk(chunk, seen, measures, on_step)]
 
 
 def population_size(device: torch.device) -> int:
@@ -99,19 +109,24 @@ def population_size(device: torch.device) -> int:
 
 
 def _train_chunk(
-    networks: list[tuple[Arm, int]], split: Split, test: bool, on_step: Callable[[float], None] | None
+    networks: list[tuple[Arm, int]], split: Split, measures: Sequence[str], on_step: Callable[[float], None] | None
 ) -> list[Trained]:
-    start = time.perf_counter()
     arms, seeds = zip(*networks, strict=True)
     population, noise = build(arms, seeds, split)
     curves: dict[str, list[list[float]]] = {"train/loss": [], "val/loss": [], "val/accuracy": []}
-    for train_loss in fit(population, noise, arms, seeds, split, on_step):
-        val_loss, val_accuracy = evaluate(population, noise, seeds, split.validation_x, split.validation_y)
-        for curve, values in zip(curves.values(), (train_loss, val_loss, val_accuracy), strict=True):
+    measured: list[tuple[int, str, list[float]]] = []
+    start, paused = time.perf_counter(), 0.0
+    for epoch, train_loss in enumerate(fit(population, noise, arms, seeds, split, on_step), start=1):
+        scores = evaluate(population, noise, seeds, split.validation_x, split.validation_y)
+        for curve, values in zip(curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True):
             curve.append(values.tolist())
-    seconds = (time.perf_counter() - start) / len(networks)
-    measured = evaluate(population, noise, seeds, split.test_x, split.test_y) if test else ()
-    tested = dict(zip(("test/loss", "test/accuracy"), (values.tolist() for values in measured), strict=False))
+        pause = time.perf_counter()
+        moment = Moment(population, noise, arms, seeds, split, epoch)
+        for measure in measures:
+            measured += [(epoch, name, values.tolist()) for name, values in MEASURES[measure](moment).items()]
+        paused += time.perf_counter() - pause
+    seconds = (time.perf_counter() - start - paused) / len(networks)
+    tested, images = _test(population, noise, seeds, split)
     return [
         Trained(
             arm,
@@ -120,16 +135,31 @@ def _train_chunk(
             test={name: values[i] for name, values in tested.items()},
             weights=population.network(i),
             seconds=seconds,
+            measured=[(epoch, name, values[i]) for epoch, name, values in measured],
+            images={name: values[i] for name, values in images.items()},
         )
         for i, (arm, seed) in enumerate(networks)
     ]
+
+
+def _test(
+    population: Weights, noise: Noise, seeds: Sequence[int], split: Split
+) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
+    """The scores on the test images, and what each image contributed to them; nothing where there are none."""
+    if not len(split.test_y):
+        return {}, {}
+    logits = predict(population, noise.at_evaluation(), seeds, split.test_x)
+    scores = score(logits, split.test_y) | calibration(logits, split.test_y)
+    nll, correct = by_image(logits, split.test_y)
+    images = {"nll": nll.to(torch.float16).cpu().numpy(), "correct": correct.cpu().numpy()}
+    return {f"test/{name}": values.tolist() for name, values in scores.items()}, images
 
 
 def build(arms: Sequence[Arm], seeds: Sequence[int], split: Split) -> tuple[Weights, Noise]:
     """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their noise."""
     device, dtype = split.train_x.device, at_least_float32(split.train_x.dtype)
     rates = torch.tensor([(arm.rate1, arm.rate2) for arm in arms], dtype=dtype, device=device)
-    return initialise(seeds, device, dtype), NOISE[arms[0].noise](rates)
+    return initialise(seeds, device, dtype), noise_type(arms[0].noise)(rates)
 
 
 def fit(

@@ -37,17 +37,21 @@ def declare(
     """Everything the study fixes before its first run; the hash of it is the study's id."""
     return Declaration(
         preset=preset.name,
-        recipes={recipe.name: asdict(recipe) for recipe in preset.recipes},
+        recipes={recipe.name: asdict(recipe) for recipe in every_recipe(preset)},
+        tuned_recipes=tuple(recipe.name for recipe in preset.recipes),
         noise_types=noise_types,
+        finalists=preset.finalists,
         trials_per_type=preset.trials_per_type,
         search_seeds=preset.search_seeds,
         rerank_top=preset.rerank_top,
         rerank_seeds=preset.rerank_seeds,
+        explore_seeds=preset.explore_seeds,
         max_rate=max_rate,
         search_space={**space.declared(), "sampler": "TPE", "seed": STUDY_SEED},
         objective=OBJECTIVE,
         questions=tuple(
-            design.declare(preset.recipes, preset.confirm_seeds, noise_types) for design in DESIGNS.values()
+            DESIGNS[name].declare(recipes, preset.seeds_of(DESIGNS[name].phase), noise_types)
+            for name, recipes in preset.questions.items()
         ),
         data={
             "name": split.name,
@@ -71,11 +75,22 @@ def planned_trials(preset: Preset, noise_types: Sequence[str]) -> list[Trial]:
         return Arm(noise, *rates, weight_decay=1e-6 * (1 + count), recipe=recipe)
 
     trials: list[Trial] = []
+    types, tuned = tuple(noise_types), {}
     for recipe in preset.recipes:
-        for noise in noise_types:
+        for noise in types:
             searched = [stand_in(noise, recipe, count) for count in range(preset.trials_per_type)]
             trials += [Trial(arm, preset.search_seeds, schema.SEARCH) for arm in searched]
             trials += [Trial(arm, preset.rerank_seeds, schema.RERANK) for arm in searched[: preset.rerank_top]]
-        tuned = {noise: stand_in(noise, recipe, i) for i, noise in enumerate(noise_types)}
-        trials += runner.confirm_trials(runner.pick_arms(recipe, tuned), preset)
+        tuned[recipe] = {noise: stand_in(noise, recipe, i) for i, noise in enumerate(types)}
+        types = runner.go_on(types, tuned[recipe], preset.finalists)
+    trials += runner.explore_trials(preset, tuned)
+    trials += runner.question_trials(runner.pick_arms(preset, tuned), preset)
     return trials
+
+
+def every_recipe(preset: Preset) -> list[Recipe]:
+    """The recipes of a study: those that are tuned first."""
+    asked = (recipe for recipes in preset.questions.values() for recipe in recipes)
+    recipes = list(dict.fromkeys((*preset.recipes, *asked)))
+    assert len({recipe.name for recipe in recipes}) == len(recipes), "two recipes of one name"
+    return recipes

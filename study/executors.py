@@ -57,10 +57,20 @@ def load_split(setting: Setting) -> data.Split:
 
 
 def train_batch(trials: Sequence[Trial], setting: Setting, on_step: Callable[[float], None]) -> list[list[Trained]]:
-    """Trains trials of one noise type, recipe, phase and block of seeds as one population; a list for each trial."""
+    """Trains trials of one noise type, recipe, phase, block of seeds and measures as one population.
+
+    Returns:
+        A list of networks for each trial.
+    """
     first = trials[0]
-    arms = [trial.arm for trial in trials]
-    trained = train_population(arms, first.seeds, load_split(setting), test=first.reads_test_set, on_step=on_step)
+    trained = train_population(
+        [trial.arm for trial in trials],
+        first.seeds,
+        load_split(setting),
+        test=first.reads_test_set,
+        measures=first.measures,
+        on_step=on_step,
+    )
     size = len(first.seeds)
     return [trained[i * size : (i + 1) * size] for i in range(len(trials))]
 

@@ -34,8 +34,10 @@ def seconds_per_network_epoch(preset: Preset, setting: Setting) -> float:
 def describe(preset: Preset, trials: Sequence[Trial], seconds_each: float) -> str:
     """The plan as a table of phases, with time, disk and what the study could detect."""
     lines = [f"{'phase':<10}{'trials':>8}{'networks':>10}{'network-epochs':>16}{'minutes':>10}"]
-    for phase in (schema.SEARCH, schema.RERANK, schema.CONFIRM, "all"):
+    for phase in (*schema.PHASES, "all"):
         some = [trial for trial in trials if phase in (trial.phase, "all")]
+        if not some:
+            continue
         networks, epochs = sum(len(trial.seeds) for trial in some), sum(trial.network_epochs for trial in some)
         lines.append(f"{phase:<10}{len(some):>8}{networks:>10}{epochs:>16}{epochs * seconds_each / 60:>10.1f}")
     networks = sum(len(trial.seeds) for trial in trials)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from models.config import Recipe
-from study.recipes import DECAY, LONG, SHORT
+from study import schema
+from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
 
 
 @dataclass(frozen=True)
@@ -13,19 +14,36 @@ class Preset:
     """The size of a study. Each phase has seeds of its own, so no score selects and judges at once.
 
     Attributes:
+        recipes: those that arms are tuned under; any other takes the values tuned under the first.
+        questions: each question asked -> the recipes it is asked under.
         trials_per_type: Optuna trials of each noise type, the same for all.
         rerank_top: the best so many of each type are trained again on `rerank_seeds`.
+        finalists: so many noise types beside none and dropout are tuned under the later recipes.
         train_examples: training images used, at most 50,000; fewer make a demonstration, not a study.
     """
 
     name: str
     recipes: tuple[Recipe, ...]
+    questions: dict[str, tuple[Recipe, ...]]
     trials_per_type: int
     search_seeds: tuple[int, ...]
     rerank_top: int
     rerank_seeds: tuple[int, ...]
+    explore_seeds: tuple[int, ...]
+    audit_seeds: tuple[int, ...]
     confirm_seeds: tuple[int, ...]
+    finalists: int = 5
     train_examples: int = 50_000
+
+    def seeds_of(self, phase: str) -> tuple[int, ...]:
+        """The seeds that a phase trains on."""
+        return {
+            schema.SEARCH: self.search_seeds,
+            schema.RERANK: self.rerank_seeds,
+            schema.EXPLORE: self.explore_seeds,
+            schema.AUDIT: self.audit_seeds,
+            schema.CONFIRM: self.confirm_seeds,
+        }[phase]
 
 
 def seeds(first: int, count: int) -> tuple[int, ...]:
@@ -33,36 +51,67 @@ def seeds(first: int, count: int) -> tuple[int, ...]:
     return tuple(range(first, first + count))
 
 
+def headline(recipe: Recipe) -> dict[str, tuple[Recipe, ...]]:
+    """The three questions that need no other recipe than the one that is tuned."""
+    return {name: (recipe,) for name in ("swap", "additivity", "beat-dropout")}
+
+
+def every_question(decay: Recipe, long: Recipe, constant: Recipe, book: Recipe) -> dict[str, tuple[Recipe, ...]]:
+    """All eight, each under the recipes it is decided by."""
+    return {
+        "swap": (decay,),
+        "epochs": (constant,),
+        "variance": (decay,),
+        "test-time": (decay,),
+        "additivity": (decay, long),
+        "dropconnect": (decay,),
+        "beat-dropout": (decay, long),
+        "audit": (book,),
+    }
+
+
+GLIMPSE = replace(SHORT, epochs=1)
+
 PRESETS = {
     preset.name: preset
     for preset in (
         Preset(
             "smoke",
-            recipes=(replace(SHORT, epochs=1),),
+            recipes=(GLIMPSE,),
+            questions=headline(GLIMPSE),
             trials_per_type=2,
             search_seeds=seeds(0, 2),
             rerank_top=1,
             rerank_seeds=seeds(100, 1),
+            explore_seeds=seeds(200, 1),
+            audit_seeds=seeds(300, 3),
             confirm_seeds=seeds(1000, 3),
             train_examples=1_000,
         ),
         Preset(
             "quick",
             recipes=(SHORT,),
+            questions=headline(SHORT),
             trials_per_type=5,
             search_seeds=seeds(0, 3),
             rerank_top=2,
             rerank_seeds=seeds(100, 3),
+            explore_seeds=(),
+            audit_seeds=seeds(300, 10),
             confirm_seeds=seeds(1000, 10),
         ),
         Preset(
             "full",
-            recipes=(DECAY, LONG),
-            trials_per_type=12,
+            recipes=(DECAY, replace(LONG, epochs=40)),
+            questions=every_question(DECAY, replace(LONG, epochs=40), CONSTANT, BOOK),
+            trials_per_type=5,
             search_seeds=seeds(0, 3),
-            rerank_top=3,
-            rerank_seeds=seeds(100, 5),
+            rerank_top=2,
+            rerank_seeds=seeds(100, 3),
+            explore_seeds=seeds(200, 3),
+            audit_seeds=seeds(300, 10),
             confirm_seeds=seeds(1000, 20),
+            finalists=3,
         ),
     )
 }

@@ -5,6 +5,9 @@ from models.config import Recipe
 BOOK = Recipe("book", epochs=10)
 """The exercises' own: SGD at a constant 0.1. Its last step is mostly oscillation."""
 
+CONSTANT = Recipe("constant", epochs=100)
+"""`book` for ten times as long: one training passes through all shorter ones."""
+
 DECAY = Recipe("decay", epochs=10, schedule="linear")
 """`book` with the learning rate decayed to 0, so that the end point is a property of the arm."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis import selection
@@ -10,6 +12,7 @@ from models.config import Arm, Recipe
 from models.noise import NOISE
 from study import schema
 from study.designs import DESIGNS
+from study.designs.base import Tuned
 from study.presets import Preset
 from study.search import search
 from study.session import Session
@@ -18,8 +21,8 @@ from study.trial import Trial
 ALWAYS = ("none", "dropout")
 """What every question is measured against."""
 
-Labels = dict[str, dict[str, Arm]]
-"""question -> arm label -> arm"""
+Picked = dict[tuple[str, str], dict[str, Arm]]
+"""(question, recipe name) -> arm label -> arm"""
 
 
 class NothingToCompare(RuntimeError):
@@ -28,20 +31,27 @@ class NothingToCompare(RuntimeError):
 
 def run_study(session: Session) -> None:
     """Runs what is missing of a study; afterwards the tracking store holds all of it."""
-    preset = session.preset
-    tuned = {}
+    preset, types = session.preset, session.declaration.noise_types
+    tuned: dict[Recipe, Tuned] = {}
     for recipe in preset.recipes:
-        run_search(session, recipe)
+        run_search(session, recipe, types)
         rerank(session, recipe)
         tuned[recipe] = tuned_arms(session, recipe)
-    picked = {recipe: pick_arms(recipe, arms) for recipe, arms in tuned.items()}
-    session.tracker.log_arms({recipe.name: arm_names(labels) for recipe, labels in picked.items()})
-    for recipe, labels in picked.items():
-        best, *_ = tuned[recipe].values()
-        session.run(confirm_trials(labels, preset), winner=best)
+        types = go_on(types, tuned[recipe], preset.finalists)
+    picked = pick_arms(preset, tuned)
+    session.tracker.log_arms(arm_names(picked))
+    session.run(explore_trials(preset, tuned))
+    best, *_ = tuned[preset.recipes[0]].values()
+    session.run(question_trials(picked, preset), winner=best)
 
 
-def run_search(session: Session, recipe: Recipe) -> None:
+def go_on(types: tuple[str, ...], tuned: Tuned, finalists: int) -> tuple[str, ...]:
+    """The noise types tuned under the next recipe: what all are measured against, and the best of the others."""
+    best = [noise for noise in tuned if noise not in ALWAYS][:finalists]
+    return tuple(noise for noise in types if noise in (*ALWAYS, *best))
+
+
+def run_search(session: Session, recipe: Recipe, noise_types: tuple[str, ...]) -> None:
     """Optuna's trials, on validation images."""
     declared = session.declaration
 
@@ -51,7 +61,7 @@ def run_search(session: Session, recipe: Recipe) -> None:
         return {trial.number: session.objective(trial) for trial in trials if trial.number is not None}
 
     told = session.searched(recipe)
-    search(recipe, declared.noise_types, declared.trials_per_type, declared.max_rate, told, score)
+    search(recipe, noise_types, declared.trials_per_type, declared.max_rate, told, score)
 
 
 def rerank(session: Session, recipe: Recipe) -> None:
@@ -66,7 +76,7 @@ def rerank(session: Session, recipe: Recipe) -> None:
     )
 
 
-def tuned_arms(session: Session, recipe: Recipe) -> dict[str, Arm]:
+def tuned_arms(session: Session, recipe: Recipe) -> Tuned:
     """The winner of each noise type, the best first; a type of which every trial diverged has none.
 
     Raises:
@@ -87,17 +97,30 @@ def _with_results(table: pd.DataFrame, recipe: Recipe, phase: str) -> list[str]:
     return [noise for noise in NOISE if noise in set(rows["noise"])]
 
 
-def pick_arms(recipe: Recipe, tuned: dict[str, Arm]) -> Labels:
+def pick_arms(preset: Preset, tuned: dict[Recipe, Tuned]) -> Picked:
     """The arms that the questions' declared rules pick."""
-    return {name: design.arms(recipe, tuned) for name, design in DESIGNS.items()}
+    return {
+        (name, recipe.name): DESIGNS[name].arms(recipe, tuned_for(recipe, tuned))
+        for name, recipes in preset.questions.items()
+        for recipe in recipes
+    }
 
 
-def arm_names(labels: Labels) -> dict[str, str]:
-    """Arm label -> arm name; a label means the same arm in every question."""
-    names: dict[str, str] = {}
-    for arms in labels.values():
+def tuned_for(recipe: Recipe, tuned: dict[Recipe, Tuned]) -> Tuned:
+    """The tuned arms of a recipe; where none were tuned under it, those of the first, trained by this one."""
+    if recipe in tuned:
+        return tuned[recipe]
+    first, *_ = tuned.values()
+    return {noise: replace(arm, recipe=recipe) for noise, arm in first.items()}
+
+
+def arm_names(picked: Picked) -> dict[str, dict[str, str]]:
+    """Recipe name -> arm label -> arm name; under a recipe, a label means the same arm in every question."""
+    names: dict[str, dict[str, str]] = {}
+    for (_, recipe), arms in picked.items():
         for label, arm in arms.items():
-            assert names.setdefault(label, arm.name) == arm.name, f"two questions mean different arms by {label!r}"
+            known = names.setdefault(recipe, {}).setdefault(label, arm.name)
+            assert known == arm.name, f"two questions mean different arms by {label!r} under {recipe}"
     return names
 
 
@@ -106,13 +129,31 @@ def search_trials(arms: dict[int, Arm], preset: Preset) -> list[Trial]:
     return [Trial(arm, preset.search_seeds, schema.SEARCH, number=number) for number, arm in arms.items()]
 
 
-def confirm_trials(labels: Labels, preset: Preset) -> list[Trial]:
-    """Every arm once, with all the questions it serves, on fresh seeds and the test images."""
-    questions: dict[Arm, list[str]] = {}
-    for question, arms in labels.items():
-        for arm in dict.fromkeys(arms.values()):
-            questions.setdefault(arm, []).append(question)
-    return [Trial(arm, preset.confirm_seeds, schema.CONFIRM, tuple(names)) for arm, names in questions.items()]
+def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
+    """The arms of the questions' pictures, on few seeds and validation images."""
+    questions: dict[Arm, dict[str, None]] = {}
+    for name, recipes in preset.questions.items():
+        for recipe in recipes:
+            for arm in DESIGNS[name].explore(recipe, tuned_for(recipe, tuned)):
+                questions.setdefault(arm, {})[name] = None
+    if not preset.explore_seeds:
+        return []
+    return [Trial(arm, preset.explore_seeds, schema.EXPLORE, tuple(names)) for arm, names in questions.items()]
+
+
+def question_trials(picked: Picked, preset: Preset) -> list[Trial]:
+    """Every arm once in each phase, with all the questions it serves and all they want measured."""
+    questions: dict[tuple[str, Arm], dict[str, None]] = {}
+    measures: dict[tuple[str, Arm], dict[str, None]] = {}
+    for (name, _), arms in picked.items():
+        design = DESIGNS[name]
+        for label, arm in arms.items():
+            questions.setdefault((design.phase, arm), {})[name] = None
+            measures.setdefault((design.phase, arm), {}).update(dict.fromkeys(design.measures.get(label, ())))
+    return [
+        Trial(arm, preset.seeds_of(phase), phase, tuple(names), measures=tuple(sorted(measures[phase, arm])))
+        for (phase, arm), names in questions.items()
+    ]
 
 
 def to_arm(row: Ranked, recipe: Recipe) -> Arm:

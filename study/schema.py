@@ -41,18 +41,24 @@ ARMS_FILE = "arms.json"
 """{recipe name: {arm label: arm name}}: what the declared rules picked, logged before the confirm phase."""
 VERSIONS_FILE = "versions.json"
 """{"packages": {name: version}, "machine": {...}}."""
+IMAGES_FILE = "images.npz"
+"""Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits packed by row."""
 REPORT_FOLDER = "report"
 REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", "figures")
 
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"
+EXPLORE = "explore"  # grids and sketches on few seeds and validation images: pictures, no verdicts
+AUDIT = "audit"  # what others measured, run again on validation images
+PHASES = (SEARCH, RERANK, EXPLORE, AUDIT, CONFIRM)
 
-# The run table: one row per finished seed run. Column name -> pandas dtype.
+# The run table: one row per finished seed run. Column name -> pandas dtype. What a question's measures logged beside
+# these follows as further float64 columns, in alphabetical order, missing where a run was not measured.
 RUN_TABLE: dict[str, str] = {
     "run_id": "string",
     "trial_run_id": "string",
     "study_id": "string",
-    "phase": "string",  # search, rerank or confirm
+    "phase": "string",  # one of PHASES
     "question": "string",  # "search", or the questions the trial serves, joined by commas
     "arm": "string",  # the arm's name, unique to its configuration: "dropout(0.2,0.5) wd=0.0001 decay@4"
     "trial_hash": "string",
@@ -75,30 +81,45 @@ RUN_TABLE: dict[str, str] = {
     "val/accuracy_last3": "float64",  # mean over the last three epochs
     "test/loss": "float64",  # missing outside the confirm phase
     "test/accuracy": "float64",  # missing outside the confirm phase
+    "test/brier": "float64",  # squared distance of the probabilities from the label, 0 to 2
+    "test/ece": "float64",  # expected calibration error, 15 bins of equal mass
+    "test/logit_error": "float64",  # log(e / (1 - e)) of the test error e; made by the reader
     "seconds": "float64",  # training time of the seed run's population, on its one worker, divided by its networks
 }
 
-HIGHER_IS_BETTER = {"accuracy": True, "accuracy_last3": True, "loss": False}
+HIGHER_IS_BETTER = {"accuracy": True, "loss": False, "brier": False, "ece": False, "logit_error": False}
 
 
-def higher_is_better(metric: str) -> bool:
-    """Whether a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better one.
+def base_metric(metric: str) -> str:
+    """What kind of score a metric is: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10 and test/loss@20.
 
-    Raises:
-        KeyError: the metric is none of the schema's.
+    A metric that is no score ("variance/layer1_clean@5") is of the kind of its first part.
     """
-    return HIGHER_IS_BETTER[metric.split("/")[1]]
+    part, _, name = metric.partition("/")
+    name = name.partition("@")[0]
+    return next((kind for kind in HIGHER_IS_BETTER if name == kind or name.startswith(f"{kind}_")), part)
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Whether a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better one; None if neither is."""
+    return HIGHER_IS_BETTER.get(base_metric(metric))
+
+
+def term(label: str, metric: str) -> str:
+    """A contrast's term that takes another metric than the contrast's own."""
+    return f"{label}:{metric}"
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A declared per-seed contrast: for each seed, the sum over arms of coefficient times metric.
+    """A declared per-seed contrast: for each seed, the sum over terms of coefficient times the arm's metric.
 
     Attributes:
         name: what a reader sees, such as "dropout (0.1, 0.5) - (0.5, 0.1)".
         recipe: name of the training recipe its arms were trained with.
         metric: a column of the run table, such as "test/accuracy".
-        coefficients: arm label -> coefficient. The labels are resolved to arms by the study's ARMS_FILE.
+        coefficients: term -> coefficient. A term is an arm label, or "label:metric" for another metric than the
+            contrast's own, which still says unit and direction. Labels are resolved to arms by the study's ARMS_FILE.
         margin: the equivalence margin in the metric's own unit (0.002 is 0.2 accuracy points).
         family: contrasts of one question that share family and metric are Holm-adjusted together.
         candidate: contrasts with the same candidate also form an intersection-union test, beside their own (the largest
@@ -113,6 +134,12 @@ class Contrast:
     family: str = "main"
     candidate: str = ""
 
+    @property
+    def terms(self) -> list[tuple[str, str, float]]:
+        """Arm label, metric and coefficient of each term."""
+        parts = ((term.partition(":"), coefficient) for term, coefficient in self.coefficients.items())
+        return [(label, metric or self.metric, coefficient) for (label, _, metric), coefficient in parts]
+
 
 @dataclass(frozen=True)
 class Question:
@@ -121,9 +148,10 @@ class Question:
     name: str  # swap, additivity, beat-dropout, ...
     title: str
     alpha: float
-    seeds: tuple[int, ...]  # the confirm phase's seeds
+    seeds: tuple[int, ...]  # of the phase
     contrasts: tuple[Contrast, ...]
     rule: str  # in words, how the arms were or will be picked
+    phase: str = CONFIRM  # whose runs answer it
 
     @property
     def hash(self) -> str:
@@ -137,11 +165,14 @@ class Declaration:
 
     preset: str
     recipes: dict[str, dict[str, Any]]  # recipe name -> its settings
+    tuned_recipes: tuple[str, ...]  # those that arms are tuned under; the others take the first one's tuned values
     noise_types: tuple[str, ...]
+    finalists: int  # so many types beside none and dropout, the best re-ranked, go on to the next tuned recipe
     trials_per_type: int
     search_seeds: tuple[int, ...]
     rerank_top: int
     rerank_seeds: tuple[int, ...]
+    explore_seeds: tuple[int, ...]
     max_rate: float
     search_space: dict[str, Any]  # the sampler's settings and grids
     objective: str
@@ -180,7 +211,7 @@ class Declaration:
                 )
                 for question in fields["questions"]
             )
-            for name in ("noise_types", "search_seeds", "rerank_seeds"):
+            for name in ("tuned_recipes", "noise_types", "search_seeds", "rerank_seeds", "explore_seeds"):
                 fields[name] = tuple(fields[name])
             return cls(**fields)
         except (TypeError, KeyError) as error:

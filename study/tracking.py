@@ -7,6 +7,7 @@ to the process. The tree is written with MlflowClient alone, so nothing depends 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -99,7 +100,16 @@ class Tracker:
             means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
             seeds = ",".join(str(network.seed) for network in networks)
             self.client.log_batch(trial_run, _as_metrics(means), _as_params({**params, "seeds": seeds}))
+            if networks[0].images:
+                self._log_images(trial_run, networks)
             self.client.set_terminated(trial_run, _status(networks))
+
+    def _log_images(self, trial_run: str, networks: Sequence[Trained]) -> None:
+        nll = np.stack([network.images["nll"] for network in networks])
+        correct = np.packbits(np.stack([network.images["correct"] for network in networks]), axis=1)
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
+            self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
 
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
         """What the declared rules picked; logged before the confirm phase."""
@@ -181,23 +191,26 @@ def _note(declaration: Declaration) -> str:
         f"`{declaration.preset}`, recipes {recipes}.\n\n{questions}\n\n"
         "**How to read it.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's network. "
         "Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares the "
-        "declared arms on fresh seeds and reads the test images. Trial metrics are means over seeds. The answers are "
+        "declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` repeats "
+        "what others measured, both on validation images. Trial metrics are means over seeds. The answers are "
         f"in the artifact `{schema.REPORT_FOLDER}/index.html`. All runs of the study: "
         f"`tags.{schema.TAG_ID} = '{declaration.study_id}'`."
     )
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:
-    """Each epoch's metrics, step = epochs done; then what is measured once."""
+    """Each epoch's metrics, step = epochs done; then what is measured now and then, and once."""
     epochs = len(network.curves["val/accuracy"])
     curves = [
         Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)
         for name, curve in network.curves.items()
         for step, value in enumerate(curve, start=1)
     ]
-    once = {name: value for name, value in network.scores.items() if name not in network.curves}
+    measured = {name for _, name, _ in network.measured}
+    once = {name: value for name, value in network.scores.items() if name not in {*network.curves, *measured}}
     once["seconds"] = network.seconds
-    return curves + _as_metrics(once, epochs)
+    some = [metric for epoch, name, value in network.measured for metric in _as_metrics({name: value}, epoch)]
+    return curves + some + _as_metrics(once, epochs)
 
 
 def _as_metrics(values: dict[str, float], step: int = 0) -> list[Metric]:

@@ -36,7 +36,8 @@ class Trial:
     """One arm on a block of seeds, in one phase of the study.
 
     Attributes:
-        questions: the questions it serves; ("search",) before the confirm phase.
+        questions: the questions it serves; ("search",) while arms are tuned.
+        measures: what is measured beside the usual, names of `models.measures`.
         number: Optuna's trial number, in the search phase only.
     """
 
@@ -45,6 +46,7 @@ class Trial:
     phase: str
     questions: tuple[str, ...] = ("search",)
     number: int | None = None
+    measures: tuple[str, ...] = ()
 
     @property
     def reads_test_set(self) -> bool:
@@ -60,7 +62,16 @@ class Trial:
         """Names the trial by all that its result depends on; two trials of one hash have the same result."""
         code = schema.CODE_VERSION
         return schema.digest(
-            [asdict(self.arm), self.seeds, self.phase, data_digest, setting.device_type, setting.precision, code]
+            [
+                asdict(self.arm),
+                self.seeds,
+                self.phase,
+                self.measures,
+                data_digest,
+                setting.device_type,
+                setting.precision,
+                code,
+            ]
         )
 
 
@@ -71,7 +82,8 @@ def batches(trials: Iterable[Trial], population: int) -> Iterator[list[Trial]]:
     """
     groups: dict[object, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault((trial.arm.noise, trial.arm.recipe, trial.seeds, trial.phase), []).append(trial)
+        key = (trial.arm.noise, trial.arm.recipe, trial.seeds, trial.phase, trial.measures)
+        groups.setdefault(key, []).append(trial)
     for group in groups.values():
         size = max(1, population // len(group[0].seeds))
         yield from (group[i : i + size] for i in range(0, len(group), size))

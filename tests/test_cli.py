@@ -157,11 +157,12 @@ def test_plan_counts_and_times_without_running(
             main()
     assert ended.value.code == 0
     printed, types = capfd.readouterr().out, len(NOISE)
-    assert [line.split()[:3] for line in printed.splitlines()[2:6]] == [
+    assert [line.split()[:3] for line in printed.splitlines()[2:7]] == [
         ["search", str(2 * types), str(4 * types)],
         ["rerank", str(types), str(types)],
+        ["explore", "16", "16"],
         ["confirm", str(9 + types), str(3 * (9 + types))],
-        ["all", str(9 + 4 * types), str(27 + 8 * types)],
+        ["all", str(25 + 4 * types), str(43 + 8 * types)],
     ]
     assert "80 % of studies" in printed
     assert not (tmp_path / "mlflow.db").exists()

@@ -291,7 +291,7 @@ def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
             table.assign(**{"test/accuracy": table["test/accuracy"].mask(is_y2)}),
             "not a finite number for seed 2",
         ),
-        "no metric": (table.drop(columns="test/accuracy"), "no such metric"),
+        "no metric": (table.drop(columns="test/accuracy"), "has no metric"),
         **{
             column: (table.assign(**{column: table[column].mask(is_y2, other)}), f"mixed {column}: ")
             for column, other in {

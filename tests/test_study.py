@@ -139,6 +139,7 @@ def test_only_the_confirm_phase_reads_the_test_set(finished: Finished) -> None:
     assert seeds == {
         schema.SEARCH: set(SMOKE.search_seeds),
         schema.RERANK: set(SMOKE.rerank_seeds),
+        schema.EXPLORE: set(SMOKE.explore_seeds),
         schema.CONFIRM: set(SMOKE.confirm_seeds),
     }
     assert not set.intersection(*seeds.values())
@@ -157,6 +158,20 @@ def test_noise_types_take_turns_and_arms_follow_the_rules(finished: Finished) ->
     assert arms["weight decay"] == arms["tuned none"]
     confirmed = set(study.table.loc[study.table["phase"] == schema.CONFIRM, "arm"])
     assert confirmed == set(arms.values())
+
+
+def test_every_confirmed_trial_keeps_what_each_test_image_said(finished: Finished, tmp_path: Path) -> None:
+    """The scores of its seed runs can be recomputed from its artifact, and no other trial has one."""
+    client, table = MlflowClient(), finished.study.table
+    for run in tree(finished.study)["trial"]:
+        rows = table[table["trial_run_id"] == run.info.run_id].sort_values("seed")
+        kept = [file.path for file in client.list_artifacts(run.info.run_id)]
+        assert kept == ([schema.IMAGES_FILE] if rows["phase"].iloc[0] == schema.CONFIRM else [])
+        if kept:
+            images = np.load(client.download_artifacts(run.info.run_id, schema.IMAGES_FILE, str(tmp_path)))
+            correct = np.unpackbits(images["correct"], axis=1, count=images["nll"].shape[1])
+            assert correct.mean(axis=1) == pytest.approx(rows["test/accuracy"].to_numpy())
+            assert images["nll"].astype(float).mean(axis=1) == pytest.approx(rows["test/loss"].to_numpy(), rel=1e-3)
 
 
 def test_trial_metrics_are_the_means_over_its_seeds(finished: Finished) -> None:

@@ -16,4 +16,17 @@ NOISE: dict[str, type[Noise]] = {
     "randomised-slope": RandomisedSlope,
 }
 
-__all__ = ["NOISE", "Context", "Noise", "Rate"]
+UNSEARCHED: dict[str, type[Noise]] = {}
+"""Types that some question names, and the search leaves alone: too slow for it, or wrong on purpose."""
+
+
+def noise_type(name: str) -> type[Noise]:
+    """The noise type of a name.
+
+    Raises:
+        KeyError: no such type.
+    """
+    return NOISE[name] if name in NOISE else UNSEARCHED[name]
+
+
+__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type"]

@@ -1,8 +1,19 @@
 """The declared questions. A new one is one file here and one of the same name in analysis/questions."""
 
-from study.designs import additivity, beat_dropout, swap
+from study.designs import additivity, beat_dropout, dropconnect, epochs, swap, test_time, variance
 from study.designs.base import Design
 
-DESIGNS: dict[str, Design] = {design.name: design for design in (swap.DESIGN, additivity.DESIGN, beat_dropout.DESIGN)}
+DESIGNS: dict[str, Design] = {
+    design.name: design
+    for design in (
+        swap.DESIGN,
+        epochs.DESIGN,
+        variance.DESIGN,
+        test_time.DESIGN,
+        additivity.DESIGN,
+        dropconnect.DESIGN,
+        beat_dropout.DESIGN,
+    )
+}
 
 __all__ = ["DESIGNS", "Design"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.config import Arm, Recipe
-from study.designs.base import Comparison, Design
+from study.designs.base import Comparison, Design, Tuned
 
 
 def label(noise: str) -> str:
@@ -13,7 +13,7 @@ def label(noise: str) -> str:
     return f"tuned {noise}"
 
 
-def comparisons(noise_types: Sequence[str]) -> list[Comparison]:
+def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Every candidate against tuned dropout and against tuned training without noise; dropout itself for reference."""
     against = [
         Comparison(f"{noise} - {rival}", {label(noise): 1.0, label(rival): -1.0}, family="candidates", candidate=noise)
@@ -25,7 +25,7 @@ def comparisons(noise_types: Sequence[str]) -> list[Comparison]:
     return [reference, *against]
 
 
-def arms(recipe: Recipe, tuned: dict[str, Arm]) -> dict[str, Arm]:
+def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """The winner of each noise type's search."""
     return {label(noise): arm for noise, arm in tuned.items()}
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from models.config import Arm, Recipe
-from study.designs.base import Comparison, Design
+from study.designs.base import Comparison, Design, Tuned
 
+GRID = (0.0, 0.2, 0.5, 0.8)
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
 
 
@@ -15,7 +16,7 @@ def label(rate1: float, rate2: float) -> str:
     return f"dropout({rate1:g},{rate2:g})"
 
 
-def comparisons(noise_types: Sequence[str]) -> list[Comparison]:
+def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Small rate first against large rate first, for each pair."""
     return [
         Comparison(
@@ -25,17 +26,22 @@ def comparisons(noise_types: Sequence[str]) -> list[Comparison]:
     ]
 
 
-def arms(recipe: Recipe, tuned: dict[str, Arm]) -> dict[str, Arm]:
+def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Both orders of each pair, without weight decay."""
     orders = [rates for low, high in PAIRS for rates in ((low, high), (high, low))]
     return {label(*rates): Arm("dropout", *rates, weight_decay=0.0, recipe=recipe) for rates in orders}
+
+
+def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
+    """The plane of the two rates."""
+    return [Arm("dropout", rate1, rate2, 0.0, recipe) for rate1 in GRID for rate2 in GRID]
 
 
 DESIGN = Design(
     name="swap",
     title="Does it matter which layer gets the larger dropout rate?",
     rule="The pairs are fixed: (0.1, 0.5), (0.2, 0.5), (0.1, 0.9), each in both orders, without weight decay.",
-    family_per_recipe=True,
     comparisons=comparisons,
     arms=arms,
+    explore=explore,
 )

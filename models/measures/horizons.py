@@ -1,0 +1,19 @@
+"""How good the networks would be, had training stopped here."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from models.measures.base import MARKS, Moment
+from models.metrics import evaluate
+
+
+def horizons(moment: Moment) -> dict[str, Tensor]:
+    """Test loss and accuracy at each marked epoch: `test/accuracy@20`.
+
+    Only with a constant learning rate is that the training of so many epochs; a decayed one would have ended there.
+    """
+    if moment.epoch not in MARKS:
+        return {}
+    scores = evaluate(moment.population, moment.noise, moment.seeds, moment.split.test_x, moment.split.test_y)
+    return {f"test/{name}@{moment.epoch}": values for name, values in scores.items()}
