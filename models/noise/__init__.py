@@ -2,8 +2,10 @@
 
 from models.noise.base import Context, Noise, Rate
 from models.noise.dropconnect import DropConnect
+from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
 from models.noise.gaussian import Gaussian
+from models.noise.gaussian_weights import GaussianWeights
 from models.noise.randomised_slope import RandomisedSlope
 from models.noise.uniform import Uniform
 
@@ -13,10 +15,11 @@ NOISE: dict[str, type[Noise]] = {
     "gaussian": Gaussian,
     "uniform": Uniform,
     "dropconnect": DropConnect,
+    "gaussian-weights": GaussianWeights,
     "randomised-slope": RandomisedSlope,
 }
 
-UNSEARCHED: dict[str, type[Noise]] = {}
+UNSEARCHED: dict[str, type[Noise]] = {"dropconnect-example": DropConnectExample}
 """Types that some question names, and the search leaves alone: too slow for it, or wrong on purpose."""
 
 
