@@ -4,7 +4,7 @@ PRESET ?= quick
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test lint clean
+.PHONY: study plan report ui test bench lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
@@ -21,6 +21,9 @@ ui: .venv/installed
 test: lint
 	python -m pytest
 
+bench: .venv/bench-installed
+	python -m benchmarks.speed
+
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
@@ -29,6 +32,10 @@ lint: .venv/installed
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install --quiet -r requirements.txt
+	touch $@
+
+.venv/bench-installed: .venv/installed requirements-bench.txt
+	.venv/bin/python -m pip install --quiet -r requirements-bench.txt
 	touch $@
 
 clean:

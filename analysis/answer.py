@@ -66,6 +66,25 @@ class Answered:
 
 
 @dataclass(frozen=True)
+class Table:
+    """Cells of text; `numeric` holds the places of the columns that are aligned to the right."""
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numeric: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure beside the question's common one; `draw` is called only when it is shown."""
+
+    name: str
+    caption: str
+    draw: Callable[[], Figure]
+
+
+@dataclass(frozen=True)
 class Answer:
     """One question, answered.
 
@@ -77,6 +96,8 @@ class Answer:
         refused: those that were not; `contrasts` and `refused` together are all that were declared.
         notes: what was refused or is missing, one line each; never averaged over.
         figure: draws the question's figure when called.
+        pictures: what else is drawn for it.
+        tables: what is told in a table before the contrasts.
     """
 
     question: str
@@ -91,3 +112,5 @@ class Answer:
     declared_hash: str
     alpha: float
     notes: tuple[str, ...] = field(default=())
+    pictures: tuple[Picture, ...] = field(default=())
+    tables: tuple[Table, ...] = field(default=())

@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
 import pandas as pd
 
 from analysis import selection, wording
+from analysis.answer import Table
 from analysis.runs import Study
 from study.schema import CONFIRM, PHASES, SEARCH
 
 P = ParamSpec("P")
 T = TypeVar("T")
 SETTINGS = ("rate 1", "rate 2", "weight decay")
-
-
-@dataclass(frozen=True)
-class Table:
-    """Cells of text; `numeric` holds the places of the columns that are aligned to the right."""
-
-    caption: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numeric: frozenset[int] = frozenset()
 
 
 def tuned(study: Study) -> Table:

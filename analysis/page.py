@@ -8,10 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis import ledger, wording
-from analysis.answer import Answer, ContrastAnswer
-from analysis.ledger import Table
+from analysis.answer import Answer, ContrastAnswer, Table
 from analysis.runs import Study
-from study.schema import Contrast, Question
+from study.schema import Contrast, Question, higher_is_better
 
 UNANSWERED = "not answered"
 SHORTEST_STUDY = 10  # epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page
@@ -44,8 +43,10 @@ class Section:
     caption: str
     rule: str
     figure: str  # path below the report's folder
+    pictures: tuple[tuple[str, str], ...]  # path, caption
     top: tuple[Row, ...]
     hidden: int  # contrasts that the table of verdicts leaves to the section
+    told: tuple[Table, ...]  # what the question itself puts in a table
     tables: tuple[Table, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
@@ -166,8 +167,10 @@ def _section(study: Study, question: Question, answer: Answer) -> Section:
         caption=answer.caption,
         rule=question.rule,
         figure=f"figures/{question.name}.svg",
+        pictures=tuple((f"figures/{question.name}-{one.name}.svg", one.caption) for one in answer.pictures),
         top=tuple(_row(question, contrast, answered.get(key(contrast))) for contrast in deciding[:SHOWN_ON_TOP]),
         hidden=max(0, len(deciding) - SHOWN_ON_TOP),
+        told=answer.tables,
         tables=tuple(_contrast_table(question, block, contrasts, answered) for block, contrasts in blocks.items()),
         sentences=tuple(found.sentence for found in answer.contrasts),
         notes=answer.notes,
@@ -226,7 +229,8 @@ def _contrast_table(
         *("p, sign flip", "95 % BCa", "p, TOST", "seeds"),
     )
     margins = ", ".join(dict.fromkeys(wording.margin(contrast.margin, metric) for contrast in contrasts))
-    unit = "percentage points" if wording.is_accuracy(metric) else f"{wording.unit(metric)}, negative is better"
+    unit = wording.unit(metric, difference=True).replace("pp", "percentage points")
+    unit = ", ".join(filter(None, [unit, "negative is better" if higher_is_better(metric) is False else ""])) or "ratio"
     caption = f"{recipe_name(recipe)}: difference in {wording.metric_name(metric)}, {unit}; margin {margins}"
     return Table(caption, header, tuple(rows), frozenset(range(2, 12)))
 

@@ -25,7 +25,7 @@ from scipy import stats
 
 from analysis import wording
 from analysis.answer import ContrastAnswer, Estimate
-from study.schema import Contrast, Question
+from study.schema import Contrast, Question, higher_is_better
 
 # Okabe and Ito's colours, which the common kinds of colour blindness keep apart.
 INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
@@ -88,8 +88,11 @@ def question_figure(
         axes = figure.subplots(len(order), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
         confirmed = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
         for (recipe, metric), (left, right) in zip(order, axes, strict=True):
-            _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
-            left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
+            if metric in table.columns:
+                _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
+                left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
+            else:  # a contrast's own unit, that no arm has
+                left.set_axis_off()
             _draw_contrasts(right, blocks[recipe, metric], answered, metric)
             right.set_title(f"{recipe}: paired differences", loc="left", weight="bold")
         figure.suptitle(f"{question.title}\n", x=0.01, ha="left", weight="bold", size=12.5)
@@ -132,10 +135,12 @@ def _draw_contrasts(
             1.02, place, textwrap.fill(verdict, 20) + n, transform=ax.get_yaxis_transform(), va="center", color=colour
         )
     ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    better = "" if wording.is_accuracy(metric) else "; negative is better"
-    unit = "percentage points" if wording.is_accuracy(metric) else wording.unit(metric, difference=True)
+    better = "negative is better" if higher_is_better(metric) is False else ""
+    unit = wording.unit(metric, difference=True).replace("pp", "percentage points")
     ticks = [textwrap.fill(contrast.name, 32) for contrast in contrasts]
-    _finish(ax, ticks, f"difference in {wording.metric_name(metric)} ({unit}{better})")
+    _finish(
+        ax, ticks, f"difference in {wording.metric_name(metric)} ({'; '.join(filter(None, [unit, better])) or 'ratio'})"
+    )
 
 
 def _draw_row(ax: Axes, place: int, values: np.ndarray, mean: float, low: float, high: float) -> None:

@@ -49,6 +49,11 @@ def write(study: Study, folder: Path) -> Path:
     """
     answers = [QUESTIONS[question.name](question, study.table, study.arms) for question in study.declaration.questions]
     figures = {f"figures/{answer.question}.svg": plots.to_svg(answer.figure()) for answer in answers}
+    figures |= {
+        f"figures/{answer.question}-{picture.name}.svg": plots.to_svg(picture.draw())
+        for answer in answers
+        for picture in answer.pictures
+    }
     captions = {}
     for name, figure in search_plots.search_figures(study).items():
         figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)

@@ -150,7 +150,7 @@ def _table(runs: list[Run]) -> pd.DataFrame:
     measured = sorted({name for run in runs for name in run.data.metrics} - RUN_TABLE.keys())
     types = {**RUN_TABLE, **dict.fromkeys(measured, "float64")}
     rows = [_row(run) | {name: _typed(run.data.metrics.get(name), "float64") for name in measured} for run in runs]
-    table = pd.DataFrame(rows, columns=list(types)).astype(types)
+    table = pd.DataFrame(rows, columns=list(types)).astype(types).copy()  # in one block: columns are added
     with np.errstate(divide="ignore"):  # no error at all has no logit; a contrast on it is refused
         table[DERIVED] = np.log(1 / table["test/accuracy"] - 1)
     place = [PHASES.index(phase) if phase in PHASES else len(PHASES) for phase in table["phase"]]

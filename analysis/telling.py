@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis import stats, wording
 from analysis.answer import Answer, Answered, ContrastAnswer
 from analysis.decide import Arms, is_book
-from study.schema import Question, higher_is_better
+from study.schema import Question, base_metric, higher_is_better
 
 
 def by_recipe(contrasts: Iterable[ContrastAnswer], accuracy: bool) -> dict[str, list[ContrastAnswer]]:
@@ -20,6 +20,35 @@ def by_recipe(contrasts: Iterable[ContrastAnswer], accuracy: bool) -> dict[str, 
         if wording.is_accuracy(one.contrast.metric) == accuracy:
             groups.setdefault(one.contrast.recipe, []).append(one)
     return groups
+
+
+def by_metric(contrasts: Iterable[ContrastAnswer], kind: str) -> list[ContrastAnswer]:
+    """The contrasts on one kind of score: "accuracy", "loss", "brier", ..."""
+    return [one for one in contrasts if base_metric(one.contrast.metric) == kind]
+
+
+AGAINST = {
+    "better": "better than",
+    "worse": "worse than",
+    "equivalent": "equivalent to",
+    "better, negligible": "negligibly better than",
+    "worse, negligible": "negligibly worse than",
+    "inconclusive": "not told apart from",
+}
+"""A verdict between two things that are compared."""
+
+
+def directed(contrasts: Iterable[ContrastAnswer]) -> dict[str, list[ContrastAnswer]]:
+    """The contrasts whose verdict is plainly "better", and those where it is plainly "worse"."""
+    found: dict[str, list[ContrastAnswer]] = {"better": [], "worse": []}
+    for one in contrasts:
+        found.get(one.verdict, []).append(one)
+    return found
+
+
+def told_names(contrasts: Iterable[ContrastAnswer]) -> str:
+    """The contrasts' names in a sentence."""
+    return "; ".join(one.contrast.name for one in contrasts)
 
 
 def brief(one: ContrastAnswer, name: str = "") -> str:
@@ -62,7 +91,8 @@ def conclude(
     takeaway: str,
     values: str,
 ) -> Answer:
-    """The Answer to a question, with its figure, and a caption that says what the claims depend on (`values`)."""
+    """The Answer to a question, with its figures, and a caption that says what the claims depend on (`values`)."""
+    from analysis import pictures
 
     def figure() -> Figure:
         from analysis import plots  # drawing is costly to import, and an answer is useful without it
@@ -84,6 +114,7 @@ def conclude(
         refused=found.refused,
         figure=figure,
         caption=caption,
+        pictures=tuple(pictures.of(question, table, arms)),
         declared_hash=question.hash,
         alpha=question.alpha,
         notes=(*dict.fromkeys(one.reason for one in found.refused), *found.notes),

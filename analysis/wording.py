@@ -23,14 +23,14 @@ def unit(metric: str, difference: bool = False) -> str:
     """The unit a metric is shown in, or a difference of two of its values."""
     if is_accuracy(metric):
         return "pp" if difference else "%"
-    return "nats" if base_metric(metric) == "loss" else ""
+    if metric == "variance/log":
+        return "natural log"
+    return {"loss": "nats", "logit_error": "logits"}.get(base_metric(metric), "")
 
 
 def metric_name(metric: str) -> str:
     """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss (NLL)"."""
     part, _, name = metric.partition("/")
-    name, _, epoch = name.partition("@")
-    after = f" after {plural(int(epoch), 'epoch')}" if epoch else ""
     words = {
         "accuracy_last3": "accuracy, mean of the last 3 epochs",
         "loss": "loss (NLL)",
@@ -39,7 +39,7 @@ def metric_name(metric: str) -> str:
         "logit_error": "error (logit)",
     }
     parts = {"val": "validation", "train": "training"}
-    return f"{parts.get(part, part)} {words.get(name, name.replace('_', ' '))}".strip() + after
+    return f"{parts.get(part, part)} {words.get(name, name.replace('_', ' '))}".strip()
 
 
 def score(value: float, metric: str) -> str:

@@ -91,12 +91,12 @@ HIGHER_IS_BETTER = {"accuracy": True, "loss": False, "brier": False, "ece": Fals
 
 
 def base_metric(metric: str) -> str:
-    """What kind of score a metric is: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10 and test/loss@20.
+    """What kind of score a metric is: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10 and test/loss_at_20.
 
-    A metric that is no score ("variance/layer1_clean@5") is of the kind of its first part.
+    A metric that is no score ("variance/layer1_clean_at_5") is of the kind of its first part.
     """
     part, _, name = metric.partition("/")
-    name = name.partition("@")[0]
+    name = name.partition("_at_")[0]
     return next((kind for kind in HIGHER_IS_BETTER if name == kind or name.startswith(f"{kind}_")), part)
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.answer import Answer, ContrastAnswer
 from analysis.decide import NEGLIGIBLE, answer_contrasts
-from analysis.telling import brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
+from analysis.telling import brief, by_metric, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question
 
 VALUES = "the tuned rates and weight decay"
@@ -82,7 +82,10 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms: recipe -> arm label -> arm name.
     """
     found = answer_contrasts(question, table, arms)
-    deciding, beside = (_classes(by_recipe(found.contrasts, accuracy)) for accuracy in (True, False))
+    deciding, loss_classes, logit_classes = (
+        _classes(by_recipe(by_metric(found.contrasts, kind), kind == "accuracy"))
+        for kind in ("accuracy", "loss", "logit_error")
+    )
     if not deciding:
         return not_answered(question, table, arms, found, VALUES)
     recipes = sorted(deciding, key=lambda recipe: recipe != "long")  # sorted is stable: the rest as declared
@@ -91,14 +94,18 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     numbers = "; ".join(
         _numbers(recipe, by_recipe(found.contrasts, True)[recipe], deciding[recipe][0]) for recipe in recipes
     )
-    loss = ", ".join(f"{name} under {recipe}" for recipe, (name, _) in beside.items())
+    beside = "; ".join(
+        f"on {scale}: " + ", ".join(f"{name} under {recipe}" for recipe, (name, _) in classes.items())
+        for scale, classes in (("loss", loss_classes), ("logit error", logit_classes))
+        if classes
+    )
     return conclude(
         question,
         table,
         arms,
         found,
         verdict=verdict[0].upper() + verdict[1:],
-        sentence=f"On accuracy, {numbers}" + (f"; on loss: {loss}." if loss else "."),
+        sentence=f"On accuracy, {numbers}" + (f"; {beside}." if beside else "."),
         takeaway=f"{_finding(first, why, recipes[0])} This holds {condition(question, VALUES)}, and on this scale of "
         "measurement only.",
         values=VALUES,

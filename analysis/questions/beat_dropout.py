@@ -11,20 +11,11 @@ import pandas as pd
 from analysis import wording
 from analysis.answer import Answer, ContrastAnswer
 from analysis.decide import answer_contrasts
-from analysis.telling import brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
+from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question
 
 VALUES = "the tuned rates and weight decays"
 DROPOUT, NONE = "tuned dropout", "tuned none"
-
-THAN_NONE = {
-    "better": "better than",
-    "worse": "worse than",
-    "equivalent": "equivalent to",
-    "better, negligible": "negligibly better than",
-    "worse, negligible": "negligibly worse than",
-    "inconclusive": "not told apart from",
-}
 
 
 @dataclass(frozen=True)
@@ -180,7 +171,7 @@ def _finding(
         out = len(deciding) - len(undecided)
         ruled_out = f"a gain that matters is ruled out for {out} of {len(deciding)}"
         told = f"No noise type was shown to beat both tuned dropout and no noise under every recipe; {ruled_out}"
-    itself = [f"{THAN_NONE[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
+    itself = [f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
     return f"{told}; dropout itself was {' and '.join(itself)}." if itself else f"{told}."
 
 

@@ -13,7 +13,7 @@ from models.mlp import Weights
 from models.noise import Noise
 
 MARKS = (1, 2, 5, 10, 20, 50, 100)
-"""Epochs at which what evolves is measured: a run keeps it under its own name, such as test/accuracy@20."""
+"""Epochs at which what evolves is measured: a run keeps it under its own name, such as test/accuracy_at_20."""
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ PROBE, MASKS = 2000, 32
 def variance(moment: Moment) -> dict[str, Tensor]:
     """Variances of each hidden layer's activations over a fixed probe, per unit, averaged over the units.
 
-    `variance/layer1_clean@5` is that of the evaluation pass after 5 epochs. `before` and `after` are those of training
-    passes, before the layer's own mask (those upstream act) and after it: the sum of a `data` part, the variance over
-    images of the mean over masks, and a `mask` part, the mean over images of the variance over masks (the law of total
-    variance). `predicted` is Var(a) + p/(1-p) E[a^2] with a the activation before the mask, `excess` is after /
-    predicted - 1, and `log_` marks natural logarithms.
+    `variance/layer1_clean_at_5` is that of the evaluation pass after 5 epochs. `before` and `after` are those of
+    training passes, before the layer's own mask (those upstream act) and after it: the sum of a `data` part, the
+    variance over images of the mean over masks, and a `mask` part, the mean over images of the variance over masks (the
+    law of total variance). `predicted` is Var(a) + p/(1-p) E[a^2] with a the activation before the mask, `excess` is
+    after / predicted - 1, and `log_` marks natural logarithms.
     """
     if not moment.marked:
         return {}
@@ -47,7 +47,7 @@ def variance(moment: Moment) -> dict[str, Tensor]:
         }
         values |= {f"log_{name}": values[name].log() for name in ("clean", "before", "after")}
         values["excess"] = values["after"] / predicted - 1
-        found |= {f"variance/layer{layer + 1}_{name}@{moment.epoch}": value for name, value in values.items()}
+        found |= {f"variance/layer{layer + 1}_{name}_at_{moment.epoch}": value for name, value in values.items()}
     return found
 
 

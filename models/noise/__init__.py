@@ -1,5 +1,6 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
+from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate
 from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
@@ -19,7 +20,12 @@ NOISE: dict[str, type[Noise]] = {
     "randomised-slope": RandomisedSlope,
 }
 
-UNSEARCHED: dict[str, type[Noise]] = {"dropconnect-example": DropConnectExample}
+UNSEARCHED: dict[str, type[Noise]] = {
+    "dropconnect-example": DropConnectExample,
+    "audited-randn-dropout": RandnDropout,
+    "audited-randn-dropconnect": RandnDropConnect,
+    "audited-kept-relu": KeptRelu,
+}
 """Types that some question names, and the search leaves alone: too slow for it, or wrong on purpose."""
 
 

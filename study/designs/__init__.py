@@ -1,6 +1,6 @@
 """The declared questions. A new one is one file here and one of the same name in analysis/questions."""
 
-from study.designs import additivity, beat_dropout, dropconnect, epochs, swap, test_time, variance
+from study.designs import additivity, audit, beat_dropout, dropconnect, epochs, swap, test_time, variance
 from study.designs.base import Design
 
 DESIGNS: dict[str, Design] = {
@@ -13,6 +13,7 @@ DESIGNS: dict[str, Design] = {
         additivity.DESIGN,
         dropconnect.DESIGN,
         beat_dropout.DESIGN,
+        audit.DESIGN,
     )
 }
 

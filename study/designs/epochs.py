@@ -37,7 +37,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 def gap(arm: str, epochs: int, weight: float) -> dict[str, float]:
     """`weight` times the difference to no noise after so many epochs."""
-    metric = f"{{metric}}@{epochs}"
+    metric = f"{{metric}}_at_{epochs}"
     return {term(arm, metric): weight, term("none", metric): -weight}
 
 

@@ -19,7 +19,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     for layer in (1, 2):
 
         def log_variance(label: str, what: str, layer: int = layer) -> str:
-            return term(label, f"variance/layer{layer}_log_{what}@{recipe.epochs}")
+            return term(label, f"variance/layer{layer}_log_{what}_at_{recipe.epochs}")
 
         def of_layer(what: str, layer: int = layer) -> str:
             return f"layer {layer}: {what}"
@@ -42,7 +42,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
             ),
             Comparison(
                 of_layer("measured / Var(a) + p/(1-p) E[a²], less 1"),
-                {term(HALF, f"variance/layer{layer}_excess@{recipe.epochs}"): 1.0},
+                {term(HALF, f"variance/layer{layer}_excess_at_{recipe.epochs}"): 1.0},
                 "formula",
                 metrics=(EXCESS,),
             ),
