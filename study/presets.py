@@ -102,8 +102,8 @@ PRESETS = {
         ),
         Preset(
             "full",
-            recipes=(DECAY, replace(LONG, epochs=40)),
-            questions=every_question(DECAY, replace(LONG, epochs=40), CONSTANT, BOOK),
+            recipes=(DECAY, replace(LONG, epochs=30)),
+            questions=every_question(DECAY, replace(LONG, epochs=30), CONSTANT, BOOK),
             trials_per_type=5,
             search_seeds=seeds(0, 3),
             rerank_top=2,
@@ -111,7 +111,7 @@ PRESETS = {
             explore_seeds=seeds(200, 3),
             audit_seeds=seeds(300, 10),
             confirm_seeds=seeds(1000, 20),
-            finalists=3,
+            finalists=2,
         ),
     )
 }

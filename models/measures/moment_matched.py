@@ -7,7 +7,8 @@ from torch import Tensor
 
 from models.measures.base import Moment
 from models.metrics import CHUNK, calibration, score
-from models.noise.base import affine, multiplier_variance
+from models.noise.base import multiplier_variance
+from models.products import affine
 from models.streams import Stream
 
 SAMPLES = 100
@@ -33,7 +34,7 @@ def moment_matched(moment: Moment) -> dict[str, Tensor]:
         for layer in range(2):
             weight, bias = population.weights[layer], population.biases[layer]
             mean = affine(h, weight, bias)
-            sd = (v[:, layer] * torch.bmm(h.square(), weight.square())).sqrt()
+            sd = (v[:, layer] * affine(h.square(), weight.square())).sqrt()
             h = torch.zeros_like(mean)
             for _ in range(SAMPLES):
                 draw = stream.normal(*mean.shape[1:], dtype=mean.dtype)

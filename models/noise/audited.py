@@ -5,7 +5,8 @@ Source: narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive in
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, affine
+from models.noise.base import Context, Noise, Rate
+from models.products import affine
 from models.streams import Stream
 
 RATE = Rate("what the solutions call the dropout probability")

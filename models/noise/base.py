@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models.products import affine
 from models.streams import Stream
 
 
@@ -88,11 +88,6 @@ class Noise:
     def at_evaluation(self) -> Noise:
         """The noise of an evaluation pass: none, unless the type's own rule says otherwise."""
         return Noise(self._rates)
-
-
-def affine(h: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """h W + b in the precision of h: (networks, batch, in), (networks, in, out), (networks, 1, out)."""
-    return torch.baddbmm(bias.to(h.dtype), h, weight.to(h.dtype))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

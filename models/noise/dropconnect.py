@@ -2,8 +2,9 @@
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, affine
+from models.noise.base import Context, Noise, Rate
 from models.noise.dropout import inverted_mask
+from models.products import affine
 
 
 class DropConnect(Noise):

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, affine, multiplier_variance
+from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.products import affine
 
 
 class GaussianWeights(Noise):
@@ -20,7 +21,7 @@ class GaussianWeights(Noise):
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map, and noise of the variance that the weights' would have."""
         mean = affine(h, weight, bias)
-        variance = torch.bmm(h.square(), weight.to(h.dtype).square())
+        variance = affine(h.square(), weight.to(h.dtype).square())
         noise = context.stream.normal(*mean.shape[1:], dtype=mean.dtype)
         noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt())
         return mean + noise * safe_sqrt(variance)
