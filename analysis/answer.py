@@ -50,10 +50,14 @@ class ContrastAnswer:
 
 @dataclass(frozen=True)
 class Refused:
-    """One declared contrast that the runs at hand cannot answer, and why, in one line."""
+    """One declared contrast that the runs at hand cannot answer, and why, in one line.
+
+    `entered` is False where an arm was not picked for the recipe, as the declared rule has it; else something is wrong.
+    """
 
     contrast: Contrast
     reason: str
+    entered: bool = True
 
 
 @dataclass(frozen=True)

@@ -141,7 +141,7 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
             tested[test] = _estimate(question, contrast, table, arms.get(contrast.recipe, {}), size)
             p_values[test] = tested[test].estimate.p_value
         except stats.Refusal as refusal:
-            refused.append(Refused(contrast, str(refusal)))
+            refused.append(Refused(contrast, str(refusal), _entered(contrast, arms)))
             p_values[test] = 1.0
         if contrast.candidate:
             p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_values[test])
@@ -170,6 +170,13 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
                 f"{wording.plural(size, 'test')}; it needs {needed} (it is shown for sensitivity, the paired t decides)"
             )
     return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
+
+
+def _entered(contrast: Contrast, arms: Arms) -> bool:
+    """False where a label has no arm under the contrast's recipe but under another: its type did not go on."""
+    missing = {label for label, _, _ in contrast.terms} - set(arms.get(contrast.recipe, {}))
+    elsewhere = {label for labels in arms.values() for label in labels}
+    return not missing or not missing <= elsewhere
 
 
 class _Test(NamedTuple):

@@ -5,17 +5,26 @@ The verdicts come from `analysis.questions`. A declared contrast without an answ
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from analysis import ledger, wording
+from analysis import fresh, integrity, ledger, wording
 from analysis.answer import Answer, ContrastAnswer, Table
+from analysis.crossed import Interval
 from analysis.runs import Study
 from study.schema import Contrast, Question, higher_is_better
 
-UNANSWERED = "not answered"
+UNANSWERED, NOT_ENTERED = "not answered", "not entered"
 SHORTEST_STUDY = 10  # epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page
 SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
 TONES = ("better", "worse", "equivalent")
+
+MISSING = (math.nan, math.nan)
+
+Key = tuple[str, str, str]
+"""A contrast's name, recipe and metric."""
+Crossed = dict[str, dict[Key, Interval]]
+"""Question -> key of a contrast -> its interval over seeds and test images."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,8 @@ class Section:
     tables: tuple[Table, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
+    settle: str  # what would settle the inconclusive contrasts, and the command that runs it
+    command: str
     declared_hash: str
     alpha: str
     run_ids: tuple[str, ...]
@@ -63,29 +74,32 @@ class Page:
     lead: str
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
+    integrity: Table
     tuned: Table
     search_figures: tuple[tuple[str, str], ...]  # path below the report's folder, caption
     confirmed: Table
     run: tuple[Table, ...]
 
 
-def build(study: Study, answers: list[Answer], search_figures: dict[str, str]) -> Page:
+def build(study: Study, answers: list[Answer], search_figures: dict[str, str], crossed: Crossed) -> Page:
     """The page of a study.
 
     Args:
         study: as read from the store.
         answers: one for each declared question, in the order declared.
         search_figures: path below the report's folder -> caption.
+        crossed: question -> key of a contrast -> its interval over seeds and test images.
     """
-    declared = study.declaration
     sections = tuple(
-        _section(study, question, answer) for question, answer in zip(declared.questions, answers, strict=True)
+        _section(study, question, answer, crossed.get(question.name, {}))
+        for question, answer in zip(study.declaration.questions, answers, strict=True)
     )
     return Page(
         title="Noise in a small network: what the study found",
         lead=_lead(study),
         warnings=tuple(_warnings(study, answers)),
         sections=sections,
+        integrity=integrity.panel(study, answers),
         tuned=ledger.tuned(study),
         search_figures=tuple(search_figures.items()),
         confirmed=ledger.confirmed(study),
@@ -137,9 +151,9 @@ def _warnings(study: Study, answers: list[Answer]) -> list[str]:
         if recipe["epochs"] < SHORTEST_STUDY
     ]
     wanted = sum(len(question.contrasts) for question in declared.questions)
-    answered = sum(len(answer.contrasts) for answer in answers)
-    if answered < wanted:
-        missing = wording.plural(wanted - answered, "declared contrast")
+    refused = sum(one.entered for answer in answers for one in answer.refused)
+    if refused:
+        missing = wording.plural(refused, "declared contrast")
         lines.append(f"Incomplete: {missing} of {wanted} could not be answered; the notes of each question say why.")
     if study.running:
         lines.append(f"{wording.plural(len(study.running), 'trial')} still marked as running when this was written.")
@@ -152,12 +166,14 @@ def _warnings(study: Study, answers: list[Answer]) -> list[str]:
     return lines
 
 
-def _section(study: Study, question: Question, answer: Answer) -> Section:
+def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key, Interval]) -> Section:
     answered = {key(found.contrast): found for found in answer.contrasts}
     blocks: dict[tuple[str, str], list[Contrast]] = {}
     for contrast in question.contrasts:
         blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
     deciding = [c for c in question.contrasts if wording.is_accuracy(c.metric)] or list(question.contrasts)
+    missing = {key(one.contrast): UNANSWERED if one.entered else NOT_ENTERED for one in answer.refused}
+    settling = fresh.settling(study, question, answer)
     return Section(
         name=question.name,
         title=question.title,
@@ -168,21 +184,28 @@ def _section(study: Study, question: Question, answer: Answer) -> Section:
         rule=question.rule,
         figure=f"figures/{question.name}.svg",
         pictures=tuple((f"figures/{question.name}-{one.name}.svg", one.caption) for one in answer.pictures),
-        top=tuple(_row(question, contrast, answered.get(key(contrast))) for contrast in deciding[:SHOWN_ON_TOP]),
+        top=tuple(
+            _row(question, contrast, answered.get(key(contrast)), missing) for contrast in deciding[:SHOWN_ON_TOP]
+        ),
         hidden=max(0, len(deciding) - SHOWN_ON_TOP),
         told=answer.tables,
-        tables=tuple(_contrast_table(question, block, contrasts, answered) for block, contrasts in blocks.items()),
+        tables=tuple(
+            _contrast_table(question, block, contrasts, answered, missing, crossed)
+            for block, contrasts in blocks.items()
+        ),
         sentences=tuple(found.sentence for found in answer.contrasts),
         notes=answer.notes,
+        settle="" if settling is None else _settle(settling),
+        command="" if settling is None else settling.command,
         declared_hash=answer.declared_hash,
         alpha=f"{answer.alpha:g}",
         run_ids=tuple(sorted({run_id for found in answer.contrasts for run_id in found.run_ids})),
     )
 
 
-def _row(question: Question, contrast: Contrast, found: ContrastAnswer | None) -> Row:
+def _row(question: Question, contrast: Contrast, found: ContrastAnswer | None, missing: dict[Key, str]) -> Row:
     estimate = found.estimate if found else None
-    verdict = found.verdict if found else UNANSWERED
+    verdict = found.verdict if found else missing[key(contrast)]
     return Row(
         contrast=contrast.name,
         verdict=verdict,
@@ -198,14 +221,17 @@ def _contrast_table(
     question: Question,
     block: tuple[str, str],
     contrasts: list[Contrast],
-    answered: dict[tuple[str, str, str], ContrastAnswer],
+    answered: dict[Key, ContrastAnswer],
+    missing: dict[Key, str],
+    crossed: dict[Key, Interval],
 ) -> Table:
     recipe, metric = block
+    of_images = any(key(contrast) in crossed for contrast in contrasts)
     rows = []
     for contrast in contrasts:
         found = answered.get(key(contrast))
         if found is None:
-            rows.append((contrast.name, UNANSWERED, *[wording.MISSING] * 10))
+            rows.append((contrast.name, missing[key(contrast)], *[wording.MISSING] * (10 + of_images)))
             continue
         estimate = found.estimate
         rows.append(
@@ -214,6 +240,7 @@ def _contrast_table(
                 found.verdict,
                 wording.difference(estimate.mean, metric, with_unit=False),
                 wording.interval(estimate.ci_low, estimate.ci_high, metric),
+                *[wording.interval(*crossed.get(key(contrast), MISSING), metric)] * of_images,
                 wording.p_value(estimate.p_value),
                 wording.p_value(found.p_adjusted),
                 wording.plain(estimate.effect_size),
@@ -225,20 +252,28 @@ def _contrast_table(
             )
         )
     header = (
-        *("contrast", "verdict", "estimate", "95 % CI, unadjusted", "p", "p, Holm", "d_z", "P(A\u00a0>\u00a0B)"),
-        *("p, sign flip", "95 % BCa", "p, TOST", "seeds"),
+        *("contrast", "verdict", "estimate", "95 % CI, unadjusted", *["95 % over seeds and images"] * of_images),
+        *("p", "p, Holm", "d_z", "P(A\u00a0>\u00a0B)", "p, sign flip", "95 % BCa", "p, TOST", "seeds"),
     )
     margins = ", ".join(dict.fromkeys(wording.margin(contrast.margin, metric) for contrast in contrasts))
     unit = wording.unit(metric, difference=True).replace("pp", "percentage points")
     unit = ", ".join(filter(None, [unit, "negative is better" if higher_is_better(metric) is False else ""])) or "ratio"
     caption = f"{recipe_name(recipe)}: difference in {wording.metric_name(metric)}, {unit}; margin {margins}"
-    return Table(caption, header, tuple(rows), frozenset(range(2, 12)))
+    return Table(caption, header, tuple(rows), frozenset(range(2, 12 + of_images)))
+
+
+def _settle(settling: fresh.Fresh) -> str:
+    return (
+        f"What is inconclusive here, a fresh study of {wording.plural(settling.seeds, 'seed')} would settle in 80 % of "
+        f"cases if the truth is as large as the margin: about {wording.duration(settling.seconds)} of training on one "
+        "core, its own search included."
+    )
 
 
 def _seeds(question: Question, n: int) -> str:
     return str(n) if n == len(question.seeds) else f"{n} of {len(question.seeds)}"
 
 
-def key(contrast: Contrast) -> tuple[str, str, str]:
+def key(contrast: Contrast) -> Key:
     """What tells a contrast from the others of its question."""
     return contrast.name, contrast.recipe, contrast.metric

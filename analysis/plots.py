@@ -29,6 +29,7 @@ from study.schema import Contrast, Question, higher_is_better
 
 # Okabe and Ito's colours, which the common kinds of colour blindness keep apart.
 INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
+HEADLINE = ("/accuracy", "/loss")
 VERDICT_COLOURS = {"better": "#0072b2", "worse": "#b8480a", "equivalent": "#00714f"}
 STYLE: dict[Any, Any] = {
     **sns.axes_style("ticks", {"axes.edgecolor": GREY, "grid.color": "#e4e7eb", "axes.grid": True}),
@@ -64,7 +65,9 @@ def question_figure(
 ) -> Figure:
     """One row per recipe and metric: on the left every arm's seeds, on the right every declared contrast's.
 
-    A declared contrast that has no answer, and an arm that has no run, keep their line and say so.
+    Accuracy and loss are drawn where the question has them; what else it has stands in its tables. A declared contrast
+    that has no answer, and an arm that has no run, keep their line and say so; those of arms that were not picked have
+    none.
 
     Args:
         question: as declared; its contrasts give the rows and their order.
@@ -74,8 +77,11 @@ def question_figure(
     """
     answered = {_key(answer.contrast): answer for answer in contrasts}
     blocks: dict[tuple[str, str], list[Contrast]] = {}
-    for contrast in question.contrasts:
+    entered = [c for c in question.contrasts if all(label in arms.get(c.recipe, {}) for label, _, _ in c.terms)]
+    for contrast in entered or question.contrasts:
         blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
+    headline = {block: contrasts for block, contrasts in blocks.items() if block[1].endswith(HEADLINE)}
+    blocks = headline or blocks
     recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
     order = sorted(blocks, key=lambda block: (recipes.index(block[0]), not wording.is_accuracy(block[1])))
     labels = {block: list(dict.fromkeys(label for c in blocks[block] for label, _, _ in c.terms)) for block in order}
@@ -85,13 +91,15 @@ def question_figure(
     with mpl.rc_context(STYLE):
         layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, hspace=0.03)
         figure = Figure(figsize=(WIDTH, sum(heights) + 1.0), layout=layout)
-        axes = figure.subplots(len(order), 2, squeeze=False, height_ratios=heights, width_ratios=[1, 1.15])
+        arms_too = any(metric in table.columns for _, metric in order)  # else contrasts in units that no arm has
+        widths = [1, 1.15] if arms_too else [0.02, 1]
+        axes = figure.subplots(len(order), 2, squeeze=False, height_ratios=heights, width_ratios=widths)
         confirmed = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
         for (recipe, metric), (left, right) in zip(order, axes, strict=True):
             if metric in table.columns:
                 _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
                 left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
-            else:  # a contrast's own unit, that no arm has
+            else:
                 left.set_axis_off()
             _draw_contrasts(right, blocks[recipe, metric], answered, metric)
             right.set_title(f"{recipe}: paired differences", loc="left", weight="bold")
@@ -113,7 +121,8 @@ def _draw_arms(ax: Axes, table: pd.DataFrame, arms: dict[str, str], labels: list
             _draw_row(ax, place, values, float(values.mean()), *_mean_interval(values))
         else:
             ax.text(0.02, place, "no runs", transform=ax.get_yaxis_transform(), va="center", color=GREY, style="italic")
-    _finish(ax, ticks, f"{wording.metric_name(metric)} ({wording.unit(metric)})")
+    unit = wording.unit(metric)
+    _finish(ax, ticks, wording.metric_name(metric) + (f" ({unit})" if unit else ""))
 
 
 def _draw_contrasts(

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from analysis import page, plots, search_plots
+from analysis import crossed, page, plots, search_plots
 from analysis.answer import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
@@ -58,8 +58,9 @@ def write(study: Study, folder: Path) -> Path:
     for name, figure in search_plots.search_figures(study).items():
         figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)
         captions[f"figures/search-{name}.svg"] = SEARCH_CAPTIONS[name.partition("-")[0]]
-    content = page.build(study, answers, captions)
-    rows = machine_rows(study.declaration.questions, answers, study.arms)
+    both = {answer.question: crossed.intervals(answer.contrasts, study.arms, study.images) for answer in answers}
+    content = page.build(study, answers, captions, both)
+    rows = machine_rows(study.declaration.questions, answers, study.arms, both)
     files = {
         **figures,
         "answers.json": (json.dumps(rows, indent=2, allow_nan=False) + "\n").encode(),
@@ -75,19 +76,27 @@ def write(study: Study, folder: Path) -> Path:
 
 
 def machine_rows(
-    questions: Sequence[Question], answers: Sequence[Answer], arms: dict[str, dict[str, str]]
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    arms: dict[str, dict[str, str]],
+    intervals: page.Crossed,
 ) -> list[dict[str, Any]]:
     """The rows of answers.json: one object per declared contrast, in the metric's own unit; null where undefined.
 
     Beside what a verdict row shows stand `coefficients` (arm name -> coefficient), `family`, `candidate` and
-    `p_candidate`: with them every row, the adjusted p included, can be recomputed from the run table. A refused
-    contrast has no numbers and no runs, the verdict "not answered", and the reason for its sentence.
+    `p_candidate`: with them every row, the adjusted p included, can be recomputed from the run table; `crossed_low` and
+    `crossed_high` are the interval over seeds and test images, from the trials' images.npz. A refused
+    contrast has no numbers and no runs, the verdict "not answered" ("not entered" for an arm that the declared rule did
+    not pick), and the reason for its sentence.
     """
     rows = []
     for question, answer in zip(questions, answers, strict=True):
         both: list[ContrastAnswer | Refused] = [*answer.contrasts, *answer.refused]
         found = {page.key(one.contrast): one for one in both}
-        rows += [_machine_row(answer, found[page.key(contrast)], arms) for contrast in question.contrasts]
+        for contrast in question.contrasts:
+            low, high = intervals.get(question.name, {}).get(page.key(contrast), (None, None))
+            row = _machine_row(answer, found[page.key(contrast)], arms)
+            rows.append(row | {"crossed_low": low, "crossed_high": high})
     return rows
 
 
@@ -110,7 +119,7 @@ def _machine_row(answer: Answer, found: ContrastAnswer | Refused, arms: dict[str
         "candidate": contrast.candidate,
     }
     if isinstance(found, Refused):
-        return row | {"sentence": found.reason}
+        return row | {"sentence": found.reason, "verdict": page.UNANSWERED if found.entered else page.NOT_ENTERED}
     estimate = found.estimate
     row |= {
         "estimate": estimate.mean,

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import mlflow
@@ -57,6 +59,26 @@ class TrialRun:
 
 
 @dataclass(frozen=True)
+class ImageScores:
+    """What each test image said of an arm's networks.
+
+    Attributes:
+        seeds: of the rows.
+        nll: in nats, float16, (seeds, images).
+        correct: bool, (seeds, images).
+    """
+
+    seeds: tuple[int, ...]
+    nll: np.ndarray
+    correct: np.ndarray
+
+    def of(self, score: str, seeds: Sequence[int]) -> np.ndarray:
+        """`nll` or `correct` of these seeds, in their order: float32, (seeds, images)."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return np.asarray(getattr(self, score)[rows], dtype=np.float32)
+
+
+@dataclass(frozen=True)
 class Study:
     """A study as the tracking store has it.
 
@@ -67,8 +89,8 @@ class Study:
         declaration: what was declared before the first run.
         arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
         table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE` and then what
-            was measured beside, float64. Of two
-            finished trials of one hash the earliest counts.
+            was measured beside, float64. Of two finished trials of one hash the earliest counts.
+        images: arm name -> its confirmed networks' scores on each test image; empty unless they were asked for.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
         dirty: whether the tree differed from the commit.
@@ -89,6 +111,7 @@ class Study:
     failed: tuple[TrialRun, ...] = ()
     running: tuple[TrialRun, ...] = ()
     confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    images: dict[str, ImageScores] = field(default_factory=dict)
 
     @property
     def filter_string(self) -> str:
@@ -96,13 +119,16 @@ class Study:
         return f"tags.`{schema.TAG_ID}` = '{self.study_id}'"
 
 
-def load(study_id: str | None = None, experiment: str | None = None, preset: str | None = None) -> Study:
+def load(
+    study_id: str | None = None, experiment: str | None = None, preset: str | None = None, images: bool = False
+) -> Study:
     """Read one study from the current tracking URI.
 
     Args:
         study_id: hash of the study's declaration; None takes the newest study run's.
         experiment: name of the MLflow experiment; None takes `schema.EXPERIMENT`.
         preset: only studies of this preset count; None takes any.
+        images: whether to read the scores of single images too, a file for each confirmed trial.
 
     Raises:
         StoreError: the address does not answer, or has no such experiment or study, or a run lacks what it must have.
@@ -143,6 +169,7 @@ def load(study_id: str | None = None, experiment: str | None = None, preset: str
             failed=_unfinished(trials, {"FAILED", "KILLED"}),
             running=_unfinished(trials, {"RUNNING", "SCHEDULED"}),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
+            images=_images([run for run in trials if run.info.run_id in finished]) if images else {},
         )
 
 
@@ -242,9 +269,29 @@ def _declaration(run: Run) -> Declaration:
         raise StoreError(f"study run {run.info.run_name} ({run.info.run_id}): {error}") from error
 
 
+def _images(trials: list[Run]) -> dict[str, ImageScores]:
+    """Arm -> the scores of single images, of the trials that kept them."""
+    found = {}
+    for run in sorted(trials, key=lambda run: run.info.run_id):
+        tags, run_id = run.data.tags, run.info.run_id
+        if tags.get(schema.TAG_PHASE) != schema.CONFIRM or not _has_artifact(run_id, schema.IMAGES_FILE):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = artifacts.download_artifacts(f"runs:/{run_id}/{schema.IMAGES_FILE}", dst_path=folder)
+            with np.load(path, allow_pickle=False) as file:
+                nll, correct = file["nll"], np.unpackbits(file["correct"], axis=1, count=file["nll"].shape[1])
+        seeds = tuple(int(seed) for seed in run.data.params["seeds"].split(","))
+        found[tags[schema.TAG_ARM]] = ImageScores(seeds, nll, correct.astype(bool))
+    return found
+
+
+def _has_artifact(run_id: str, name: str) -> bool:
+    return name in (file.path for file in mlflow.MlflowClient().list_artifacts(run_id))
+
+
 def _artifact(run: Run, name: str) -> str | None:
     run_id = run.info.run_id
-    if name not in (file.path for file in mlflow.MlflowClient().list_artifacts(run_id)):
+    if not _has_artifact(run_id, name):
         return None
     return artifacts.load_text(f"runs:/{run_id}/{name}")
 

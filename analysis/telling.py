@@ -76,7 +76,7 @@ def condition(question: Question, values: str) -> str:
     recipes = list(dict.fromkeys(contrast.recipe for contrast in question.contrasts))
     told = f"for this test set, {values} and the recipe{'s' * (len(recipes) > 1)} {' and '.join(recipes)}"
     if any(is_book(contrast) for contrast in question.contrasts):
-        told += ", and a gain under book is end-point stabilisation rather than better generalisation"
+        told += ", and a gain at its constant learning rate may steady the end point rather than generalise better"
     return told
 
 
@@ -117,7 +117,7 @@ def conclude(
         pictures=tuple(pictures.of(question, table, arms)),
         declared_hash=question.hash,
         alpha=question.alpha,
-        notes=(*dict.fromkeys(one.reason for one in found.refused), *found.notes),
+        notes=(*dict.fromkeys(one.reason for one in found.refused if one.entered), *found.notes),
     )
 
 

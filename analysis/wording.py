@@ -7,6 +7,7 @@ import math
 from study.schema import base_metric
 
 MISSING = "–"
+OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
 
 
 def is_accuracy(metric: str) -> bool:
@@ -30,6 +31,8 @@ def unit(metric: str, difference: bool = False) -> str:
 
 def metric_name(metric: str) -> str:
     """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss (NLL)"."""
+    if metric in OWN_NAMES:
+        return OWN_NAMES[metric]
     part, _, name = metric.partition("/")
     words = {
         "accuracy_last3": "accuracy, mean of the last 3 epochs",

@@ -23,6 +23,7 @@ from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorData
 from models.config import Arm
 from models.data import Split
 from models.mlp import SIZES
+from models.products import affine
 from models.train import population_size, train_population
 from study.recipes import BOOK
 
@@ -67,7 +68,7 @@ def population(parts: Split, epochs: int, networks: int = NETWORKS) -> tuple[flo
 
 
 def limit(parts: Split, epochs: int) -> tuple[float, float | None]:
-    """The matrix products of that training alone: in the same precision, batches and threads, and nothing else."""
+    """The matrix products of that training alone: same library, precision, batches and threads, and nothing else."""
     dtype = parts.train_x.dtype
 
     def products(seeds: range) -> None:
@@ -78,13 +79,13 @@ def limit(parts: Split, epochs: int) -> tuple[float, float | None]:
         steps = round(epochs * len(parts.train_y) / BATCH * len(seeds) / count)
         for _ in range(steps):
             for h, w in zip(inputs[:2], weights[:2], strict=True):
-                torch.bmm(h, w)
+                affine(h, w)
             torch.bmm(weights[2].mT, inputs[2].mT)  # the narrow layer the way that is faster
             torch.bmm(outputs[2].mT, inputs[2])
             torch.bmm(outputs[2], weights[2].mT)
-            torch.bmm(inputs[1].mT, outputs[1])
-            torch.bmm(outputs[1], weights[1].mT)
-            torch.bmm(inputs[0].mT, outputs[0])
+            affine(inputs[1].mT, outputs[1])
+            affine(outputs[1], weights[1].mT)
+            affine(inputs[0].mT, outputs[0])
 
     start = time.perf_counter()
     with one_thread_each() as pool:

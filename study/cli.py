@@ -16,12 +16,15 @@ import click
 from models.sources import DATASETS
 from study import interrupts, schema
 from study.presets import PRESETS, Preset
+from study.presets import seeds as seeds_from
 
 if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
     from study.schema import Declaration
     from study.trial import Setting
 
 FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
+MIN_SEEDS = 3
+FIRST_SEED = 1000  # below are the seeds of the phases that tune
 
 
 class CommandError(click.ClickException):
@@ -58,6 +61,14 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.FloatRange(0, 0.95),
             help="The search's highest noise rate.",
         ),
+        click.option(
+            "--first-seed",
+            default="preset",
+            show_default=True,
+            help=f"First of these seeds, {FIRST_SEED} or more; a fresh study takes one that none has used.",
+        ),
+        click.option("--seeds", default="preset", show_default=True, help="How many seeds answer each question."),
+        click.option("--questions", default="all", show_default=True, help="Questions to ask, joined by commas."),
         click.option(
             "--noise",
             default="all",
@@ -108,7 +119,7 @@ def study(output: str, **options: Any) -> None:
         run_study(session)
         progress.end()
         interrupts.check()
-        page = report.write(runs.load(declaration.study_id, tracker.experiment), folder)
+        page = report.write(runs.load(declaration.study_id, tracker.experiment, images=True), folder)
         tracker.log_report(folder)
         tracker.finish()
     if session.failed:
@@ -147,14 +158,27 @@ def report(study_id: str, preset: str, experiment: str, output: str) -> None:
 
     folder = writable_folder(output)
     found = runs.load(
-        None if study_id == "newest" else study_id, experiment, preset=None if preset == "any" else preset
+        None if study_id == "newest" else study_id,
+        experiment,
+        preset=None if preset == "any" else preset,
+        images=True,
     )
     page = report.write(found, folder)
     click.echo(f"report: {page}")
 
 
 def resolve(
-    preset: str, noise: str, max_rate: float, dataset: str, folder: str, device: str, precision: str, experiment: str
+    preset: str,
+    noise: str,
+    questions: str,
+    seeds: str,
+    first_seed: str,
+    max_rate: float,
+    dataset: str,
+    folder: str,
+    device: str,
+    precision: str,
+    experiment: str,
 ) -> tuple[Preset, Setting, Declaration]:
     """The preset, setting and declaration that the options mean.
 
@@ -167,7 +191,7 @@ def resolve(
     from study.space import on_grid
     from study.trial import Setting
 
-    chosen = PRESETS[preset]
+    chosen = chosen_preset(preset, questions, seeds, first_seed)
     if math.isnan(max_rate):
         raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
     try:
@@ -179,6 +203,38 @@ def resolve(
         click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
     setting = Setting(dataset, folder, chosen.train_examples, device, precision)
     return chosen, setting, declare(chosen, noise_types, on_grid(max_rate), executors.load_split(setting), setting)
+
+
+def chosen_preset(name: str, questions: str, count: str, first: str) -> Preset:
+    """The preset, with the questions and the seeds that were asked for in place of its own.
+
+    Raises:
+        click.UsageError: no such question, or no such number of seeds.
+    """
+    preset = PRESETS[name]
+    try:
+        if questions != "all":
+            preset = preset.asking([question.strip() for question in questions.split(",")])
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    how_many = whole_number("--seeds", count, len(preset.confirm_seeds), MIN_SEEDS, 100_000)
+    start = whole_number("--first-seed", first, preset.confirm_seeds[0], FIRST_SEED, 2**31)
+    if (count, first) == ("preset", "preset"):
+        return preset
+    return preset.answered_on(seeds_from(start, how_many))
+
+
+def whole_number(option: str, text: str, default: int, low: int, high: int) -> int:
+    """The number an option names; "preset" for the default.
+
+    Raises:
+        click.UsageError: not a whole number between the two.
+    """
+    if text == "preset":
+        return default
+    if not (text.isascii() and text.isdecimal() and low <= int(text[:12]) <= high):
+        raise click.UsageError(f"{option} must be a whole number from {low} to {high}, or preset, not {text!r}")
+    return int(text)
 
 
 def writable_folder(name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from models.config import Recipe
@@ -44,6 +45,26 @@ class Preset:
             schema.AUDIT: self.audit_seeds,
             schema.CONFIRM: self.confirm_seeds,
         }[phase]
+
+    def asking(self, names: Sequence[str]) -> Preset:
+        """The same study of these questions alone, without the recipes that none of them is asked under.
+
+        Raises:
+            ValueError: the preset asks no such question.
+        """
+        if unknown := sorted(set(names) - set(self.questions)):
+            choice = ", ".join(self.questions)
+            raise ValueError(
+                f"preset {self.name} asks no question {', '.join(unknown)}: choose all, or some of {choice}"
+            )
+        questions = {name: recipes for name, recipes in self.questions.items() if name in names}
+        asked = {recipe for recipes in questions.values() for recipe in recipes}
+        first, *later = self.recipes
+        return replace(self, questions=questions, recipes=(first, *(recipe for recipe in later if recipe in asked)))
+
+    def answered_on(self, fresh: tuple[int, ...]) -> Preset:
+        """The same study with these seeds for its answers."""
+        return replace(self, confirm_seeds=fresh, audit_seeds=fresh)
 
 
 def seeds(first: int, count: int) -> tuple[int, ...]:

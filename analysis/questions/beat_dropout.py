@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import wording
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answer import Answer, Answered, ContrastAnswer
 from analysis.decide import answer_contrasts
 from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question
@@ -69,7 +69,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms: recipe -> arm label -> arm name.
     """
     found = answer_contrasts(question, table, arms)
-    found = replace(found, notes=(*found.notes, *_worse_than_none(found.contrasts)))
+    found = replace(found, notes=(*found.notes, *_screened(found), *_worse_than_none(found.contrasts)))
     deciding, beside = (_candidates(question, by_recipe(found.contrasts, accuracy)) for accuracy in (True, False))
     if not deciding:
         searched = any(contrast.candidate for contrast in question.contrasts)
@@ -101,6 +101,18 @@ def _candidates(question: Question, groups: dict[str, list[ContrastAnswer]]) -> 
         for name in declared
     ]
     return [one for one in candidates if len(one.contrasts) == declared[one.name]]
+
+
+def _screened(found: Answered) -> list[str]:
+    """A note on the types that were confirmed under the first recipe alone."""
+    out = [one.contrast for one in found.refused if not one.entered]
+    if not out:
+        return []
+    names, recipes = ({getattr(one, of): None for one in out} for of in ("candidate", "recipe"))
+    return [
+        f"{_listed(list(names))} did not go on to {_listed(list(recipes))}: by the declared rule only the best types "
+        "on validation images do. They count as candidates with p = 1, so that picking finalists flatters nobody"
+    ]
 
 
 def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
