@@ -15,16 +15,13 @@ import click
 
 from models.sources import DATASETS
 from study import interrupts, schema
-from study.presets import PRESETS, Preset
-from study.presets import seeds as seeds_from
+from study.presets import FIRST_SEED, PRESETS, Preset, chosen
 
 if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
     from study.schema import Declaration
     from study.trial import Setting
 
 FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
-MIN_SEEDS = 3
-FIRST_SEED = 1000  # below are the seeds of the phases that tune
 
 
 class CommandError(click.ClickException):
@@ -157,12 +154,8 @@ def report(study_id: str, preset: str, experiment: str, output: str) -> None:
     from analysis import report, runs
 
     folder = writable_folder(output)
-    found = runs.load(
-        None if study_id == "newest" else study_id,
-        experiment,
-        preset=None if preset == "any" else preset,
-        images=True,
-    )
+    which = None if study_id == "newest" else study_id
+    found = runs.load(which, experiment, preset=None if preset == "any" else preset, images=True)
     page = report.write(found, folder)
     click.echo(f"report: {page}")
 
@@ -191,50 +184,18 @@ def resolve(
     from study.space import on_grid
     from study.trial import Setting
 
-    chosen = chosen_preset(preset, questions, seeds, first_seed)
     if math.isnan(max_rate):
         raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
     try:
+        wanted = chosen(preset, questions, seeds, first_seed)
         noise_types, device = pick_noise_types(noise), executors.pick_device(device)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     precision = executors.pick_precision(precision)
     if precision == "bfloat16" and not executors.multiplies_bfloat16_fast(device):
         click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
-    setting = Setting(dataset, folder, chosen.train_examples, device, precision)
-    return chosen, setting, declare(chosen, noise_types, on_grid(max_rate), executors.load_split(setting), setting)
-
-
-def chosen_preset(name: str, questions: str, count: str, first: str) -> Preset:
-    """The preset, with the questions and the seeds that were asked for in place of its own.
-
-    Raises:
-        click.UsageError: no such question, or no such number of seeds.
-    """
-    preset = PRESETS[name]
-    try:
-        if questions != "all":
-            preset = preset.asking([question.strip() for question in questions.split(",")])
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
-    how_many = whole_number("--seeds", count, len(preset.confirm_seeds), MIN_SEEDS, 100_000)
-    start = whole_number("--first-seed", first, preset.confirm_seeds[0], FIRST_SEED, 2**31)
-    if (count, first) == ("preset", "preset"):
-        return preset
-    return preset.answered_on(seeds_from(start, how_many))
-
-
-def whole_number(option: str, text: str, default: int, low: int, high: int) -> int:
-    """The number an option names; "preset" for the default.
-
-    Raises:
-        click.UsageError: not a whole number between the two.
-    """
-    if text == "preset":
-        return default
-    if not (text.isascii() and text.isdecimal() and low <= int(text[:12]) <= high):
-        raise click.UsageError(f"{option} must be a whole number from {low} to {high}, or preset, not {text!r}")
-    return int(text)
+    setting = Setting(dataset, folder, wanted.train_examples, device, precision)
+    return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), executors.load_split(setting), setting)
 
 
 def writable_folder(name: str) -> Path:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from models.config import Recipe
 from study import schema
+from study.designs import DESIGNS
 from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
 
 
@@ -77,18 +78,10 @@ def headline(recipe: Recipe) -> dict[str, tuple[Recipe, ...]]:
     return {name: (recipe,) for name in ("swap", "additivity", "beat-dropout")}
 
 
-def every_question(decay: Recipe, long: Recipe, constant: Recipe, book: Recipe) -> dict[str, tuple[Recipe, ...]]:
-    """All eight, each under the recipes it is decided by."""
-    return {
-        "swap": (decay,),
-        "epochs": (constant,),
-        "variance": (decay,),
-        "test-time": (decay,),
-        "additivity": (decay, long),
-        "dropconnect": (decay,),
-        "beat-dropout": (decay, long),
-        "audit": (book,),
-    }
+def every_question(*recipes: Recipe) -> dict[str, tuple[Recipe, ...]]:
+    """All of them, each under those of the recipes that it is decided by."""
+    named = {recipe.name: recipe for recipe in recipes}
+    return {name: tuple(named[recipe] for recipe in design.recipes) for name, design in DESIGNS.items()}
 
 
 GLIMPSE = replace(SHORT, epochs=1)
@@ -136,3 +129,34 @@ PRESETS = {
         ),
     )
 }
+
+
+MIN_SEEDS, FIRST_SEED = 3, 1000
+"""The fewest seeds that answer, and the first of them: those below belong to the phases that tune."""
+
+
+def chosen(name: str, questions: str, count: str, first: str) -> Preset:
+    """A preset, with the questions and the seeds that were asked for in place of its own ("all", "preset").
+
+    Raises:
+        ValueError: no such question, or no such number of seeds.
+    """
+    preset = PRESETS[name]
+    if questions != "all":
+        preset = preset.asking([question.strip() for question in questions.split(",")])
+    how_many = whole_number("--seeds", count, len(preset.confirm_seeds), MIN_SEEDS, 100_000)
+    start = whole_number("--first-seed", first, preset.confirm_seeds[0], FIRST_SEED, 2**31)
+    return preset if (count, first) == ("preset", "preset") else preset.answered_on(seeds(start, how_many))
+
+
+def whole_number(option: str, text: str, default: int, low: int, high: int) -> int:
+    """The number an option names; "preset" for the default.
+
+    Raises:
+        ValueError: not a whole number between the two.
+    """
+    if text == "preset":
+        return default
+    if not (text.isascii() and text.isdecimal() and low <= int(text[:12]) <= high):
+        raise ValueError(f"{option} must be a whole number from {low} to {high}, or preset, not {text!r}")
+    return int(text)

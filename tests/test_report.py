@@ -19,8 +19,9 @@ import synthetic
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import ledger, report, runs, search_plots, wording
-from study import schema
+from analysis import fresh, integrity, ledger, report, runs, search_plots, wording
+from analysis.questions import QUESTIONS
+from study import presets, schema
 
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
@@ -301,3 +302,64 @@ def test_the_rebuilt_search_is_the_one_that_was_run(study):
     assert [trial.params["noise"] for trial in rebuilt.trials] == ["none", "dropout", "gaussian"] * 6
     best = rows.groupby("trial_hash")["val/accuracy"].mean().max()
     assert rebuilt.best_value == pytest.approx(100 * best)
+
+
+def test_integrity_is_in_order_where_nothing_is_wrong(study):
+    clean = replace(study, failed=(), running=(), dirty=False, commit="0123abc", confirmed_elsewhere={})
+    rows = {row[0]: row[1:] for row in integrity.panel(clean, answers_of(clean)).rows}
+    assert {name for name, row in rows.items() if row[0] != integrity.GOOD} <= {"the tests can reach alpha"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (lambda table: table.assign(device=["cuda", *table["device"][1:]]), "one device"),
+        (lambda table: table.assign(code_version=[9, *table["code_version"][1:]]), "one device"),
+        (lambda table: table.iloc[1:], "every declared seed"),
+        (lambda table: pd.concat([table, table.iloc[:1]], ignore_index=True), "every declared seed"),
+    ],
+)
+def test_what_cannot_be_compared_is_named_and_not_averaged(small, spoil, check):
+    spoilt = replace(small, table=spoil(small.table.sort_values("arm", kind="stable", ignore_index=True)))
+    answers = answers_of(spoilt)
+    (row,) = [row for row in integrity.panel(spoilt, answers).rows if row[0].startswith(check)]
+    assert row[1] == integrity.LOOK and row[2].startswith("swap: ")
+    assert sum(len(answer.refused) for answer in answers) == 2  # accuracy and loss of the one pair
+
+
+def test_other_doubts_are_named(study):
+    rows = study.table
+    early = rows.assign(**{"test/accuracy": rows["test/accuracy"].where(rows["phase"] == schema.CONFIRM, 0.9)})
+    doubtful = replace(study, table=early, dirty=True, commit="0123abc", confirmed_elsewhere={"swap": ("abc",)})
+    found = {row[0]: row[2] for row in integrity.panel(doubtful, answers_of(doubtful)).rows if row[1] == integrity.LOOK}
+    assert found["test images read by the confirm phase alone"].endswith("of the phases rerank, search")
+    assert found["the code that ran is a commit"] == "uncommitted changes on top of 0123abc"
+    assert found["no other look at the same test images"] == "swap was also confirmed by abc"
+
+
+def test_a_winner_at_the_edge_of_the_search_is_named(study):
+    low = min(study.table.loc[study.table["noise"] == "dropout", "rate1"].max(), 0.01)
+    narrow = replace(study, declaration=replace(study.declaration, max_rate=low))
+    assert any(line.startswith("dropout, decay: rate") for line in integrity.edges(narrow))
+    assert not list(integrity.edges(replace(study, declaration=replace(study.declaration, max_rate=0.95))))
+
+
+def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
+    """As many seeds as its own power says, none of them used before, by a command that the command line takes."""
+    question = small.declaration.questions[0]
+    (answer,) = answers_of(small)
+    undecided = tuple(replace(one, verdict="inconclusive") for one in answer.contrasts)
+    found = fresh.settling(small, question, replace(answer, contrasts=undecided))
+    assert found
+    needed = [one.estimate for one in undecided if one.contrast.metric == "test/accuracy"]
+    assert found.seeds == max(e.seeds_needed if e.seeds_needed > e.n else 2 * e.n for e in needed)
+    options = dict(part.split("=") for part in re.findall(r"-P (\S+)", found.command))
+    assert options["noise"] == "none,dropout" and options["questions"] == "swap"
+    preset = presets.chosen(options["preset"], options["questions"], options["seeds"], options["first_seed"])
+    assert len(preset.confirm_seeds) == found.seeds and list(preset.questions) == ["swap"]
+    assert not set(preset.confirm_seeds) & set(small.table["seed"])
+    assert fresh.settling(small, question, replace(answer, contrasts=())) is None
+
+
+def answers_of(study):
+    return [QUESTIONS[one.name](one, study.table, study.arms) for one in study.declaration.questions]

@@ -1,20 +1,15 @@
-"""The declared questions. A new one is one file here and one of the same name in analysis/questions."""
+"""The declared questions: every module here but `base` holds one, with its answer in analysis/questions/<same name>."""
 
-from study.designs import additivity, audit, beat_dropout, dropconnect, epochs, swap, test_time, variance
+from importlib import import_module
+from pkgutil import iter_modules
+
 from study.designs.base import Design
+
+_MODULES = [import_module(f"{__name__}.{module.name}") for module in iter_modules(__path__) if module.name != "base"]
 
 DESIGNS: dict[str, Design] = {
     design.name: design
-    for design in (
-        swap.DESIGN,
-        epochs.DESIGN,
-        variance.DESIGN,
-        test_time.DESIGN,
-        additivity.DESIGN,
-        dropconnect.DESIGN,
-        beat_dropout.DESIGN,
-        audit.DESIGN,
-    )
+    for design in sorted((module.DESIGN for module in _MODULES), key=lambda design: (design.exercise, design.name))
 }
 
 __all__ = ["DESIGNS", "Design"]

@@ -47,10 +47,12 @@ def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
 DESIGN = Design(
     name="additivity",
     title="Are the gains of dropout and weight decay additive?",
+    exercise=5,
     rule=(
         "A 2 x 2 of tuned values: the rates are those of the tuned dropout arm, the weight decay that of the tuned arm "
         "without noise; each is also run alone, and both are left out once."
     ),
+    recipes=("decay", "long"),
     comparisons=comparisons,
     arms=arms,
     metrics=MARGINS | {"test/logit_error": 0.02},  # 0.2 points of accuracy at 88 %

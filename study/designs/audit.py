@@ -48,10 +48,12 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 DESIGN = Design(
     name="audit",
     title="What did a published set of solutions measure?",
+    exercise=8,
     rule=(
         "The settings of the solutions (rate 0.5 in both layers, learning rate 0.1, 10 epochs) with each fault of "
         "theirs alone, and without; on validation images only."
     ),
+    recipes=("book",),
     comparisons=comparisons,
     arms=arms,
     metrics={"val/accuracy": 0.002, "val/loss": 0.005},

@@ -39,8 +39,10 @@ class Design:
     """A question: what is compared, and the rule that picks the arms.
 
     Attributes:
+        exercise: its number among the exercises, by which a report is ordered.
         comparisons: (noise types searched, recipe) -> the contrasts.
         arms: (recipe, tuned arm of each noise type) -> arm of each label.
+        recipes: names of those it is decided by, of `decay`, `long`, `constant` and `book`.
         family_per_recipe: whether each recipe is a family of its own for Holm's correction.
         metrics: each metric the contrasts are taken on -> what is negligible on it.
         measures: arm label -> what is measured on its networks beside the usual, names of `models.measures`.
@@ -50,9 +52,11 @@ class Design:
 
     name: str
     title: str
+    exercise: int
     rule: str
     comparisons: Callable[[Sequence[str], Recipe], list[Comparison]]
     arms: Callable[[Recipe, Tuned], dict[str, Arm]]
+    recipes: tuple[str, ...] = ("decay",)
     family_per_recipe: bool = True
     metrics: Mapping[str, float] = field(default_factory=lambda: MARGINS)
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -33,12 +33,14 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 DESIGN = Design(
     name="beat-dropout",
     title="Does any noise beat dropout?",
+    exercise=7,
     rule=(
         "Each noise type's tuned arm: equal numbers of search trials, the best re-ranked on new seeds, the winner by "
         "mean validation accuracy there. A candidate must beat tuned dropout and tuned training without noise, under "
         "every recipe."
     ),
     family_per_recipe=False,
+    recipes=("decay", "long"),
     comparisons=comparisons,
     arms=arms,
 )

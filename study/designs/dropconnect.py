@@ -52,6 +52,7 @@ def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
 DESIGN = Design(
     name="dropconnect",
     title="What if single weights are dropped rather than units?",
+    exercise=6,
     rule=(
         "Rate 0.5 in both layers without weight decay, and the tuned arms of each type. DropConnect draws one mask a "
         "step for the whole batch; gaussian-weights is its moment-matched form with noise of its own for each example."

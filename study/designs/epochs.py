@@ -53,10 +53,12 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 DESIGN = Design(
     name="epochs",
     title="What becomes of dropout's gain when training goes on?",
+    exercise=2,
     rule=(
         "No noise, dropout at the rates tuned under the first recipe, and dropout at 0.5, none with weight decay. One "
         "training at a constant learning rate passes through all horizons."
     ),
+    recipes=("constant",),
     comparisons=comparisons,
     arms=arms,
     measures=dict.fromkeys(("none", "dropout", HALF), ("horizons",)),

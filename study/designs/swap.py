@@ -40,6 +40,7 @@ def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
 DESIGN = Design(
     name="swap",
     title="Does it matter which layer gets the larger dropout rate?",
+    exercise=1,
     rule="The pairs are fixed: (0.1, 0.5), (0.2, 0.5), (0.1, 0.9), each in both orders, without weight decay.",
     comparisons=comparisons,
     arms=arms,

@@ -40,6 +40,7 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 DESIGN = Design(
     name="test-time",
     title="Why is dropout not used at test time?",
+    exercise=4,
     rule=(
         "The networks of the tuned dropout arm, evaluated without noise, with one random mask, and by the mean "
         f"probabilities of up to {PASSES[-1]} masks; each also with the temperature that fits the validation images."

@@ -58,6 +58,7 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 DESIGN = Design(
     name="variance",
     title="What does dropout do to the variance of the activations?",
+    exercise=3,
     rule="The two networks of the exercise: no noise, and dropout at 0.5 in both layers, without weight decay.",
     comparisons=comparisons,
     arms=arms,
