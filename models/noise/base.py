@@ -91,8 +91,11 @@ class Noise:
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and labels."""
-    return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels)
+    """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and labels.
+
+    Classes before examples, as PyTorch takes them too: over a last axis of ten its log-softmax is four times slower.
+    """
+    return functional.cross_entropy(logits.mT, labels, reduction="none")
 
 
 def multiplier_variance(rate: Tensor) -> Tensor:
