@@ -30,8 +30,10 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         return not_answered(question, table, arms, found, VALUES)
     loss = [one for one in by_metric(found.contrasts, "loss") if _is_slope(one)]
     counts = directed(gaps)
-    verdict = f"Dropout is better at {len(counts['better'])} of {len(gaps)} horizons, worse at {len(counts['worse'])}"
-    verdict += f", and the gap {_movement(slopes)}" if slopes else ""
+    verdict = (
+        f"Dropout is better in {len(counts['better'])} of {len(gaps)} gaps to no noise, worse in {len(counts['worse'])}"
+    )
+    verdict += f"; with the epochs the gap {_movement(slopes)}" if slopes else ""
     sentence = f"On accuracy, {', '.join(brief(one) for one in [*gaps, *slopes])}"
     sentence += f"; on loss, {', '.join(map(brief, loss))}." if loss else "."
     finding = (

@@ -29,11 +29,11 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     found = answer_contrasts(question, table, arms)
     ratios = [one for one in found.contrasts if one.contrast.metric == LOG]
     formula = [one for one in found.contrasts if one.contrast.metric == EXCESS]
-    if not ratios:
-        reason = next((one.reason for one in found.refused), "no contrast of variances was declared")
-        return not_answered(question, table, arms, found, VALUES, reason)
     clean = [one for one in ratios if one.contrast.name.endswith("dropout - none, at evaluation")]
     masks = [one for one in ratios if "after the mask" in one.contrast.name]
+    if not (clean and masks):
+        reason = next((one.reason for one in found.refused), "no contrast of variances was declared")
+        return not_answered(question, table, arms, found, VALUES, reason)
     holds = sum(one.verdict in NEGLIGIBLE for one in formula)
     formula_told = f"the formula for it holds within the margin in {holds} of {len(formula)} layers"
     changes = "; ".join(f"{_layer(one)}: dropout {_change(one)} the variance at evaluation" for one in clean)
