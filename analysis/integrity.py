@@ -11,6 +11,7 @@ from analysis.runs import Study
 from study.schema import CONFIRM
 
 GOOD, LOOK = "in order", "look"
+SHORTEST_STUDY = 10  # epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page
 
 
 def panel(study: Study, answers: Sequence[Answer]) -> Table:
@@ -39,6 +40,37 @@ def panel(study: Study, answers: Sequence[Answer]) -> Table:
     left = f"{len(refused)} not answered, {out} of types that the declared rule did not pick for a later recipe"
     caption = f"{good} of {len(rows)} checks in order; {declared} contrasts declared, {left}"
     return Table(caption, ("check", "", "what was found"), rows)
+
+
+def warnings(study: Study, answers: Sequence[Answer]) -> list[str]:
+    """What a reader must know before believing anything below."""
+    declared = study.declaration
+    lines = []
+    if declared.train_examples < 50_000:
+        lines.append(
+            f"A demonstration, not a study: preset {declared.preset}, trained on "
+            f"{wording.count(declared.train_examples)} images only."
+        )
+    lines += [
+        f"Recipe {name} trains for {wording.plural(recipe['epochs'], 'epoch')} only, too few to overfit: noise slows "
+        "learning before it regularises. What it does in a longer training is for the preset full to say."
+        for name, recipe in declared.recipes.items()
+        if recipe["epochs"] < SHORTEST_STUDY
+    ]
+    wanted = sum(len(question.contrasts) for question in declared.questions)
+    refused = sum(one.entered for answer in answers for one in answer.refused)
+    if refused:
+        missing = wording.plural(refused, "declared contrast")
+        lines.append(f"Incomplete: {missing} of {wanted} could not be answered; the notes of each question say why.")
+    if study.running:
+        lines.append(f"{wording.plural(len(study.running), 'trial')} still marked as running when this was written.")
+    for question in declared.questions:
+        if others := study.confirmed_elsewhere.get(question.name):
+            lines.append(
+                f"The question {question.name} was confirmed on the same test images by other studies too "
+                f"({', '.join(others)}): this is not the only look at them."
+            )
+    return lines
 
 
 def edges(study: Study) -> Iterable[str]:

@@ -15,7 +15,6 @@ from analysis.runs import Study
 from study.schema import Contrast, Question, higher_is_better
 
 UNANSWERED, NOT_ENTERED = "not answered", "not entered"
-SHORTEST_STUDY = 10  # epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page
 SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
 TONES = ("better", "worse", "equivalent")
 
@@ -97,7 +96,7 @@ def build(study: Study, answers: list[Answer], search_figures: dict[str, str], c
     return Page(
         title="Noise in a small network: what the study found",
         lead=_lead(study),
-        warnings=tuple(_warnings(study, answers)),
+        warnings=tuple(integrity.warnings(study, answers)),
         sections=sections,
         integrity=integrity.panel(study, answers),
         tuned=ledger.tuned(study),
@@ -133,37 +132,6 @@ def _lead(study: Study) -> str:
         "seen. They hold for this test set and for the tuned values. An accuracy difference counts in percentage "
         "points (pp), a loss in nats."
     )
-
-
-def _warnings(study: Study, answers: list[Answer]) -> list[str]:
-    """What a reader must know before believing anything below."""
-    declared = study.declaration
-    lines = []
-    if declared.train_examples < 50_000:
-        lines.append(
-            f"A demonstration, not a study: preset {declared.preset}, trained on "
-            f"{wording.count(declared.train_examples)} images only."
-        )
-    lines += [
-        f"Recipe {name} trains for {wording.plural(recipe['epochs'], 'epoch')} only, too few to overfit: noise slows "
-        "learning before it regularises. What it does in a longer training is for the preset full to say."
-        for name, recipe in declared.recipes.items()
-        if recipe["epochs"] < SHORTEST_STUDY
-    ]
-    wanted = sum(len(question.contrasts) for question in declared.questions)
-    refused = sum(one.entered for answer in answers for one in answer.refused)
-    if refused:
-        missing = wording.plural(refused, "declared contrast")
-        lines.append(f"Incomplete: {missing} of {wanted} could not be answered; the notes of each question say why.")
-    if study.running:
-        lines.append(f"{wording.plural(len(study.running), 'trial')} still marked as running when this was written.")
-    for question in declared.questions:
-        if others := study.confirmed_elsewhere.get(question.name):
-            lines.append(
-                f"The question {question.name} was confirmed on the same test images by other studies too "
-                f"({', '.join(others)}): this is not the only look at them."
-            )
-    return lines
 
 
 def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key, Interval]) -> Section:

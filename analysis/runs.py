@@ -7,7 +7,6 @@ database where a mistyped address points to none.
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from collections.abc import Sequence
@@ -19,31 +18,15 @@ import pandas as pd
 from mlflow import artifacts
 from mlflow.entities import Run
 
+from analysis import rows
 from analysis.address import StoreError, address, check_address, one_line_errors
 from study import schema
-from study.schema import PHASES, RUN_TABLE, Declaration
+from study.schema import Declaration
 
 # Three small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 ALL = 1_000_000  # search_runs fetches page after page up to this many
-
-# Where a column of the run table stands on a seed run. Those that are not listed are metrics of the same name.
-TAGS = {
-    "study_id": schema.TAG_ID,
-    "phase": schema.TAG_PHASE,
-    "question": schema.TAG_QUESTION,
-    "arm": schema.TAG_ARM,
-    "trial_hash": schema.TAG_HASH,
-    "trial_number": schema.TAG_NUMBER,
-    "data_digest": schema.TAG_DATA,
-    "code_version": schema.TAG_CODE,
-    "trial_run_id": schema.TAG_PARENT,
-}
-PARAMS = {"noise", "rate1", "rate2", "weight_decay", "recipe", "epochs", "learning_rate", "seed", "precision", "device"}
-DERIVED = "test/logit_error"
-OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
-MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 
 @dataclass(frozen=True)
@@ -154,7 +137,7 @@ def load(
         trials = _search(found.experiment_id, of_study + "'trial'")
         seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
         finished = _first_of_each([run for run in trials if run.info.status == "FINISHED"])
-        table = _table([run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished])
+        table = rows.table_of([run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished])
         declaration = _declaration(newest)
         return Study(
             study_id=study_id,
@@ -171,55 +154,6 @@ def load(
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images([run for run in trials if run.info.run_id in finished]) if images else {},
         )
-
-
-def _table(runs: list[Run]) -> pd.DataFrame:
-    measured = sorted({name for run in runs for name in run.data.metrics} - RUN_TABLE.keys())
-    types = {**RUN_TABLE, **dict.fromkeys(measured, "float64")}
-    rows = [_row(run) | {name: _typed(run.data.metrics.get(name), "float64") for name in measured} for run in runs]
-    table = pd.DataFrame(rows, columns=list(types)).astype(types).copy()  # in one block: columns are added
-    with np.errstate(divide="ignore"):  # no error at all has no logit; a contrast on it is refused
-        table[DERIVED] = np.log(1 / table["test/accuracy"] - 1)
-    place = [PHASES.index(phase) if phase in PHASES else len(PHASES) for phase in table["phase"]]
-    order = table.assign(place=place).sort_values(["place", "arm", "seed", "trial_hash", "run_id"]).index
-    return table.loc[order].reset_index(drop=True)
-
-
-def _row(run: Run) -> dict[str, object]:
-    row: dict[str, object] = {"run_id": run.info.run_id}
-    for column, dtype in RUN_TABLE.items():
-        if column in row:
-            continue
-        kind, name, value = _stored(run, column)
-        if value is None and column not in OPTIONAL:
-            raise StoreError(f"seed run {run.info.run_name} ({run.info.run_id}) lacks the {kind} {name!r}")
-        try:
-            row[column] = _typed(value, dtype)
-        except ValueError:
-            which = f"seed run {run.info.run_name} ({run.info.run_id})"
-            raise StoreError(f"{which}: {kind} {name!r} is {value!r}, not {dtype}") from None
-    return row
-
-
-def _stored(run: Run, column: str) -> tuple[str, str, str | float | None]:
-    """Where a column of the run table is kept on a seed run, and what stands there."""
-    if column in TAGS:
-        return "tag", TAGS[column], run.data.tags.get(TAGS[column])
-    if column in PARAMS:
-        return "param", column, run.data.params.get(column)
-    return "metric", column, run.data.metrics.get(column)
-
-
-def _typed(value: str | float | None, dtype: str) -> object:
-    """A stored value in a column's type; the store keeps params and tags as text and infinity as the largest double."""
-    if value is None:
-        return math.nan if dtype == "float64" else pd.NA
-    if dtype == "string":
-        return str(value)
-    if dtype != "float64":
-        return int(value)
-    number = float(value)
-    return math.copysign(math.inf, number) if abs(number) >= MAX_DOUBLE else number
 
 
 def _unfinished(trials: list[Run], statuses: set[str]) -> tuple[TrialRun, ...]:

@@ -1,0 +1,74 @@
+"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed.jsonl docs/speed.svg`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.plots import GREY, INK, STYLE, WIDTH, to_svg
+
+COLOURS = {"float32": "#0072b2", "bfloat16": "#b8480a"}
+PEERS = {
+    "limit": "matrix products alone",
+    "population": "this project, 10 seeds",
+    "in-memory": "plain loop, tensors in memory",
+    "skorch": "skorch",
+    "lightning": "Lightning",
+    "keras": "Keras (torch backend)",
+    "dataloader": "plain loop, DataLoader",
+}
+OURS = {"population", "limit"}
+
+
+def bars(ax: Axes, rows: list[dict[str, Any]]) -> None:
+    """Seconds of each contender, ours in each precision that was timed."""
+    known = {(row["name"], row["precision"]): row for row in rows if row["name"] in PEERS}
+    order = sorted(known, key=lambda key: (list(PEERS).index(key[0]), key[1]))
+    for place, (name, precision) in enumerate(order):
+        row = known[name, precision]
+        colour = COLOURS[precision] if name in OURS else GREY
+        ax.barh(place, row["seconds"], color=colour, alpha=0.55 if name == "limit" else 1)
+        ax.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1.2)
+        ax.text(row["high"], place, f"  {row['seconds']:.2f}", va="center", fontsize=9)
+    ax.set_yticks(range(len(order)), [f"{PEERS[n]}, {p}" if n in OURS else PEERS[n] for n, p in order])
+    ax.invert_yaxis()
+    ax.set_xlabel("seconds per epoch of 60,000 images and network (median; line: lowest to highest)")
+
+
+def scaling(ax: Axes, rows: list[dict[str, Any]]) -> None:
+    """Seconds per network against the number of networks."""
+    for precision, colour in COLOURS.items():
+        found = [row for row in rows if row["name"].startswith("networks-") and row["precision"] == precision]
+        if found:
+            ax.plot([r["networks"] for r in found], [r["seconds"] for r in found], "o-", color=colour, label=precision)
+            ticks = [row["networks"] for row in found]
+            ax.set_xscale("log", base=2)
+            ax.set_xticks(ticks, [str(tick) for tick in ticks])
+    ax.set_ylim(bottom=0)
+    ax.set_xlabel("networks trained together, on 2 cores")
+    ax.set_ylabel("seconds per epoch and network")
+    ax.legend(frameon=False)
+
+
+@click.command()
+@click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("figure", type=click.Path(dir_okay=False, path_type=Path))
+def main(rows: Path, figure: Path) -> None:
+    """Draw the rows of a benchmark into an SVG file."""
+    found = [json.loads(line) for line in rows.read_text().splitlines()]
+    with mpl.rc_context(STYLE):
+        drawn = Figure(figsize=(WIDTH, 4), layout="constrained")
+        left, right = drawn.subplots(1, 2, width_ratios=[1.5, 1])
+        bars(left, found)
+        scaling(right, found)
+    figure.write_bytes(to_svg(drawn))
+
+
+if __name__ == "__main__":
+    main()
