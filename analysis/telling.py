@@ -46,11 +46,6 @@ def directed(contrasts: Iterable[ContrastAnswer]) -> dict[str, list[ContrastAnsw
     return found
 
 
-def told_names(contrasts: Iterable[ContrastAnswer]) -> str:
-    """The contrasts' names in a sentence."""
-    return "; ".join(one.contrast.name for one in contrasts)
-
-
 def brief(one: ContrastAnswer, name: str = "") -> str:
     """A contrast in a few words: "both - none: better (+0.31 pp [+0.10, +0.52])"."""
     metric, estimate = one.contrast.metric, one.estimate

@@ -67,7 +67,7 @@ def interval(low: float, high: float, metric: str) -> str:
 
 def margin(value: float, metric: str) -> str:
     """An equivalence margin: "±0.2 pp"."""
-    return f"±{value * scale(metric):g} {unit(metric, difference=True)}".strip()
+    return f"±{value * scale(metric):.3g} {unit(metric, difference=True)}".strip()
 
 
 def p_value(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed.jsonl docs/speed.svg`."""
+"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-avx512.jsonl docs/speed.svg`."""
 
 from __future__ import annotations
 
@@ -64,9 +64,12 @@ def main(rows: Path, figure: Path) -> None:
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(WIDTH, 4), layout="constrained")
-        left, right = drawn.subplots(1, 2, width_ratios=[1.5, 1])
+        if any(row["name"].startswith("networks-") for row in found):
+            left, right = drawn.subplots(1, 2, width_ratios=[1.5, 1])
+            scaling(right, found)
+        else:
+            left = drawn.subplots()
         bars(left, found)
-        scaling(right, found)
     figure.write_bytes(to_svg(drawn))
 
 

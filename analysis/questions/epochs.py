@@ -8,7 +8,7 @@ import pandas as pd
 
 from analysis.answer import Answer, ContrastAnswer
 from analysis.decide import answer_contrasts
-from analysis.telling import brief, by_metric, conclude, condition, directed, gain, not_answered, told_names
+from analysis.telling import brief, by_metric, conclude, condition, directed, gain, not_answered
 from study.schema import Question
 
 VALUES = "the rates tuned under another recipe and 0.5"
@@ -75,7 +75,12 @@ def _trend(one: ContrastAnswer) -> str:
 
 
 def _where(gaps: Sequence[ContrastAnswer]) -> str:
-    return f"at {told_names(gaps)}" if gaps else "nowhere"
+    """ "for dropout after 5, 10 epochs and for dropout(0.5,0.5) after 5 epochs"; "nowhere"."""
+    horizons: dict[str, list[str]] = {}
+    for one in gaps:
+        arm, _, epochs = one.contrast.name.partition(" - none, ")
+        horizons.setdefault(arm, []).append(epochs.removesuffix(" epochs"))
+    return " and ".join(f"for {arm} after {', '.join(some)} epochs" for arm, some in horizons.items()) or "nowhere"
 
 
 def _moved(slopes: Sequence[ContrastAnswer]) -> str:
