@@ -168,7 +168,7 @@ def _finish(ax: Axes, ticks: list[str], label: str) -> None:
     ax.set_xlabel(label)
     ax.set_ylabel("")
     ax.margins(x=0.06)
-    ax.locator_params(axis="x", nbins=6)
+    ax.locator_params(axis="x", nbins=4)
 
 
 def _configuration(rows: pd.DataFrame) -> str:
