@@ -480,8 +480,8 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
   a - b and b - a have the same distribution, so the difference is symmetric however skewed the arms are, and the t errs
   in {both}. The skewed case stands for one arm with rare bad (or good) seeds that its rival does not have.
 - **Equivalence.** With symmetric errors TOST errs in {tost} % at the margin. At an SD of {sd} points it has little
-power   with 10 seeds: two equal arms are called equivalent in {tost_power}; at {small} points in {tost_power_small}. If the
-  difference is skewed and lies on the side of its long tail, TOST is too ready to say equivalent (s = 1, {small}
+  power with 10 seeds: two equal arms are called equivalent in {tost_power}; at {small} points in {tost_power_small}.
+  If the difference is skewed and lies on the side of its long tail, TOST is too ready to say equivalent (s = 1, {small}
   points: {tost_skewed}): a sample without the rare far values has too small a mean and too small a standard deviation.
   On the other side it errs in {tost_skewed_other}.
 - **Power** is as planned with normal errors, {power}; with t3 it is {power_t3}: most seeds lie closer than the SD says.
