@@ -1,16 +1,19 @@
 """Do the statistics keep what they promise? They are run on simulated scores whose true effect is known.
 
 `python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer the study's questions
-(`analysis.stats`, `analysis.decide`) and simulates no training. It takes about 20 minutes on one core.
+(`analysis.stats`, `analysis.decide`) and simulates no training. It takes about half an hour on
+one core, two thirds of it for the resampling.
 """
 
 from __future__ import annotations
 
 import gc
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import fill
 from typing import Any, NamedTuple
 
 import click
@@ -413,7 +416,20 @@ def family_table(results: Results) -> str:
 def span(rates: Iterable[Rate]) -> str:
     """The lowest and the highest share, in percent."""
     shares = [100 * one.share for one in rates]
-    return f"{min(shares):.2f} to {max(shares):.2f}"
+    low, high = f"{min(shares):.2f}", f"{max(shares):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def wrapped(block: str) -> str:
+    """A paragraph or a list in lines of 120 characters; a heading or a table as it is."""
+    if block.startswith(("#", "|")):
+        return block
+    lines = []
+    for item in re.split(r"\n(?=- )", block):
+        indent = "  " if item.startswith("- ") else ""
+        text = " ".join(item.split())
+        lines.append(fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
+    return "\n".join(lines)
 
 
 PAGE = """# Calibration of the statistics
@@ -437,8 +453,8 @@ Skewed errors have no requirement; they are in the tables below, whatever they a
 
 The paired difference of two arms, with an SD of {sd} points. Its error comes from one arm alone, so that the difference
 has just this distribution, or in equal parts from both arms. False positives: no true difference. Coverage: of a true
-difference of {margin} points. Power: at the true difference that `detectable_effect` plans for 80 %, a rejection in the
-wrong direction not counted; + is the side of a skewed error's long tail, - the other.
+difference of {margin} points. Power: at the true difference that `detectable_effect` plans for 80 %, on the side of a
+skewed error's long tail (+) or on the other (-), a rejection in the wrong direction not counted.
 
 {single}
 
@@ -473,24 +489,28 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
 
 - **Symmetric differences.** With normal, t5 and t3 errors the paired t finds a difference that is not there in
   {false_positives} % of the repetitions, and its interval covers the truth in {coverage} %. Heavy tails make it
-  careful, not careless: with t3 in one arm it errs in {t3}, since a far value widens the standard deviation more than
-  it moves the mean.
-- **Skewed differences** are the weak point. With log-normal errors of s = 0.5 in one arm it errs in {mild}, with s = 1
-  in {skewed}, and more seeds help slowly. It is the difference that must be skewed: where both arms have such errors,
-  a - b and b - a have the same distribution, so the difference is symmetric however skewed the arms are, and the t errs
-  in {both}. The skewed case stands for one arm with rare bad (or good) seeds that its rival does not have.
-- **Equivalence.** With symmetric errors TOST errs in {tost} % at the margin. At an SD of {sd} points it has little
-  power with 10 seeds: two equal arms are called equivalent in {tost_power}; at {small} points in {tost_power_small}.
-  If the difference is skewed and lies on the side of its long tail, TOST is too ready to say equivalent (s = 1, {small}
+  careful, not careless: a far value widens the standard deviation more than it moves the mean. With t3 in one arm it
+  errs in {t3}; its interval, on other draws, covers {t3_coverage}. Where that is less than 4 % false positives, there
+  are fewer false findings than promised, and power does not suffer ({power_t3}).
+- **Skewed differences** are the weak point. With log-normal errors in one arm it errs in {mild} (s = 0.5) and in
+  {skewed} (s = 1): more seeds help slowly. It is the difference that must be skewed. Where both arms have such errors,
+  the difference and its reverse have the same distribution, so it is symmetric however skewed the arms are, and the t
+  errs in {both}. The skewed case stands for one arm with rare bad (or good) seeds that its rival does not have.
+- **Equivalence.** With symmetric errors TOST errs in {tost} % at the margin. Its power depends on the SD: two equal
+  arms are called equivalent at {sd} points in {tost_power}, at {small} points in {tost_power_small} (normal errors). If
+  the difference is skewed and lies on the side of its long tail, TOST is too ready to say equivalent (s = 1, {small}
   points: {tost_skewed}): a sample without the rare far values has too small a mean and too small a standard deviation.
   On the other side it errs in {tost_skewed_other}.
-- **Power** is as planned with normal errors, {power}; with t3 it is {power_t3}: most seeds lie closer than the SD says.
+- **Power** is as planned with normal errors, {power}. With heavy tails there is more, since most seeds lie closer than
+  the SD says; with skewed ones it is {power_skewed} % on the side of the long tail and {power_skewed_other} % on the
+  other.
 - **Beside the paired t.** With symmetric errors the sign-flip test errs in {sign_flip} %. BCa covers {bca_10} % with 10
   seeds and {bca_20} % with 20, less than its 95 %: it is shown, and does not decide.
-- **Families.** With symmetric errors Holm keeps the error of every family at {family_errors} %. Contrasts that share an
-  arm are correlated, which makes Holm careful. Candidates err in {candidates} % without any effect and in {hard} % in
-  the hard case. That counts either direction; to be said to beat, a candidate must also be the better one in every
-  contrast.
+- **Families.** With symmetric errors Holm keeps the error of the families at {family_errors} %. Contrasts that share an
+  arm are correlated, which makes Holm careful. With log-normal errors (s = 1) in all terms it is {family_skewed} %, the
+  highest where a contrast is a single term and hence skewed (`variance`, formula). Candidates err in {candidates} %
+  without any effect and in {hard} % in the hard case. Both directions are counted; to be said to beat, a candidate must
+  also be the better one in every contrast. Types that do not go on to the second recipe have p = 1, which lowers it.
 
 ## What was not checked
 
@@ -502,6 +522,7 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
   them a false finding somewhere is likelier than {percent} %.
 - Families in which some contrasts have a true effect, but for the candidates' hard case and `swap`; contrasts refused
   for missing runs, which stay in their family with p = 1; how arms were searched and picked.
+- Families in which one arm alone has skewed errors: by what one contrast shows, they would err more than {percent} %.
 - The interval that resamples test images.
 
 Made by `python -m benchmarks.calibration --repetitions {repetitions} --resampled {resampled}`, with a fixed seed and
@@ -514,23 +535,24 @@ def to_markdown(results: Results) -> str:
     """The whole of docs/calibration.md."""
     single, path = results.single, results.path
     symmetric = [case for case in single if case.errors in SYMMETRIC]
+    skewed = [case for case in single if case.errors not in SYMMETRIC and not case.both]
 
     def by_seeds(name: str, errors: str, both: bool = False) -> str:
         """Such as "5.01 % with 10 seeds and 4.98 % with 20"."""
         few, many = (100 * single[Case(errors, n, both)][name].share for n in SEED_COUNTS)
         return f"{few:.2f} % with {SEED_COUNTS[0]} seeds and {many:.2f} % with {SEED_COUNTS[1]}"
 
-    def of_families(*kinds: str) -> str:
+    def of_families(kind: str, errors: Sequence[str] = SYMMETRIC) -> str:
         return span(
             found
             for _, tested, rates in results.families
             for case, found in rates.items()
-            if tested in kinds and case.errors in SYMMETRIC
+            if tested == kind and case.errors in errors
         )
 
     wide, narrow = points(SD), points(SMALL_SD)
     verdicts, remarks = judged(results)
-    return PAGE.format(
+    page = PAGE.format(
         shared_sd=points(SEED_SD),
         repetitions=results.repetitions,
         resampled=results.resampled,
@@ -570,6 +592,7 @@ def to_markdown(results: Results) -> str:
         false_positives=span(single[case]["false positives"] for case in symmetric),
         coverage=span(single[case]["coverage"] for case in symmetric),
         t3=by_seeds("false positives", "t3"),
+        t3_coverage=by_seeds("coverage", "t3"),
         mild=by_seeds("false positives", "log-normal 0.5"),
         skewed=by_seeds("false positives", "log-normal 1"),
         both=by_seeds("false positives", "log-normal 1", both=True),
@@ -580,14 +603,18 @@ def to_markdown(results: Results) -> str:
         tost_skewed_other=by_seeds(f"TOST - {narrow}", "log-normal 1"),
         power=by_seeds("power +", "normal"),
         power_t3=by_seeds("power +", "t3"),
+        power_skewed=span(single[case]["power +"] for case in skewed),
+        power_skewed_other=span(single[case]["power -"] for case in skewed),
         sign_flip=span(path[case]["sign flip"] for case in symmetric),
         bca_10=span(path[case]["BCa"] for case in symmetric if case.n == SEED_COUNTS[0]),
         bca_20=span(path[case]["BCa"] for case in symmetric if case.n == SEED_COUNTS[1]),
         family_errors=of_families("contrasts"),
+        family_skewed=of_families("contrasts", ["log-normal 1"]),
         candidates=of_families("candidates"),
         hard=of_families("candidates, hard case"),
         count=sum(len(family.metrics) for family, tested, _ in results.families if tested == "contrasts"),
     )
+    return "\n\n".join(wrapped(block) for block in page.strip().split("\n\n")) + "\n"
 
 
 @click.command()
