@@ -50,7 +50,7 @@ def onednn_products(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
     """a b (+ bias): (networks, m, k), (networks, k, n), (networks, 1, n)."""
     result = a.new_empty(a.shape[0], a.shape[1], b.shape[2])
     for i, network in enumerate(result):
-        added = None if bias is None else bias[i, 0]
+        added = None if bias is None else bias[i, 0].contiguous()  # its stride would be ignored
         network.copy_(torch.ops.mkldnn._linear_pointwise(a[i], b[i].mT, added, "none", [], ""))
     return result
 

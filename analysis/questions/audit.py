@@ -105,7 +105,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     single = _single_seed(question, table, arms)
     takeaway = (
         f"{len(matter)} of {len(faults)} faults in the code change validation accuracy by an amount that is shown to "
-        f"differ from none and not shown to be negligible; the largest costs {_points(-worst.estimate.mean)}."
+        f"differ from none and not shown to be negligible; the worst moves it by {_points(worst.estimate.mean)}."
         f"{f' {single}' if single else ''}"
     )
     told = conclude(
@@ -146,7 +146,7 @@ def _undecided(faults: list[ContrastAnswer]) -> str:
 
 
 def _points(value: float) -> str:
-    return wording.difference(value, "val/accuracy").lstrip("+")
+    return wording.difference(value, "val/accuracy")
 
 
 def _single_seed(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> str:
