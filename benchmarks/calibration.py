@@ -1,8 +1,8 @@
 """Do the statistics keep what they promise? They are run on simulated scores whose true effect is known.
 
 `python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer the study's questions
-(`analysis.stats`, `analysis.decide`) and simulates no training. It takes about half an hour on
-one core, two thirds of it for the resampling.
+(`analysis.stats`, `analysis.decide`) and simulates no training. It takes 15 to 30 minutes on one core, two thirds of
+that for the resampling.
 """
 
 from __future__ import annotations
@@ -63,7 +63,6 @@ ERRORS: dict[str, Draw] = {
 """Name -> independent errors of mean 0 and variance 1, of a shape."""
 SYMMETRIC = ("normal", "t5", "t3")
 FAMILY_ERRORS = (*SYMMETRIC, "log-normal 1")
-
 
 Term = tuple[str, str, str]
 """Recipe, arm label and metric: what has one number per seed."""
