@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Literal
 
 from models.noise import NOISE, UNSEARCHED, noise_type
@@ -60,9 +61,11 @@ class Arm:
     def __post_init__(self) -> None:
         if self.noise not in {**NOISE, **UNSEARCHED}:
             raise ValueError(f"unknown noise type {self.noise!r}: choose one of {', '.join(NOISE)}")
-        rate = noise_type(self.noise).rate
-        for value in (self.rate1, self.rate2):
-            if not rate.low <= value <= rate.high:
+        rates = noise_type(self.noise).rates
+        for value, rate in zip_longest((self.rate1, self.rate2), rates):
+            if rate is None and value:
+                raise ValueError(f"{self.noise} has no such rate: {value} must be 0")
+            if rate and not rate.low <= value <= rate.high:
                 raise ValueError(f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})")
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight decay {self.weight_decay} is not a number of at least 0")
@@ -70,5 +73,6 @@ class Arm:
     @property
     def name(self) -> str:
         """Unique to the configuration, and readable: `dropout(0.2,0.5) wd=0.0001 decay@10`."""
-        rates = "" if self.noise == "none" else f"({self.rate1:g},{self.rate2:g})"
+        values = [f"{rate:g}" for rate, _ in zip((self.rate1, self.rate2), noise_type(self.noise).rates, strict=False)]
+        rates = f"({','.join(values)})" if values else ""
         return f"{self.noise}{rates} wd={self.weight_decay:g} {self.recipe.name}@{self.recipe.epochs}"

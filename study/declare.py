@@ -47,7 +47,7 @@ def declare(
         rerank_seeds=preset.rerank_seeds,
         explore_seeds=preset.explore_seeds,
         max_rate=max_rate,
-        search_space={**space.declared(), "sampler": "TPE", "seed": STUDY_SEED},
+        search_space={**space.declared(noise_types), "sampler": "TPE", "seed": STUDY_SEED},
         objective=OBJECTIVE,
         questions=tuple(
             DESIGNS[name].declare(recipes, preset.seeds_of(DESIGNS[name].phase), noise_types)

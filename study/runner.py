@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pandas as pd
-
 from analysis import selection
 from analysis.selection import Ranked
 from models.config import Arm, Recipe
-from models.noise import NOISE
 from study import schema
 from study.designs import DESIGNS
 from study.designs.base import Tuned
@@ -70,7 +67,7 @@ def rerank(session: Session, recipe: Recipe) -> None:
     session.run(
         [
             Trial(to_arm(row, recipe), declared.rerank_seeds, schema.RERANK)
-            for noise in _with_results(table, recipe, schema.SEARCH)
+            for noise in _with_results(session, recipe, schema.SEARCH)
             for row in selection.rerank_candidates(table, noise, recipe.name, declared.objective, declared.rerank_top)
         ]
     )
@@ -83,7 +80,7 @@ def tuned_arms(session: Session, recipe: Recipe) -> Tuned:
         NothingToCompare: that happened to what every question is measured against.
     """
     table, objective = session.table(), session.declaration.objective
-    types = _with_results(table, recipe, schema.RERANK)
+    types = _with_results(session, recipe, schema.RERANK)
     if missing := [noise for noise in ALWAYS if noise not in types]:
         raise NothingToCompare(f"every trial of {' and of '.join(missing)} diverged under {recipe.name}")
     best = [selection.rerank_ranking(table, noise, recipe.name, objective)[0] for noise in types]
@@ -91,10 +88,11 @@ def tuned_arms(session: Session, recipe: Recipe) -> Tuned:
     return {row.noise: to_arm(row, recipe) for row in best}
 
 
-def _with_results(table: pd.DataFrame, recipe: Recipe, phase: str) -> list[str]:
+def _with_results(session: Session, recipe: Recipe, phase: str) -> list[str]:
     """The noise types that have finished trials in a phase: diverged ones are not in the table."""
+    table = session.table()
     rows = table[(table["phase"] == phase) & (table["recipe"] == recipe.name)]
-    return [noise for noise in NOISE if noise in set(rows["noise"])]
+    return [noise for noise in session.declaration.noise_types if noise in set(rows["noise"])]
 
 
 def pick_arms(preset: Preset, tuned: dict[Recipe, Tuned]) -> Picked:

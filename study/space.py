@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from models.config import Arm, Recipe
-from models.noise import NOISE
+from models.noise import Rate, noise_type
 
 MAX_RATE = 0.8
 RATE_STEP = 0.01
@@ -29,12 +29,10 @@ def on_grid(max_rate: float) -> float:
 
 
 def distributions(noise: str, noise_types: tuple[str, ...], max_rate: float) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for a trial of one noise type. No noise has no rates; rate 0 lies inside every space."""
+    """Optuna's distributions for a trial of one noise type; rate 0 lies inside every space."""
     space: dict[str, BaseDistribution] = {"noise": CategoricalDistribution(noise_types)}
-    if noise != "none":
-        rate = NOISE[noise].rate
-        for name in ("rate1", "rate2"):
-            space[name] = FloatDistribution(rate.low, min(rate.high, max_rate), step=RATE_STEP)
+    for name, rate in rates_of(noise).items():
+        space[name] = FloatDistribution(rate.low, min(rate.high, max_rate), step=RATE_STEP)
     space["log10_weight_decay"] = FloatDistribution(*LOG10_WEIGHT_DECAY, step=WEIGHT_DECAY_STEP)
     return space
 
@@ -44,19 +42,27 @@ def fixed_parameters(noise: str, turn: int, max_rate: float) -> dict[str, Any]:
     parameters: dict[str, Any] = {"noise": noise}
     if turn == 0:
         parameters["log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
-    if turn < len(ANCHORS) and noise != "none":
-        rate = min(on_grid(NOISE[noise].rate.default * ANCHORS[turn]), max_rate)
-        parameters |= {"rate1": rate, "rate2": rate}
+    if turn < len(ANCHORS):
+        for name, rate in rates_of(noise).items():
+            parameters[name] = min(on_grid(rate.default * ANCHORS[turn]), max_rate)
     return parameters
 
 
-def declared() -> dict[str, Any]:
+def rates_of(noise: str) -> dict[str, Rate]:
+    """The rates that a noise type has, by the name of their parameter."""
+    return dict(zip(("rate1", "rate2"), noise_type(noise).rates, strict=False))
+
+
+def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
     """The space as a study declares it, beside its highest rate."""
+    defaults = {noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types}
     return {
         "rate_step": RATE_STEP,
         "log10_weight_decay": LOG10_WEIGHT_DECAY,
         "log10_weight_decay_step": WEIGHT_DECAY_STEP,
-        "first_rates": {name: [noise.rate.default * anchor for anchor in ANCHORS] for name, noise in NOISE.items()},
+        "first_rates": {
+            noise: [[rate * anchor for rate in rates] for anchor in ANCHORS] for noise, rates in defaults.items()
+        },
         "first_log10_weight_decay": FIRST_LOG10_WEIGHT_DECAY,
     }
 
@@ -71,7 +77,7 @@ def to_arm(parameters: dict[str, Any], recipe: Recipe) -> Arm:
 def to_parameters(arm: Arm) -> dict[str, Any]:
     """The inverse of `to_arm`."""
     steps = round((math.log10(arm.weight_decay) - LOG10_WEIGHT_DECAY[0]) / WEIGHT_DECAY_STEP)
-    rates = {} if arm.noise == "none" else {"rate1": arm.rate1, "rate2": arm.rate2}
+    rates = dict(zip(rates_of(arm.noise), (arm.rate1, arm.rate2), strict=False))
     return {
         "noise": arm.noise,
         "log10_weight_decay": LOG10_WEIGHT_DECAY[0] + steps * WEIGHT_DECAY_STEP,

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from analysis import runs
 from models import sources
-from models.noise import NOISE, Context, Noise, Rate
+from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
 from study import schema
 from study.cli import cli, main
@@ -218,7 +218,7 @@ def test_an_impossible_tracking_address(call: Call, port: str) -> None:
 class Exploding(Noise):
     """A type that never gives a finite loss."""
 
-    rate = Rate("nothing")
+    rates = per_layer(Rate("nothing"))
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         return super().loss(forward, context) * torch.inf

@@ -15,7 +15,7 @@ from torch.nn import functional
 from models.config import Arm, Recipe
 from models.data import Split
 from models.mlp import forward, initialise
-from models.noise import NOISE, Context, Noise, Rate
+from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.noise.dropout import inverted_mask
 from models.streams import Stream
 from models.train import train_population
@@ -151,7 +151,7 @@ class EveryHook(Noise):
     """What the later rows of the catalogue need, at once: input noise, a mix of examples and labels at a layer, a
     learned parameter with its own loss term, two passes, memory for each example, and a schedule."""
 
-    rate = Rate("strength")
+    rates = per_layer(Rate("strength"))
 
     def __init__(self, rates: Tensor) -> None:
         super().__init__(rates)

@@ -1,7 +1,7 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
 from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, per_layer
 from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
@@ -38,4 +38,4 @@ def noise_type(name: str) -> type[Noise]:
     return NOISE[name] if name in NOISE else UNSEARCHED[name]
 
 
-__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type"]
+__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type", "per_layer"]

@@ -5,7 +5,7 @@ Source: narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive in
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, per_layer
 from models.products import affine
 from models.streams import Stream
 
@@ -23,7 +23,7 @@ def randn_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
 class RandnDropout(Noise):
     """Dropout by `randn_mask`."""
 
-    rate, keeps_mean = RATE, False
+    rates, keeps_mean = per_layer(RATE), False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the mask."""
@@ -33,7 +33,7 @@ class RandnDropout(Noise):
 class RandnDropConnect(Noise):
     """DropConnect, one mask a step, by `randn_mask`."""
 
-    rate, keeps_mean = RATE, False
+    rates, keeps_mean = per_layer(RATE), False
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map with masked weights."""
@@ -46,7 +46,7 @@ class KeptRelu(Noise):
     It is un-inverted dropout at drop rate 1 - p without the scaling by p that this needs at evaluation.
     """
 
-    rate, keeps_mean = Rate("probability p of keeping a unit"), False
+    rates, keeps_mean = per_layer(Rate("probability p of keeping a unit")), False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The mask, then the ReLU."""

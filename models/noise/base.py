@@ -15,12 +15,17 @@ from models.streams import Stream
 
 @dataclass(frozen=True)
 class Rate:
-    """What the two rates of a noise type mean, the values they may take, and the one that is tried first."""
+    """What a rate of a noise type means, the values it may take, and the one that is tried first."""
 
     meaning: str
     default: float = 0.2
     low: float = 0.0
     high: float = 0.95
+
+
+def per_layer(rate: Rate) -> tuple[Rate, Rate]:
+    """The same meaning for both hidden layers."""
+    return rate, rate
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,14 @@ class Noise:
     Population tensors have the shape (networks, batch, units); layers are counted 0 and 1.
     """
 
-    rate: ClassVar[Rate] = Rate("unused", default=0.0)
+    site: ClassVar[str] = "-"
+    """Where it acts: input, weight, pre-activation, activation, or loss; several are joined by a comma."""
+    rates: ClassVar[tuple[Rate, ...]] = ()
+    """What rate 1 and rate 2 mean; a type with one rate has no rate 2, no noise has neither."""
     keeps_mean: ClassVar[bool] = True
     """Whether what a hook passes on has, over the noise, the mean of what it would be without."""
+    dependent: ClassVar[tuple[str, ...]] = ()
+    """Over which of "examples" and "units" the noise is not drawn independently; over networks it always is."""
 
     def __init__(self, rates: Tensor) -> None:
         """`rates` has the shape (networks, 2): one column for each hidden layer."""
@@ -84,6 +94,13 @@ class Noise:
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         """The training loss of each network, shape (networks,); `forward()` is one noisy pass, giving logits."""
         return cross_entropy(forward(), context.labels).mean(dim=1)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor | None:
+        """Variance, over the noise, of what the hook of the type's site makes of `inputs`; None where none is stated.
+
+        The inputs are x for the input, (h, weight) for weights, z for (pre-)activations; `layer` is 0 for the input.
+        """
+        return None
 
     def at_evaluation(self) -> Noise:
         """The noise of an evaluation pass: none, unless the type's own rule says otherwise."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 from models.noise.dropout import inverted_mask
 from models.products import affine
 
@@ -15,9 +15,16 @@ class DropConnect(Noise):
     Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect (there one mask an example).
     """
 
-    rate = Rate("probability p of dropping a weight")
+    site = "weight"
+    rates = per_layer(Rate("probability p of dropping a weight"))
+    dependent = ("examples",)
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map with masked weights; biases are never dropped."""
         mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
         return affine(h, weight * mask, bias)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2 W^2, summed over the inputs."""
+        h, weight = inputs
+        return multiplier_variance(self.rate_of(layer)) * affine(h.square(), weight.square())

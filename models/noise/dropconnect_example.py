@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 from models.noise.dropout import inverted_mask
+from models.products import affine
 
 EXAMPLES = 16
 """Examples at a time: bounds the memory of their masks."""
@@ -19,7 +20,8 @@ class DropConnectExample(Noise):
     Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect.
     """
 
-    rate = Rate("probability p of dropping a weight, for each example")
+    site = "weight"
+    rates = per_layer(Rate("probability p of dropping a weight, for each example"))
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map of each example by its own weights."""
@@ -30,3 +32,8 @@ class DropConnectExample(Noise):
             masked = (weight[:, None] * mask).to(h.dtype)
             outputs.append(torch.matmul(examples[:, :, None, :], masked).squeeze(2))
         return torch.cat(outputs, dim=1) + bias.to(h.dtype)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2 W^2, summed over the inputs."""
+        h, weight = inputs
+        return multiplier_variance(self.rate_of(layer)) * affine(h.square(), weight.square())

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 from models.streams import Stream
 
 
@@ -26,8 +26,13 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 class Dropout(Noise):
     """h m / (1 - p), m Bernoulli(1 - p) for each unit and example."""
 
-    rate = Rate("probability p of dropping a unit")
+    site = "activation"
+    rates = per_layer(Rate("probability p of dropping a unit"))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
         return z.mul_(inverted_mask(tuple(z.shape[1:]), self.rate_of(layer), context.stream)).relu_()
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 
 
 class Gaussian(Noise):
@@ -11,9 +11,14 @@ class Gaussian(Noise):
     Source: Srivastava et al. 2014, section 10.
     """
 
-    rate = Rate("p, where the multiplier's variance is that of dropout, p/(1-p)")
+    site = "activation"
+    rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
         return z.relu_() * noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt()).add_(1)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 from models.products import affine
 
 
@@ -16,7 +16,8 @@ class GaussianWeights(Noise):
     Source: Kingma et al. 2015, Variational Dropout and the Local Reparameterization Trick; Wang & Manning 2013.
     """
 
-    rate = Rate("p, where a weight's multiplier has the variance p/(1-p)")
+    site = "weight"
+    rates = per_layer(Rate("p, where a weight's multiplier has the variance p/(1-p)"))
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map, and noise of the variance that the weights' would have."""
@@ -25,6 +26,11 @@ class GaussianWeights(Noise):
         noise = context.stream.normal(*mean.shape[1:], dtype=mean.dtype)
         noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt())
         return mean + noise * safe_sqrt(variance)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2 W^2, summed over the inputs."""
+        h, weight = inputs
+        return multiplier_variance(self.rate_of(layer)) * affine(h.square(), weight.square())
 
 
 def safe_sqrt(x: Tensor) -> Tensor:

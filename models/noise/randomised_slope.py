@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 
 
 class RandomisedSlope(Noise):
@@ -14,10 +14,15 @@ class RandomisedSlope(Noise):
     Source: Xu et al. 2015, Empirical Evaluation of Rectified Activations (RReLU), centred on the ReLU.
     """
 
-    rate = Rate("p, where the slope of the negative part has the variance p/(1-p)")
+    site = "pre-activation"
+    rates = per_layer(Rate("p, where the slope of the negative part has the variance p/(1-p)"))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU with a random slope below 0."""
         slope = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
         slope.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt())
         return torch.where(z > 0, z, z * slope)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v min(z, 0)^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].clamp(max=0).square()
