@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
 
 EXPERIMENT = "dropout-study"

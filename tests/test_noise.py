@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,7 +18,7 @@ from models.data import Split
 from models.mlp import forward, initialise
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.noise.dropout import inverted_mask
-from models.streams import Stream
+from models.streams import Stream, normal_quantiles
 from models.train import train_population
 
 SEEDS = (3, 4, 5)
@@ -128,6 +129,17 @@ def test_uniform_draws_have_mean_0_and_variance_a_third() -> None:
     assert draws.abs().max() < 1
     assert draws.mean().item() == pytest.approx(0, abs=5 * (1 / 3 / draws.numel()) ** 0.5)
     assert draws.var().item() == pytest.approx(1 / 3, rel=0.005)
+
+
+def test_normal_draws_are_the_quantiles_of_a_normal() -> None:
+    """Every 16-bit number gives one quantile: mean 0, variance 1, the kurtosis of a normal, and the right order."""
+    quantiles = normal_quantiles(torch.float64, torch.device("cpu"))
+    assert (quantiles.diff() > 0).all() and torch.equal(quantiles, -quantiles.flip(0))
+    assert quantiles.mean().item() == pytest.approx(0, abs=1e-12)
+    assert quantiles.square().mean().item() == pytest.approx(1, abs=1e-12)
+    assert quantiles.pow(4).mean().item() == pytest.approx(3, abs=0.01)
+    draws = Stream((1, 2), "noise").normal(1000, 1000, dtype=torch.float64)
+    assert stats.kstest(draws.flatten()[::10].numpy(), "norm").pvalue > 1e-4
 
 
 def test_streams_of_a_seed_are_independent_of_company_and_of_each_other() -> None:

@@ -7,7 +7,10 @@ from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
 from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
+from models.noise.mirror import Mirror
+from models.noise.one_sided import Gain, OneSided
 from models.noise.randomised_slope import RandomisedSlope
+from models.noise.shift import Shift
 from models.noise.uniform import Uniform
 
 NOISE: dict[str, type[Noise]] = {
@@ -18,15 +21,19 @@ NOISE: dict[str, type[Noise]] = {
     "dropconnect": DropConnect,
     "gaussian-weights": GaussianWeights,
     "randomised-slope": RandomisedSlope,
+    "shift": Shift,
+    "mirror": Mirror,
+    "one-sided": OneSided,
 }
 
 UNSEARCHED: dict[str, type[Noise]] = {
     "dropconnect-example": DropConnectExample,
+    "gain": Gain,
     "audited-randn-dropout": RandnDropout,
     "audited-randn-dropconnect": RandnDropConnect,
     "audited-kept-relu": KeptRelu,
 }
-"""Types that some question names, and the search leaves alone: too slow for it, or wrong on purpose."""
+"""Types that some question names, and the search leaves alone: too slow for it, a control, or wrong on purpose."""
 
 
 def noise_type(name: str) -> type[Noise]:

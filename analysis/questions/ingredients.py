@@ -1,0 +1,69 @@
+"""Exercise 7, continued: which ingredient of the project's own candidate brings what it gains?"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from analysis.answer import Answer, ContrastAnswer
+from analysis.decide import NEGLIGIBLE, answer_contrasts
+from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, not_answered
+from study.schema import Question
+
+VALUES = "the candidate's tuned rates and weight decay"
+INGREDIENTS = {
+    "without shifts": "shifting",
+    "without amplification": "amplifying",
+    "with a constant factor": "doing so at random",
+}
+
+
+def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+    """What is lost with each ingredient, on validation images.
+
+    Args:
+        question: as declared; "whole - ..." takes an ingredient out, the family "control" is told beside.
+        table: run table, one row per seed run.
+        arms: recipe -> arm label -> arm name.
+    """
+    found = answer_contrasts(question, table, arms)
+    deciding, beside = by_recipe(found.contrasts, accuracy=True), by_recipe(found.contrasts, accuracy=False)
+    if not deciding:
+        return not_answered(question, table, arms, found, VALUES)
+    verdicts = [f"under {recipe}, {_told(contrasts)}" for recipe, contrasts in deciding.items()]
+    accuracy = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in deciding.items())
+    loss = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in beside.items())
+    controls = [one for some in deciding.values() for one in some if _ingredient(one) is None]
+    bare = " and ".join(f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in controls)
+    return conclude(
+        question,
+        table,
+        arms,
+        found,
+        verdict=_capital("; ".join(verdicts)),
+        sentence=f"On accuracy, {accuracy}" + (f"; on loss, {loss}." if loss else "."),
+        takeaway=f"{_capital('; '.join(verdicts))}."
+        + (f" A constant factor without any noise is {bare}." if bare else "")
+        + f" This holds {condition(question, VALUES)}, on validation images.",
+        values=VALUES,
+    )
+
+
+def _told(contrasts: list[ContrastAnswer]) -> str:
+    """ "the shifts help, that the amplification is random makes no difference"."""
+    return ", ".join(f"{name} {_does(one)}" for one in contrasts if (name := _ingredient(one)))
+
+
+def _does(one: ContrastAnswer) -> str:
+    if one.verdict == "inconclusive":
+        return "is undecided"
+    if one.verdict in NEGLIGIBLE:
+        return "makes no difference that matters"
+    return "helps" if one.verdict.startswith("better") else "does harm"
+
+
+def _ingredient(one: ContrastAnswer) -> str | None:
+    return INGREDIENTS.get(one.contrast.name.removeprefix("whole - "))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
