@@ -94,8 +94,8 @@ def test_arms_survive_the_way_through_the_store(noise: str) -> None:
     steps = round((space.LOG10_WEIGHT_DECAY[1] - space.LOG10_WEIGHT_DECAY[0]) / space.WEIGHT_DECAY_STEP)
     for i in range(steps + 1):
         parameters = {"noise": noise, "log10_weight_decay": space.LOG10_WEIGHT_DECAY[0] + i * 0.05}
-        if noise != "none":
-            parameters |= {"rate1": (i % 81) / 100, "rate2": 0.8 - (i % 81) / 100}
+        rates = {"rate1": (i % 81) / 100, "rate2": 0.8 - (i % 81) / 100}
+        parameters |= {name: rate for name, rate in rates.items() if name in grid}
         arm = space.to_arm(parameters, DECAY)
         back = space.to_parameters(arm)
         assert space.to_arm(back, DECAY) == arm

@@ -24,8 +24,8 @@ every_type = pytest.mark.parametrize("name", NOISE)
 
 
 def arm(name: str, rate1: float = 0.2, rate2: float = 0.4, recipe: Recipe = DECAY2, weight_decay: float = 1e-3) -> Arm:
-    rates = (0.0, 0.0) if name == "none" else (rate1, rate2)
-    return Arm(name, *rates, weight_decay=weight_decay, recipe=recipe)
+    given = [rate for rate, _ in zip((rate1, rate2), NOISE[name].rates, strict=False)] + [0.0, 0.0]
+    return Arm(name, given[0], given[1], weight_decay=weight_decay, recipe=recipe)
 
 
 def same(a: Trained, b: Trained) -> bool:

@@ -2,16 +2,23 @@
 
 from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate, per_layer
+from models.noise.disturb_label import DisturbLabel
 from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
+from models.noise.fit_gated import FitGated
 from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
+from models.noise.inputs import InputDropout, InputGaussian, with_input
+from models.noise.manifold_mixup import ManifoldMixup
 from models.noise.mirror import Mirror
 from models.noise.one_sided import Gain, OneSided
+from models.noise.r_drop import RDrop
 from models.noise.randomised_slope import RandomisedSlope
+from models.noise.schedules import curriculum, early, late, scheduled
 from models.noise.shift import Shift
 from models.noise.uniform import Uniform
+from models.noise.within_class import WithinClass
 
 NOISE: dict[str, type[Noise]] = {
     "none": Noise,
@@ -21,14 +28,27 @@ NOISE: dict[str, type[Noise]] = {
     "dropconnect": DropConnect,
     "gaussian-weights": GaussianWeights,
     "randomised-slope": RandomisedSlope,
+    "input-dropout": InputDropout,
+    "input-gaussian": InputGaussian,
+    "input-dropout+dropout": with_input(InputDropout, Dropout),
+    "early-dropout": scheduled(early, Dropout),
+    "late-dropout": scheduled(late, Dropout),
+    "curriculum-dropout": scheduled(curriculum, Dropout),
+    "manifold-mixup": ManifoldMixup,
+    "fit-gated": FitGated,
+    "within-class": WithinClass,
+    "disturb-label": DisturbLabel,
     "shift": Shift,
     "mirror": Mirror,
     "one-sided": OneSided,
+    "shift+one-sided": with_input(Shift, OneSided),
 }
 
 UNSEARCHED: dict[str, type[Noise]] = {
     "dropconnect-example": DropConnectExample,
+    "r-drop": RDrop,
     "gain": Gain,
+    "shift+gain": with_input(Shift, Gain),
     "audited-randn-dropout": RandnDropout,
     "audited-randn-dropconnect": RandnDropConnect,
     "audited-kept-relu": KeptRelu,

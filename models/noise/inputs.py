@@ -1,0 +1,104 @@
+"""Noise on the images, alone or before any other type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.noise.dropout import inverted_mask
+
+
+class InputDropout(Noise):
+    """x m / (1 - p), m Bernoulli(1 - p) for each pixel and example.
+
+    Source: Vincent et al. 2008, Extracting and Composing Robust Features with Denoising Autoencoders (there unscaled).
+    """
+
+    site = "input"
+    rates = (Rate("probability p of dropping a pixel"),)
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        """The mask; the images themselves stay as they are, for a second pass."""
+        return inverted_mask(tuple(x.shape[1:]), self.rate_of(0), context.stream).mul_(x).to(x.dtype)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v x^2."""
+        return multiplier_variance(self.rate_of(0)) * inputs[0].square()
+
+
+class InputGaussian(Noise):
+    """x_j + sqrt(v) sd_j e, e standard normal, sd_j the deviation of pixel j over the batch, detached.
+
+    Source: Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization.
+    """
+
+    site = "input"
+    rates = (Rate("p, where the noise has p/(1-p) of the pixel's own variance"),)
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        """The noise added."""
+        noise = context.stream.normal(*x.shape[1:], dtype=x.dtype)
+        return noise.mul_(self.of_pixels(x.detach()).sqrt()).add_(x)
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v sd_j^2, the same for every example."""
+        return self.of_pixels(inputs[0]).expand_as(inputs[0])
+
+    def of_pixels(self, x: Tensor) -> Tensor:
+        """v sd_j^2, (networks, 1, pixels); several times faster than PyTorch's own variance over this axis."""
+        deviations = x - x.mean(dim=1, keepdim=True)
+        return multiplier_variance(self.rate_of(0)) * deviations.square().mean(dim=1, keepdim=True)
+
+
+class Composed(Noise):
+    """One object for the input, one for everything else."""
+
+    def __init__(self, rates: Tensor, outer: Noise, inner: Noise) -> None:
+        """`outer` acts on the images before `inner` sees them."""
+        super().__init__(rates)
+        self.outer, self.inner = outer, inner
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """Those of both."""
+        return [*self.outer.parameters, *self.inner.parameters]
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        """The outer type's, then the inner's, if it has one."""
+        return self.inner.input(self.outer.input(x, context), context)
+
+    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+        """The inner type's."""
+        return self.inner.linear(layer, h, weight, bias, context)
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The inner type's."""
+        return self.inner.hidden(layer, z, context)
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        """The inner type's."""
+        return self.inner.loss(forward, context)
+
+    def at_evaluation(self) -> Noise:
+        """Each by its own rule."""
+        return Composed(self._rates, self.outer.at_evaluation(), self.inner.at_evaluation())
+
+
+def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
+    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's in both layers."""
+
+    class WithInput(Composed):
+        site = f"{outer.site}, {inner.site}"
+        rates = outer.rates[:1] + inner.rates[:1]
+        keeps_mean = outer.keeps_mean and inner.keeps_mean
+        dependent = tuple(sorted({*outer.dependent, *inner.dependent}))
+
+        def __init__(self, rates: Tensor) -> None:
+            first, second = (rates[:, i : i + 1].expand(-1, 2) for i in range(2))
+            super().__init__(rates, outer(first), inner(second))
+
+    WithInput.__name__ = f"{outer.__name__}With{inner.__name__}"
+    WithInput.__doc__ = f"On the input: {outer.__doc__}\n\nThen, at one rate in both layers: {inner.__doc__}"
+    return WithInput

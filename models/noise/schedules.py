@@ -1,0 +1,101 @@
+"""Rates that change over training, for any noise type."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from models.noise.base import Context, Noise
+
+SWITCH = 50 / 300
+"""Fraction of the training at which early noise has ended and late noise begins: 50 of 300 epochs in Liu et al."""
+GAMMA = 10.0
+"""How fast a curriculum rises: 10 over the whole training, the choice of Morerio et al."""
+
+
+def early(progress: float) -> float:
+    """From 1 to 0 in a line until the switch, then 0.
+
+    Source: Liu et al. 2023, Dropout Reduces Underfitting.
+    """
+    return max(0.0, 1 - progress / SWITCH)
+
+
+def late(progress: float) -> float:
+    """0 until the switch, then 1.
+
+    Source: Liu et al. 2023, Dropout Reduces Underfitting.
+    """
+    return float(progress >= SWITCH)
+
+
+def curriculum(progress: float) -> float:
+    """1 - exp(-gamma t), t the fraction of the training done: from 0 to (nearly) 1.
+
+    Source: Morerio et al. 2017, Curriculum Dropout.
+    """
+    return 1 - math.exp(-GAMMA * progress)
+
+
+class Scheduled(Noise):
+    """A noise type whose rates are multiplied at each step by a function of the progress.
+
+    The variance changes with the step, so none is stated. Evaluation is the type's own, at the last step's rates.
+    """
+
+    def __init__(self, rates: Tensor, schedule: Callable[[float], float], inner: type[Noise]) -> None:
+        """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in place."""
+        super().__init__(rates)
+        self.schedule, self.progress = schedule, math.nan
+        self.now = rates.clone()
+        self.inner, self.quiet = inner(self.now), Noise(rates)
+
+    def acting(self, context: Context) -> Noise:
+        """The inner type at the step's rates; where they are all 0 and nothing is learned, no noise and no draws."""
+        if context.progress != self.progress:  # once a step: its graph may hold on to the rates
+            self.progress = context.progress
+            torch.mul(self._rates, self.schedule(self.progress), out=self.now)
+        return self.inner if self.inner.parameters or self.schedule(self.progress) else self.quiet
+
+    @property
+    def parameters(self) -> Sequence[Tensor]:
+        """The inner type's."""
+        return self.inner.parameters
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        """The inner type's, at the step's rates."""
+        return self.acting(context).input(x, context)
+
+    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+        """The inner type's, at the step's rates."""
+        return self.acting(context).linear(layer, h, weight, bias, context)
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The inner type's, at the step's rates."""
+        return self.acting(context).hidden(layer, z, context)
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        """The inner type's, also in quiet steps: it may keep a memory."""
+        self.acting(context)
+        return self.inner.loss(forward, context)
+
+    def at_evaluation(self) -> Noise:
+        """The inner type's."""
+        return self.inner.at_evaluation()
+
+
+def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[Noise]:
+    """`inner` with its rates multiplied by `schedule(progress)`, a number from 0 to 1."""
+
+    class ScheduledType(Scheduled):
+        site, rates, keeps_mean, dependent = inner.site, inner.rates, inner.keeps_mean, inner.dependent
+
+        def __init__(self, rates: Tensor) -> None:
+            super().__init__(rates, schedule, inner)
+
+    ScheduledType.__name__ = f"{schedule.__name__.capitalize()}{inner.__name__}"
+    ScheduledType.__doc__ = f"Its rates are multiplied by: {schedule.__doc__}\n\nThe noise: {inner.__doc__}"
+    return ScheduledType
