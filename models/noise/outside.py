@@ -107,7 +107,7 @@ def _plugged_in(name: str) -> tuple[Any, str]:
     if not points:
         raise KeyError(name)
     if len(points) > 1:
-        raise ValueError(f"{' and '.join(map(_origin, points))} have one name: uninstall all but one")
+        raise ValueError(f"{' and '.join(sorted(map(_origin, points)))} have one name: uninstall all but one")
     (point,) = points
     try:
         return point.load(), _origin(point)
