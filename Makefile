@@ -4,7 +4,7 @@ PRESET ?= quick
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test bench lint clean
+.PHONY: study plan report ui test contract bench lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
@@ -20,6 +20,11 @@ ui: .venv/installed
 
 test: lint
 	python -m pytest
+
+# The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
+contract: .venv/installed
+	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
+	python -m pytest tests/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
 
 bench: .venv/bench-installed
 	python -m benchmarks.speed

@@ -22,7 +22,6 @@ import pandas as pd
 from scipy import stats as st
 
 from analysis import decide, stats
-from models.noise import NOISE
 from study.designs import DESIGNS
 from study.designs.base import ALPHA, MARGINS
 from study.presets import PRESETS
@@ -174,7 +173,7 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     Run tables go through `answer_contrasts`: pairing, estimate with sign-flip and BCa, Holm, TOST, `decide`.
     """
     (recipe,) = PRESETS["full"].questions["swap"]
-    declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), tuple(NOISE))
+    declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), PRESETS["full"].noise_types)
     question = replace(declared, contrasts=tuple(one for one in declared.contrasts if one.metric == METRIC))
     effects = (0.0, MARGIN, stats.detectable_effect(SD, case.n, ALPHA / len(question.contrasts)))
     pairs = [own_errors(case, repetitions, SD, rng) + [[[effect]], [[0.0]]] for effect in effects]
@@ -245,7 +244,8 @@ def families() -> list[Family]:
     """Every family that the questions of the full study declare."""
     found: list[Family] = []
     for name, recipes in PRESETS["full"].questions.items():
-        question = DESIGNS[name].declare(recipes, PRESETS["full"].seeds_of(DESIGNS[name].phase), tuple(NOISE))
+        design, full = DESIGNS[name], PRESETS["full"]
+        question = design.declare(recipes, full.seeds_of(design.phase), full.noise_types)
         same: dict[tuple[str, bytes, tuple[str, ...]], Family] = {}
         for family, metric in dict.fromkeys((one.family, one.metric) for one in question.contrasts):
             members = [one for one in question.contrasts if (one.family, one.metric) == (family, metric)]

@@ -37,6 +37,7 @@ class Trained:
         images: "nll" (float16) and "correct" (bool) of each test image, where test images were read; else empty.
         weights: the parameters, as a population of one on the CPU.
         seconds: training time, tests and measures left out, of the network's population, divided by its networks.
+        error: why it was not trained to its end, in one line; else empty.
     """
 
     arm: Arm
@@ -47,6 +48,7 @@ class Trained:
     seconds: float
     measured: list[tuple[int, str, float]] = field(default_factory=list)
     images: dict[str, np.ndarray] = field(default_factory=dict)
+    error: str = ""
 
     @property
     def scores(self) -> dict[str, float]:
@@ -92,6 +94,12 @@ def train_population(
     chunks = [networks[i : i + size] for i in range(0, len(networks), size)]
     seen = split if test else split.without_test()
     return [trained for chunk in chunks for trained in _train_chunk(chunk, seen, measures, on_step)]
+
+
+def not_trained(arm: Arm, seed: int, error: str) -> Trained:
+    """What stands for a network whose training broke off: no score, and the weights it began with."""
+    curves = {name: [math.nan] for name in ("train/loss", "val/loss", "val/accuracy")}
+    return Trained(arm, seed, curves, {}, initialise([seed]).network(0), 0.0, error=error)
 
 
 def population_size(device: torch.device) -> int:

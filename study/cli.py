@@ -68,9 +68,10 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--questions", default="all", show_default=True, help="Questions to ask, joined by commas."),
         click.option(
             "--noise",
-            default="all",
+            default="preset",
             show_default=True,
-            help="Noise types, joined by commas; none and dropout are always in.",
+            help="Noise types, joined by commas: names, module:Class for your own, preset for the preset's own types, "
+            "all for every registered one and every plug-in; none and dropout are always in.",
         ),
         click.option(
             "--preset", default="quick", show_default=True, type=click.Choice(list(PRESETS)), help="How much to run."
@@ -188,7 +189,7 @@ def resolve(
         raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
     try:
         wanted = chosen(preset, questions, seeds, first_seed)
-        noise_types, device = pick_noise_types(noise), executors.pick_device(device)
+        noise_types, device = pick_noise_types(noise, wanted), executors.pick_device(device)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     precision = executors.pick_precision(precision)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from models.config import Arm, Recipe
 from models.data import Split
-from models.noise import NOISE
+from models.noise import NOISE, UNSEARCHED, noise_type, outside
 from study import runner, schema, space
 from study.designs import DESIGNS
 from study.presets import Preset
@@ -18,17 +18,32 @@ from study.trial import Setting, Trial
 OBJECTIVE = "val/accuracy"
 
 
-def pick_noise_types(wanted: str) -> tuple[str, ...]:
-    """The noise types of a comma-separated list ("all" for all of them), in the registry's order.
+def pick_noise_types(wanted: str, preset: Preset) -> tuple[str, ...]:
+    """The noise types of a comma-separated list: the registry's in its order, then plug-ins, then classes as named.
+
+    In it "preset" stands for the preset's own types, "all" for every registered one and every plug-in.
 
     Raises:
-        ValueError: a name that is not registered.
+        ValueError: a name that means no type the search may have.
     """
-    names = set(NOISE) if wanted == "all" else {name.strip() for name in wanted.split(",")} | set(runner.ALWAYS)
-    unknown = sorted(names - set(NOISE))
-    if unknown:
-        raise ValueError(f"unknown noise type {', '.join(unknown)}: choose all, or some of {', '.join(NOISE)}")
-    return tuple(name for name in NOISE if name in names)
+    names = dict.fromkeys(runner.ALWAYS)
+    for word in wanted.split(","):
+        names |= dict.fromkeys(_meant_by(word.strip(), preset))
+    for name in names:
+        if name in UNSEARCHED:
+            raise ValueError(f"noise type {name} is for one question alone, and is not searched")
+        noise_type(name)
+    plugged_in = sorted(name for name in names if name not in NOISE and ":" not in name)
+    return (*(name for name in NOISE if name in names), *plugged_in, *(name for name in names if ":" in name))
+
+
+def _meant_by(word: str, preset: Preset) -> Sequence[str]:
+    match word:
+        case "preset":
+            return preset.noise_types
+        case "all":
+            return [*NOISE, *outside.plug_ins({*NOISE, *UNSEARCHED})]
+    return [word]
 
 
 def declare(
@@ -71,8 +86,9 @@ def planned_trials(preset: Preset, noise_types: Sequence[str]) -> list[Trial]:
     """As many trials as the study will run, of the right size; what the search will find is stood in for."""
 
     def stand_in(noise: str, recipe: Recipe, count: int) -> Arm:
-        rates = (0.0, 0.0) if noise == "none" else (0.2, 0.3)
-        return Arm(noise, *rates, weight_decay=1e-6 * (1 + count), recipe=recipe)
+        rates = [min(value, rate.high) for value, rate in zip((0.2, 0.3), noise_type(noise).rates, strict=False)]
+        rate1, rate2, *_ = (*rates, 0.0, 0.0)
+        return Arm(noise, rate1, rate2, weight_decay=1e-6 * (1 + count), recipe=recipe)
 
     trials: list[Trial] = []
     types, tuned = tuple(noise_types), {}

@@ -12,7 +12,8 @@ from typing import TypeVar
 import torch
 
 from models import data
-from models.train import Trained, train_population
+from models.noise import noise_version, outside
+from models.train import Trained, not_trained, train_population
 from study import interrupts
 from study.trial import Setting, Trial
 
@@ -59,18 +60,22 @@ def load_split(setting: Setting) -> data.Split:
 def train_batch(trials: Sequence[Trial], setting: Setting, on_step: Callable[[float], None]) -> list[list[Trained]]:
     """Trains trials of one noise type, recipe, phase, block of seeds and measures as one population.
 
+    What the code of a type from outside raises fails its trials; anything else is a bug of ours, and is let through.
+
     Returns:
         A list of networks for each trial.
     """
     first = trials[0]
-    trained = train_population(
-        [trial.arm for trial in trials],
-        first.seeds,
-        load_split(setting),
-        test=first.reads_test_set,
-        measures=first.measures,
-        on_step=on_step,
-    )
+    arms, split = [trial.arm for trial in trials], load_split(setting)
+    try:
+        trained = train_population(
+            arms, first.seeds, split, test=first.reads_test_set, measures=first.measures, on_step=on_step
+        )
+    except Exception as error:
+        if isinstance(error, Stopped) or noise_version(first.arm.noise) is None:
+            raise
+        told = outside.failure(first.arm.noise, error)
+        trained = [not_trained(arm, seed, told) for arm in arms for seed in first.seeds]
     size = len(first.seeds)
     return [trained[i * size : (i + 1) * size] for i in range(len(trials))]
 

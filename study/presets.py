@@ -10,6 +10,9 @@ from study import schema
 from study.designs import DESIGNS
 from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
 
+CLASSIC = ("none", "dropout", "gaussian", "uniform", "dropconnect", "gaussian-weights", "randomised-slope")
+"""The noise types that a preset searches by itself: one or two of each site, so that `quick` stays quick."""
+
 
 @dataclass(frozen=True)
 class Preset:
@@ -22,6 +25,7 @@ class Preset:
         rerank_top: the best so many of each type are trained again on `rerank_seeds`.
         finalists: so many noise types beside none and dropout are tuned under the later recipes.
         train_examples: training images used, at most 50,000; fewer make a demonstration, not a study.
+        noise_types: those searched where none are asked for.
     """
 
     name: str
@@ -36,6 +40,7 @@ class Preset:
     confirm_seeds: tuple[int, ...]
     finalists: int = 5
     train_examples: int = 50_000
+    noise_types: tuple[str, ...] = CLASSIC
 
     def seeds_of(self, phase: str) -> tuple[int, ...]:
         """The seeds that a phase trains on."""

@@ -21,6 +21,7 @@ class Progress:
         self._start = self._shown = time.monotonic()
         self._terminal = sys.stderr.isatty()
         self._lock = threading.Lock()
+        self._told: set[str] = set()
 
     def advance(self, network_epochs: float) -> None:
         """So much was trained."""
@@ -35,6 +36,13 @@ class Progress:
         """So much was found finished."""
         with self._lock:
             self._skipped += network_epochs
+
+    def tell(self, line: str) -> None:
+        """A line beside the count, such as why a trial failed; nothing for an empty one or one told before."""
+        with self._lock:
+            if line and line not in self._told:
+                self._told.add(line)
+                sys.stderr.write(f"\n{line}\n" if self._terminal else f"{line}\n")
 
     def end(self) -> None:
         """Leaves the terminal on a fresh line."""

@@ -110,6 +110,12 @@ def term(label: str, metric: str) -> str:
     return f"{label}:{metric}"
 
 
+def _parts(term: str, metric: str) -> tuple[str, str]:
+    """Arm label and metric of a term; a metric has a slash, so a noise type `module:Class` in a label is none."""
+    label, _, own = term.rpartition(":")
+    return (label, own) if "/" in own else (term, metric)
+
+
 @dataclass(frozen=True)
 class Contrast:
     """A declared per-seed contrast: for each seed, the sum over terms of coefficient times the arm's metric.
@@ -137,8 +143,7 @@ class Contrast:
     @property
     def terms(self) -> list[tuple[str, str, float]]:
         """Arm label, metric and coefficient of each term."""
-        parts = ((term.partition(":"), coefficient) for term, coefficient in self.coefficients.items())
-        return [(label, metric or self.metric, coefficient) for (label, _, metric), coefficient in parts]
+        return [(*_parts(term, self.metric), coefficient) for term, coefficient in self.coefficients.items()]
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,7 @@ class Session:
                 if not all(network.converged for network in networks):
                     score = math.nan
                     self.failed.append(trial.arm.name)
+                    self._progress.tell(networks[0].error)
                 self._scores[self._hash(trial)] = score
 
     def objective(self, trial: Trial) -> float:

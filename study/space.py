@@ -8,7 +8,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
 from models.config import Arm, Recipe
-from models.noise import Rate, noise_type
+from models.noise import Rate, noise_type, noise_version
 
 MAX_RATE = 0.8
 RATE_STEP = 0.01
@@ -56,7 +56,9 @@ def rates_of(noise: str) -> dict[str, Rate]:
 def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
     """The space as a study declares it, beside its highest rate."""
     defaults = {noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types}
+    versions = {noise: version for noise in noise_types if (version := noise_version(noise))}
     return {
+        **({"noise_versions": versions} if versions else {}),
         "rate_step": RATE_STEP,
         "log10_weight_decay": LOG10_WEIGHT_DECAY,
         "log10_weight_decay_step": WEIGHT_DECAY_STEP,

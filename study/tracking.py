@@ -86,6 +86,8 @@ class Tracker:
         """
         start = int(time.time() * 1000) - int(sum(network.seconds for network in networks) * 1000)
         tags, params = self._tags(trial), self._params(trial)
+        if networks[0].error:
+            tags["mlflow.note.content"] = networks[0].error
         name = f"{trial.arm.noise}-{self._short_name(trial)}"
         trial_run = self._create(name, "trial", self.run_id, tags, start)
         with ending_well(self.client, trial_run):
@@ -94,7 +96,7 @@ class Tracker:
                 run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
                 with ending_well(self.client, run):
                     self.client.log_batch(run, _curves(network, start), _as_params({**params, "seed": network.seed}))
-                    if with_model and network is networks[0]:
+                    if with_model and network is networks[0] and not network.error:
                         log_model(run, network)
                     self.client.set_terminated(run, _status([network]))
             means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}

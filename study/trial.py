@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
 from models.config import Arm
+from models.noise import noise_version
 from study import schema
 
 
@@ -60,7 +61,7 @@ class Trial:
 
     def hash(self, setting: Setting, data_digest: str) -> str:
         """Names the trial by all that its result depends on; two trials of one hash have the same result."""
-        code = schema.CODE_VERSION
+        code = [schema.CODE_VERSION, *filter(None, [noise_version(self.arm.noise)])]
         return schema.digest(
             [
                 asdict(self.arm),
@@ -70,7 +71,7 @@ class Trial:
                 data_digest,
                 setting.device_type,
                 setting.precision,
-                code,
+                *code,
             ]
         )
 

@@ -16,6 +16,7 @@ from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout, randn
 from models.products import NarrowAffine, affine
 from models.streams import Stream
 from study.declare import pick_noise_types
+from study.presets import PRESETS
 
 AUDITED = {
     "audited-randn-dropout": RandnDropout,
@@ -116,9 +117,9 @@ def test_each_layer_and_network_has_its_own_rate(name: str) -> None:
 def test_none_of_them_is_searched(name: str) -> None:
     """By no list of types, not even by name; an arm can name it."""
     assert name not in NOISE and noise_type(name) not in NOISE.values()
-    assert name not in pick_noise_types("all")
-    with pytest.raises(ValueError, match="unknown noise type"):
-        pick_noise_types(name)
+    assert name not in pick_noise_types("all", PRESETS["full"])
+    with pytest.raises(ValueError, match="is not searched"):
+        pick_noise_types(name, PRESETS["full"])
     assert Arm(name, 0.5, 0.5, 0.0, Recipe("book", 10)).name.startswith(name)
 
 

@@ -17,7 +17,6 @@ from scipy import stats as st
 from analysis import decide, stats
 from benchmarks import calibration
 from benchmarks.calibration import SD, Case, Rate
-from models.noise import NOISE
 from study.designs import DESIGNS
 from study.presets import PRESETS
 from study.schema import Question
@@ -37,7 +36,7 @@ def rng() -> np.random.Generator:
 
 
 def declared(name: str, seeds: int = 6) -> Question:
-    return DESIGNS[name].declare(PRESETS["full"].questions[name], tuple(range(seeds)), tuple(NOISE))
+    return DESIGNS[name].declare(PRESETS["full"].questions[name], tuple(range(seeds)), PRESETS["full"].noise_types)
 
 
 # What is simulated

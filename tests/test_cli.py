@@ -25,6 +25,7 @@ from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
 from study import schema
 from study.cli import cli, main
+from study.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
 Call = Callable[..., tuple[int, str]]
@@ -59,7 +60,7 @@ def one_line(stderr: str) -> str:
     [
         (("study", "--max-rate", "1.5"), "1.5 is not in the range"),
         (("study", "--max-rate", "nan"), "not nan"),
-        (("study", "--noise", "droput"), "unknown noise type droput: choose all, or some of none, dropout"),
+        (("study", "--noise", "droput"), "unknown noise type droput: choose one of none, dropout"),
         (("study", "--preset", "huge"), "'huge' is not one of 'smoke', 'quick', 'full'"),
         (("study", "--device", "abacus"), "'abacus' is not one of"),
         (("study", "--no-such-option"), "No such option"),
@@ -138,13 +139,12 @@ def test_report_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
 
 def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     """A study run with a fresh heartbeat from elsewhere stands in the way; a silent one does not (test_study kills)."""
-    from study.declare import declare, pick_noise_types
+    from study.declare import declare
     from study.executors import load_split
-    from study.presets import PRESETS
     from study.trial import Setting
 
     setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
-    declared = declare(PRESETS["smoke"], pick_noise_types("all"), 0.8, load_split(setting), setting)
+    declared = declare(PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.8, load_split(setting), setting)
     client = MlflowClient()
     beat = json.dumps({"host": "elsewhere", "pid": 1, "time": int(time.time())})
     tags = {schema.TAG_ID: declared.study_id, schema.TAG_KIND: "study", schema.TAG_HEARTBEAT: beat}
@@ -163,7 +163,7 @@ def test_plan_counts_and_times_without_running(
         with pytest.raises(SystemExit) as ended:
             main()
     assert ended.value.code == 0
-    printed, types = capfd.readouterr().out, len(NOISE)
+    printed, types = capfd.readouterr().out, len(PRESETS["smoke"].noise_types)
     assert [line.split()[:3] for line in printed.splitlines()[2:7]] == [
         ["search", str(2 * types), str(4 * types)],
         ["rerank", str(types), str(types)],

@@ -20,7 +20,6 @@ from mlflow import MlflowClient
 
 from analysis import runs
 from models.data import Split
-from models.noise import NOISE
 from study import schema
 from study.declare import planned_trials
 from study.presets import PRESETS
@@ -93,7 +92,7 @@ def test_prints_the_report_last_and_nothing_alarming(finished: Finished) -> None
 def test_one_row_for_each_seed_run_with_the_columns_of_the_schema(finished: Finished) -> None:
     table = finished.study.table
     assert {name: str(dtype) for name, dtype in table.dtypes.items()} == schema.RUN_TABLE
-    planned = sum(len(trial.seeds) for trial in planned_trials(SMOKE, tuple(NOISE)))
+    planned = sum(len(trial.seeds) for trial in planned_trials(SMOKE, SMOKE.noise_types))
     # The search may find one arm twice, and tuned arms may coincide: such a trial is run once.
     assert 0.8 * planned <= len(table) <= planned
     assert not table.duplicated(["phase", "arm", "seed"]).any()
@@ -149,10 +148,10 @@ def test_noise_types_take_turns_and_arms_follow_the_rules(finished: Finished) ->
     study = finished.study
     trials = study.table[study.table["phase"] == schema.SEARCH].drop_duplicates("trial_number")
     for number, noise in zip(trials["trial_number"], trials["noise"], strict=True):
-        assert noise == list(NOISE)[number % len(NOISE)]
+        assert noise == SMOKE.noise_types[number % len(SMOKE.noise_types)]
     arms = study.arms[SMOKE.recipes[0].name]
     reranked = study.table[study.table["phase"] == schema.RERANK]
-    for noise in NOISE:
+    for noise in SMOKE.noise_types:
         scores = reranked[reranked["noise"] == noise].groupby("arm")["val/accuracy"].mean()
         assert arms[f"tuned {noise}"] == scores.idxmax()
     assert arms["weight decay"] == arms["tuned none"]

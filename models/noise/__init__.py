@@ -1,5 +1,6 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
+from models.noise import outside
 from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate, per_layer
 from models.noise.disturb_label import DisturbLabel
@@ -57,12 +58,23 @@ UNSEARCHED: dict[str, type[Noise]] = {
 
 
 def noise_type(name: str) -> type[Noise]:
-    """The noise type of a name.
+    """The noise type of a name: registered here, an installed package's, or a class named `package.module:Class`.
 
     Raises:
-        KeyError: no such type.
+        ValueError: no such type, or it cannot be imported.
     """
-    return NOISE[name] if name in NOISE else UNSEARCHED[name]
+    if name in NOISE or name in UNSEARCHED:
+        return NOISE[name] if name in NOISE else UNSEARCHED[name]
+    try:
+        return outside.load(name)
+    except KeyError:
+        choice = ", ".join(NOISE)
+        raise ValueError(f"unknown noise type {name}: choose one of {choice}, or name yours module:Class") from None
 
 
-__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type", "per_layer"]
+def noise_version(name: str) -> str | None:
+    """What stands for the code of a type from outside; None for the repository's, which have the code version."""
+    return None if name in NOISE or name in UNSEARCHED else outside.version(name)
+
+
+__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type", "noise_version", "per_layer"]
