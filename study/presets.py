@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from models.config import Recipe
+from models.noise import NOISE
 from study import schema
 from study.designs import DESIGNS
 from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
@@ -83,13 +84,18 @@ def headline(recipe: Recipe) -> dict[str, tuple[Recipe, ...]]:
     return {name: (recipe,) for name in ("swap", "additivity", "beat-dropout")}
 
 
+CONTEST_ONLY = "ingredients"
+"""The question about a candidate of the contest, which other presets do not search."""
+
+
 def every_question(*recipes: Recipe) -> dict[str, tuple[Recipe, ...]]:
-    """All of them, each under those of the recipes that it is decided by."""
+    """All the exercises' questions, each under those of the recipes that it is decided by."""
     named = {recipe.name: recipe for recipe in recipes}
-    return {name: tuple(named[recipe] for recipe in design.recipes) for name, design in DESIGNS.items()}
+    designs = {name: design for name, design in DESIGNS.items() if name != CONTEST_ONLY}
+    return {name: tuple(named[recipe] for recipe in design.recipes) for name, design in designs.items()}
 
 
-GLIMPSE = replace(SHORT, epochs=1)
+GLIMPSE, MIDDLE = replace(SHORT, epochs=1), replace(LONG, epochs=20)
 
 PRESETS = {
     preset.name: preset
@@ -131,6 +137,19 @@ PRESETS = {
             audit_seeds=seeds(300, 10),
             confirm_seeds=seeds(1000, 20),
             finalists=2,
+        ),
+        Preset(
+            "contest",
+            recipes=(DECAY, MIDDLE),
+            questions=dict.fromkeys(("beat-dropout", CONTEST_ONLY), (DECAY, MIDDLE)),
+            trials_per_type=5,
+            search_seeds=seeds(0, 3),
+            rerank_top=2,
+            rerank_seeds=seeds(100, 3),
+            explore_seeds=(),
+            audit_seeds=seeds(300, 10),
+            confirm_seeds=seeds(2000, 20),  # `full` has used those from 1000 on
+            noise_types=tuple(NOISE),
         ),
     )
 }
