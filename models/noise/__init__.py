@@ -1,13 +1,21 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
+from models.noise.additive import Additive
 from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate, per_layer
+from models.noise.batch_mask import BatchMask
+from models.noise.concrete import Concrete
 from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
 from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
+from models.noise.lognormal import Lognormal
+from models.noise.preactivation import Preactivation
 from models.noise.randomised_slope import RandomisedSlope
+from models.noise.shakeout import Shakeout
+from models.noise.standout import Standout
+from models.noise.stratified import Stratified
 from models.noise.uniform import Uniform
 
 NOISE: dict[str, type[Noise]] = {
@@ -18,6 +26,14 @@ NOISE: dict[str, type[Noise]] = {
     "dropconnect": DropConnect,
     "gaussian-weights": GaussianWeights,
     "randomised-slope": RandomisedSlope,
+    "lognormal": Lognormal,
+    "batch-mask": BatchMask,
+    "additive": Additive,
+    "preactivation": Preactivation,
+    "shakeout": Shakeout,
+    "standout": Standout,
+    "stratified": Stratified,
+    "concrete": Concrete,
 }
 
 UNSEARCHED: dict[str, type[Noise]] = {
