@@ -10,8 +10,22 @@ import pytest
 import torch
 
 from models.data import Images, Split, load, split
+from models.noise import NOISE, noise_type
 
 torch.set_num_threads(1)  # as a study trains; tests that run beside other work do not wait at barriers
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--noise", default="", help="more noise types to test: package.module:Class, comma-separated")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that takes `noise_name` runs for every type of the registry, and for those of `--noise`."""
+    if "noise_name" in metafunc.fixturenames:
+        more = [name.strip() for name in metafunc.config.getoption("--noise").split(",") if name.strip()]
+        for name in more:
+            noise_type(name)
+        metafunc.parametrize("noise_name", [*NOISE, *more])
 
 
 @pytest.fixture(scope="session")

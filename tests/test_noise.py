@@ -1,4 +1,4 @@
-"""Every registered noise type keeps the contract; the interface carries the whole catalogue."""
+"""What single noise types and the draws must do; and the interface carries the whole catalogue."""
 
 from __future__ import annotations
 
@@ -7,101 +7,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from noise_setup import context, make
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from models.config import Arm, Recipe
 from models.data import Split
-from models.mlp import forward, initialise
+from models.mlp import SIZES
 from models.noise import NOISE, Context, Noise, Rate, per_layer
+from models.noise.concrete import TEMPERATURE, UNITS
 from models.noise.dropout import inverted_mask
 from models.streams import Stream, normal_quantiles
 from models.train import train_population
-
-SEEDS = (3, 4, 5)
-every_type = pytest.mark.parametrize("name", NOISE)
-
-
-def context(seeds: tuple[int, ...] = SEEDS, batch: int = 8) -> Context:
-    labels = torch.arange(batch).remainder(10).expand(len(seeds), -1)
-    return Context(Stream(seeds, "noise"), labels, labels, examples=100, progress=0.5)
-
-
-def make(name: str, rate: float, networks: int = len(SEEDS)) -> Noise:
-    return NOISE[name](torch.full((networks, 2), rate))
-
-
-def images(batch: int = 8) -> Tensor:
-    return torch.rand(len(SEEDS), batch, 784, generator=torch.Generator().manual_seed(0))
-
-
-@every_type
-def test_rate_0_is_the_identity(name: str) -> None:
-    population, x = initialise(SEEDS), images()
-    assert torch.equal(
-        forward(population, x, make(name, 0.0), context()), forward(population, x, make("none", 0.0), context())
-    )
-
-
-@every_type
-def test_same_stream_same_output(name: str) -> None:
-    population, x, noise = initialise(SEEDS), images(), make(name, 0.5)
-    first, again = (forward(population, x, noise, context()) for _ in range(2))
-    other = forward(population, x, noise, context((6, 7, 8)))
-    assert torch.equal(first, again)
-    assert torch.equal(first, other) == (name == "none")
-
-
-@every_type
-def test_no_noise_at_evaluation(name: str) -> None:
-    """At evaluation two streams give the same output: nothing random is left."""
-    population, x, noise = initialise(SEEDS), images(), make(name, 0.5).at_evaluation()
-    assert torch.equal(forward(population, x, noise, context()), forward(population, x, noise, context((6, 7, 8))))
-
-
-@every_type
-def test_mean_is_kept_where_promised(name: str) -> None:
-    """Over many draws, what enters each hook comes out on average as without noise, to 5 standard errors."""
-    noise, plain, draws = make(name, 0.4), make("none", 0.0), 4000
-    if not noise.keeps_mean:
-        pytest.skip(f"{name} does not promise it")
-    random = torch.Generator().manual_seed(1)
-    z = torch.randn(len(SEEDS), 1, 6, generator=random)
-    weight, bias = torch.randn(len(SEEDS), 6, 5, generator=random), torch.randn(len(SEEDS), 1, 5, generator=random)
-    now = context()
-    hooks: list[Callable[[Noise], Tensor]] = [
-        lambda noise: noise.input(z, now),
-        lambda noise: noise.linear(0, z, weight, bias, now),
-        lambda noise: noise.hidden(1, z.clone(), now),
-    ]
-    for hook in hooks:
-        outputs = torch.stack([hook(noise) for _ in range(draws)])
-        error = (outputs.mean(0) - hook(plain)).abs()
-        assert (error <= 5 * outputs.std(0) / draws**0.5 + 1e-6).all()
-
-
-@every_type
-def test_noise_grows_with_its_rate(name: str) -> None:
-    """Networks that share a seed share the underlying draws, so a larger rate moves the output further."""
-    population, x = initialise((3, 3, 3)), images()[:1].expand(3, -1, -1)
-    noise = NOISE[name](torch.tensor([[0.0, 0.0], [0.2, 0.2], [0.6, 0.6]]))
-    logits = forward(population, x, noise, context((3, 3, 3)))
-    distance = (logits - logits[0]).flatten(1).norm(dim=1)
-    if name == "none":
-        assert distance.max() == 0
-    else:
-        assert distance[0] == 0 < distance[1] < distance[2]
-
-
-@pytest.mark.parametrize("name", ["dropout", "gaussian", "uniform"])
-def test_multiplicative_types_share_dropouts_variance(name: str) -> None:
-    """The multiplier of rate p has the variance p/(1-p), to 5 standard errors of a variance (kurtosis 3 or less)."""
-    ones, p = torch.ones(1, 500, 400), 0.3
-    multiplier = make(name, p, networks=1).hidden(0, ones.clone(), context((3,)))
-    assert multiplier.var().item() == pytest.approx(p / (1 - p), abs=5 * (p / (1 - p)) * (2 / ones.numel()) ** 0.5)
 
 
 def test_slope_below_zero_has_the_variance_promised() -> None:
@@ -109,6 +30,109 @@ def test_slope_below_zero_has_the_variance_promised() -> None:
     noisy = make("randomised-slope", p, networks=1).hidden(0, z.clone(), context((3,)))
     assert noisy.var().item() == pytest.approx(4 * p / (1 - p), rel=0.02)
     assert torch.equal(make("randomised-slope", p, networks=1).hidden(0, -z, context((3,))), -z)
+
+
+def hidden(name: str, p: float, z: Tensor) -> Tensor:
+    """The second layer's, of one network."""
+    return make(name, p, networks=1).hidden(1, z.clone(), context((3,), z.shape[1]))
+
+
+def test_stratified_masks_drop_the_share_promised() -> None:
+    """Each unit in floor(pB) or one more of the examples, p of each on average, for any size of a batch."""
+    for batch, p in [(256, 0.5), (256, 0.3), (80, 0.1), (232, 0.37), (7, 0.95), (1, 0.2), (2000, 0.123)]:
+        dropped = (hidden("stratified", p, torch.ones(1, batch, 5000)) == 0).sum(1).flatten()
+        assert dropped.min() >= int(p * batch) and dropped.max() <= int(p * batch) + 1
+        error = 5 * ((p * batch % 1) * (1 - p * batch % 1) / len(dropped)) ** 0.5
+        assert dropped.double().mean().item() == pytest.approx(p * batch, abs=error + batch * 2**-16)
+
+
+def test_shakeout_is_the_two_cases_of_the_paper() -> None:
+    """Each weight is -c sgn w where its input is dropped, else (w + c p sgn w) / (1 - p)."""
+    p, c = 0.25, 0.25 / 6**0.5
+    weight, bias = torch.randn(1, 6, 5, generator=torch.Generator().manual_seed(0)), torch.zeros(1, 1, 5)
+    units = torch.eye(6).repeat(1, 50, 1)  # one input at a time
+    rows = make("shakeout", p, networks=1).linear(1, units, weight, bias, context((3,), 300)).view(50, 6, 5)
+    dropped, kept = -c * weight.sign(), (weight + c * p * weight.sign()) / (1 - p)
+    is_dropped, is_kept = ((rows - case).abs().amax(2) < 1e-6 for case in (dropped, kept))
+    assert (is_dropped ^ is_kept).all() and 0.15 < is_dropped.double().mean() < 0.35
+
+
+def test_standout_is_evaluated_at_its_mean() -> None:
+    """Half of the units of pre-activation 0 would go at p = 1/2; evaluation multiplies by what is kept on average."""
+    z = torch.linspace(-2, 3, 6).expand(1, 20000, 6)
+    noise = make("standout", 0.4, networks=1)
+    outputs = noise.hidden(1, z.clone(), context((3,), 20000))
+    expected = noise.at_evaluation().hidden(1, z.clone(), context((3,), 20000))[0, 0]
+    assert ((outputs.mean(1)[0] - expected).abs() <= 5 * outputs.std(1)[0] / 20000**0.5).all()
+    torch.testing.assert_close(expected, z[0, 0].relu() * (z[0, 0] + torch.tensor(1.5).log()).sigmoid())
+
+
+def test_concrete_knows_the_network_and_silent_layers_stay_silent() -> None:
+    """Its rate is learned where it is not 0."""
+    assert SIZES[1:3] == (UNITS, UNITS)
+    noise = make("concrete", 0.0, 0.3, networks=2)
+    now = context((3, 3))
+
+    def logits() -> Tensor:
+        return noise.hidden(1, torch.ones(2, 8, 10), now)
+
+    losses = noise.loss(logits, now)
+    (gradient,) = torch.autograd.grad(losses.sum(), list(noise.parameters))
+    assert gradient[0].eq(0).all() and gradient[1].ne(0).all()
+    entropy = -2 * (0.3 * np.log(0.3) + 0.7 * np.log(0.7)) * UNITS / now.examples
+    alone = functional.cross_entropy(noise.hidden(1, torch.ones(2, 8, 10), context((3, 3)))[1], now.labels[1])
+    assert losses[1].item() == pytest.approx(alone.item() - entropy, rel=1e-5)
+
+
+ONES, BELOW = torch.ones(1, 200, 100), torch.full((1, 200, 100), -2.0)
+SLOPE = (3 * 0.3 / 0.7) ** 0.5
+
+
+def alike(ours: Tensor, theirs: Tensor) -> bool:
+    """By the two-sample test of Kolmogorov and Smirnov; rounded, since our rates are of 16 bits."""
+    samples = (sample.flatten().round(decimals=3).numpy() for sample in (ours, theirs))
+    return stats.ks_2samp(*samples).pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("name", "z", "module"),
+    [
+        ("dropout", ONES, nn.Dropout(0.3)),
+        ("stratified", ONES, nn.Dropout(0.3)),
+        ("batch-mask", ONES.view(1, 1, -1), nn.Dropout1d(0.3)),
+        ("randomised-slope", BELOW, nn.RReLU(-SLOPE, SLOPE)),
+    ],
+)
+def test_same_distribution_as_pytorch(name: str, z: Tensor, module: nn.Module) -> None:
+    """And PyTorch's alpha dropout is told from each: the comparison can fail."""
+    torch.manual_seed(0)
+    ours = hidden(name, 0.3, z)
+    assert alike(ours, module.train()(z.flatten()[:, None]))
+    assert not alike(ours, nn.AlphaDropout(0.3).train()(z))
+
+
+def test_same_distribution_as_pytorchs_relaxed_mask() -> None:
+    torch.manual_seed(0)
+    relaxed = torch.distributions.RelaxedBernoulli(torch.tensor(TEMPERATURE), torch.tensor(0.7))
+    ours = hidden("concrete", 0.3, ONES).detach()
+    assert alike(ours, relaxed.sample(ONES.shape) / 0.7)
+    assert not alike(ours, relaxed.sample(ONES.shape))
+
+
+def test_same_distribution_as_scipys_log_normal() -> None:
+    s = np.log1p(0.3 / 0.7) ** 0.5
+    ours = hidden("lognormal", 0.3, ONES).flatten().numpy()
+    assert stats.kstest(ours, stats.lognorm(s, scale=np.exp(-(s**2) / 2)).cdf).pvalue > 1e-3
+    assert stats.kstest(ours, stats.lognorm(s).cdf).pvalue < 1e-9
+
+
+def test_same_distribution_as_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
+    keras = pytest.importorskip("keras")
+    theirs = keras.layers.GaussianDropout(0.3, seed=0)(ONES, training=True)
+    ours = hidden("gaussian", 0.3, ONES)
+    assert alike(ours, theirs.detach().cpu())
+    assert not alike(ours, hidden("dropout", 0.3, ONES))
 
 
 def test_drop_rate_is_exact_to_16_bits() -> None:

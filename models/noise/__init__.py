@@ -1,8 +1,11 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
 from models.noise import outside
+from models.noise.additive import Additive
 from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate, per_layer
+from models.noise.batch_mask import BatchMask
+from models.noise.concrete import Concrete
 from models.noise.disturb_label import DisturbLabel
 from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
@@ -11,13 +14,18 @@ from models.noise.fit_gated import FitGated
 from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
 from models.noise.inputs import InputDropout, InputGaussian, with_input
+from models.noise.lognormal import Lognormal
 from models.noise.manifold_mixup import ManifoldMixup
 from models.noise.mirror import Mirror
 from models.noise.one_sided import Gain, OneSided
+from models.noise.preactivation import Preactivation
 from models.noise.r_drop import RDrop
 from models.noise.randomised_slope import RandomisedSlope
 from models.noise.schedules import curriculum, early, late, scheduled
+from models.noise.shakeout import Shakeout
 from models.noise.shift import Shift
+from models.noise.standout import Standout
+from models.noise.stratified import Stratified
 from models.noise.uniform import Uniform
 from models.noise.within_class import WithinClass
 
@@ -29,6 +37,13 @@ NOISE: dict[str, type[Noise]] = {
     "dropconnect": DropConnect,
     "gaussian-weights": GaussianWeights,
     "randomised-slope": RandomisedSlope,
+    "lognormal": Lognormal,
+    "batch-mask": BatchMask,
+    "additive": Additive,
+    "preactivation": Preactivation,
+    "shakeout": Shakeout,
+    "standout": Standout,
+    "concrete": Concrete,
     "input-dropout": InputDropout,
     "input-gaussian": InputGaussian,
     "input-dropout+dropout": with_input(InputDropout, Dropout),
@@ -36,9 +51,10 @@ NOISE: dict[str, type[Noise]] = {
     "late-dropout": scheduled(late, Dropout),
     "curriculum-dropout": scheduled(curriculum, Dropout),
     "manifold-mixup": ManifoldMixup,
+    "disturb-label": DisturbLabel,
+    "stratified": Stratified,
     "fit-gated": FitGated,
     "within-class": WithinClass,
-    "disturb-label": DisturbLabel,
     "shift": Shift,
     "mirror": Mirror,
     "one-sided": OneSided,

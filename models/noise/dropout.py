@@ -16,8 +16,12 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 
     Source: Srivastava et al. 2014, Dropout; scaled in training as is now usual.
     """
+    return threshold(stream.bits(*shape), rate)
+
+
+def threshold(bits: Tensor, rate: Tensor) -> Tensor:
+    """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is dropped."""
     dropped_of_65536 = (rate * 65536).round()
-    bits = stream.bits(*shape)
     kept = torch.empty(bits.shape, dtype=rate.dtype, device=bits.device)  # compared into floats: no cast from booleans
     torch.ge(bits, (dropped_of_65536 - 32768).to(torch.int16), out=kept)
     return kept.mul_(65536 / (65536 - dropped_of_65536))

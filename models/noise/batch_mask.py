@@ -1,0 +1,25 @@
+"""Dropout with one mask a step, shared by the examples of the batch."""
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.dropout import inverted_mask
+
+
+class BatchMask(Noise):
+    """h m / (1 - p), m Bernoulli(1 - p) for each unit, one draw for the whole batch. Evaluation is the identity.
+
+    Source: Graham et al. 2015, Efficient batchwise dropout training using submatrices.
+    """
+
+    site = "activation"
+    rates = per_layer(Rate("probability p of dropping a unit for the whole batch"))
+    dependent = ("examples",)
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
+        return z.mul_(inverted_mask((1, z.shape[2]), self.rate_of(layer), context.stream)).relu_()
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -1,0 +1,28 @@
+"""Multiplicative log-normal noise on the activations."""
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+
+
+class Lognormal(Noise):
+    """h exp(s e - s^2 / 2), s^2 = ln(1 + v), e standard normal: a positive multiplier of mean 1 and variance v.
+
+    Evaluation is the identity.
+
+    Source: Achille & Soatto 2018, Information Dropout: Learning Optimal Representations Through Noisy Computation
+    (there s is computed from the input).
+    """
+
+    site = "activation"
+    rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the multiplier."""
+        squared = multiplier_variance(self.rate_of(layer)).log1p()
+        noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
+        return z.relu_() * noise.mul_(squared.sqrt()).sub_(squared / 2).exp_()
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -1,0 +1,55 @@
+"""Standout: dropout whose probability depends on the unit's own pre-activation."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, per_layer
+
+SLOPE = 1.0
+"""a: pre-activations are of the order of 1, so the most active units are kept almost surely and none is decided."""
+
+
+class Standout(Noise):
+    """h m, m Bernoulli(k), k = sigmoid(a z + logit(1 - p)): the more active a unit, the likelier it is kept.
+
+    The draw of m is constant to the gradient. Evaluation multiplies by the mean of the mask: h k.
+
+    Source: Ba & Frey 2013, Adaptive dropout for training deep neural networks (with the network's own weights).
+    """
+
+    site = "activation"
+    rates = per_layer(Rate("p, the probability of dropping a unit whose pre-activation is 0"))
+    keeps_mean = False
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the mask."""
+        k = self.kept_of(layer, z.detach())
+        draw = context.stream.uniform(*z.shape[1:], dtype=k.dtype)  # in bfloat16 a draw may be 1, and k = 1 be dropped
+        return z.relu_() * (draw < 2 * k - 1)
+
+    def kept_of(self, layer: int, z: Tensor) -> Tensor:
+        """The probability k of keeping each unit, (networks, batch, units); at rate 0 it is 1, with gradient 0."""
+        return (SLOPE * z + (1 - self.rate_of(layer)).logit()).sigmoid()
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """k (1 - k) h^2."""
+        k = self.kept_of(layer, inputs[0])
+        return k * (1 - k) * inputs[0].relu().square()
+
+    def at_evaluation(self) -> Noise:
+        """The mask's mean in place of the mask."""
+        return MeanStandout(self._rates)
+
+
+class MeanStandout(Standout):
+    """h k: standout's evaluation rule. Nothing is drawn."""
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The ReLU, then the mask's mean."""
+        k = self.kept_of(layer, z).to(z.dtype)
+        return z.relu_() * k
+
+    def at_evaluation(self) -> Noise:
+        """The same."""
+        return self

@@ -1,0 +1,57 @@
+"""Dropout that drops each unit in a fixed number of a batch's examples."""
+
+from functools import cache
+from math import gcd
+
+import torch
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.dropout import threshold
+from models.streams import Stream
+
+
+class Stratified(Noise):
+    """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p of each, exactly.
+
+    Unit j puts example b at the place a_j b / B + o_j of a circle of length 1 and drops it if that is below p. The step
+    a_j, of those coprime to B, and the start o_j are drawn anew. The start alone makes each unit's probability p, and
+    makes the units of one example independent. A unit's examples are not: B - 1 of them tell of the last one. Nor
+    are pairs of examples over all units: two that are B/2 apart in a batch of even B are half a circle apart or nearly
+    so for each unit, so at p = 1/2 one is dropped where the other is kept. The order of a training batch is random, so
+    they are other examples each time. Evaluation is the identity.
+
+    An own candidate: the marginals of Srivastava et al. 2014, Dropout; the placing is systematic sampling, Madow &
+    Madow 1944, On the Theory of Systematic Sampling.
+    """
+
+    site = "activation"
+    rates = per_layer(Rate("probability p of dropping a unit, in a fixed share of the batch"))
+    dependent = ("examples",)
+
+    def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+        """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
+        places = places_on_circle(z.shape[1], z.shape[2], context.stream)
+        return z.mul_(threshold(places, self.rate_of(layer))).relu_()
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()
+
+
+def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
+    """Places of the examples for each unit, the circle's length being 2^16: int16 of shape (networks, batch, units)."""
+    drawn = stream.bits(2, 1, units)
+    start, choice = drawn[:, 0], drawn[:, 1].to(torch.int64) + 32768
+    steps = coprime_steps(batch).to(stream.device)
+    step = steps[choice * len(steps) >> 16]
+    examples = torch.arange(batch, dtype=torch.int32, device=stream.device)[:, None]
+    turned = (examples * step).bitwise_right_shift_(16)  # in 32 bits, where going round the circle is overflow
+    return turned.to(torch.int16).add_(start)
+
+
+@cache
+def coprime_steps(batch: int) -> Tensor:
+    """a / B of a circle of length 2^32, for a in 1 .. B coprime to B: steps that visit all B places. int32."""
+    steps = [round(a * 2**32 / batch) for a in range(1, batch + 1) if gcd(a, batch) == 1]
+    return torch.tensor(steps, dtype=torch.int64).to(torch.int32)
