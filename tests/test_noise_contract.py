@@ -102,6 +102,8 @@ def test_noise_grows_with_its_rate(noise_name: str) -> None:
 
 
 HOOKS = ("input", "linear", "hidden")
+PIXELS = [210, 215, 350, 380, 432, 520]
+"""Of the images that the simulation keeps: not blank in every example, and not side by side."""
 HOOK_OF_SITE = {"input": "input", "weight": "linear", "pre-activation": "hidden", "activation": "hidden"}
 
 
@@ -109,24 +111,27 @@ HOOK_OF_SITE = {"input": "input", "weight": "linear", "pre-activation": "hidden"
 def simulation(name: str, hook: str) -> tuple[Tensor, Tensor, Tensor | None]:
     """A hook on fixed inputs: its outputs (draws, networks, batch, units), the plain ones, the variance if stated.
 
-    In float64 and at layer 1 (the input has none).
+    In float64 and at layer 1. The input hook sees whole images, of which a few pixels are kept.
     """
     generator = torch.Generator().manual_seed(1)
     z, weight, bias = (torch.randn(3, *shape, generator=generator).double() for shape in ((4, 6), (6, 5), (1, 5)))
+    x = images(batch=4, dtype=torch.float64)
     now, noise = context(batch=4), make(name, *RATES, dtype=torch.float64)
 
     def act(noise: Noise) -> Tensor:
         match hook:
             case "input":
-                return noise.input(z, now)
+                return noise.input(x, now)[..., PIXELS]
             case "linear":
                 return noise.linear(1, z, weight, bias, now)
             case _:
                 return noise.hidden(1, z.clone(), now)
 
     with torch.no_grad():
-        inputs, of_site = (z, weight) if hook == "linear" else (z,), HOOK_OF_SITE.get(noise.site) == hook
-        stated = noise.variance(int(hook != "input"), *inputs) if of_site else None
+        inputs = {"input": (x,), "linear": (z, weight), "hidden": (z,)}[hook]
+        stated = noise.variance(int(hook != "input"), *inputs) if HOOK_OF_SITE.get(noise.site) == hook else None
+        if stated is not None and hook == "input":
+            stated = stated[..., PIXELS]
         return torch.stack([act(noise) for _ in range(DRAWS)]), act(Noise(torch.zeros(3, 2))), stated
 
 
@@ -212,29 +217,36 @@ class Frozen:
 def test_gradients_are_those_of_the_loss(noise_name: str, progress: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Central differences in float64, along a random direction of each parameter, with the draws held.
 
-    The step is so small that (with these seeds) no unit crosses its kink. A type that holds a quantity constant must
-    do so by Tensor.detach.
+    At three points, of which one must agree: at a point a unit may cross its kink, in spite of the small step. A type
+    that holds a quantity constant must do so by Tensor.detach.
     """
+    assert any(gradients_agree(noise_name, progress, seeds, monkeypatch) for seeds in (SEEDS, (6, 7, 8), (9, 10, 11)))
+
+
+def gradients_agree(name: str, progress: float, seeds: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> bool:
     x, generator = images(batch=4, dtype=torch.float64), torch.Generator().manual_seed(2)
-    population = initialise(SEEDS, dtype=torch.float64)
-    frozen = Frozen(monkeypatch)
+    population = initialise(seeds, dtype=torch.float64)
 
     def loss(index: int = 0, move: Tensor | float = 0.0) -> tuple[Tensor, list[Tensor]]:
         frozen.rewind()
-        noise = make(noise_name, 0.4, dtype=torch.float64)
+        noise = make(name, 0.4, dtype=torch.float64)
         tensors = [*population.tensors, *noise.parameters]
         with torch.no_grad():
             tensors[index].add_(move)
-        total = step(noise, population, x, context(batch=4, progress=progress))[1].sum()
+        total = step(noise, population, x, context(seeds, 4, progress))[1].sum()
         gradients = list(torch.autograd.grad(total, tensors))
         with torch.no_grad():
             tensors[index].sub_(move)
         return total, gradients
 
-    for index, gradient in enumerate(loss()[1]):
-        direction, size = torch.randn(gradient.shape, generator=generator).double(), 1e-8
-        difference = (loss(index, size * direction)[0] - loss(index, -size * direction)[0]) / (2 * size)
-        assert difference.item() == pytest.approx((gradient * direction).sum().item(), rel=1e-5, abs=1e-6), index
+    agree = True
+    with monkeypatch.context() as patch:
+        frozen = Frozen(patch)
+        for index, gradient in enumerate(loss()[1]):
+            direction, size = torch.randn(gradient.shape, generator=generator).double(), 1e-8
+            difference = (loss(index, size * direction)[0] - loss(index, -size * direction)[0]) / (2 * size)
+            agree &= difference.item() == pytest.approx((gradient * direction).sum().item(), rel=1e-5, abs=1e-6)
+    return agree
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
