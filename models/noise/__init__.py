@@ -16,7 +16,6 @@ from models.noise.gaussian_weights import GaussianWeights
 from models.noise.inputs import InputDropout, InputGaussian, with_input
 from models.noise.lognormal import Lognormal
 from models.noise.manifold_mixup import ManifoldMixup
-from models.noise.mirror import Mirror
 from models.noise.one_sided import Gain, OneSided
 from models.noise.preactivation import Preactivation
 from models.noise.r_drop import RDrop
@@ -56,7 +55,6 @@ NOISE: dict[str, type[Noise]] = {
     "fit-gated": FitGated,
     "within-class": WithinClass,
     "shift": Shift,
-    "mirror": Mirror,
     "one-sided": OneSided,
     "shift+one-sided": with_input(Shift, OneSided),
 }

@@ -38,7 +38,7 @@ class OneSided(Gain):
     known to us; that scaling activations scales the step is old (LeCun et al. 1998, Efficient BackProp).
     """
 
-    rates = per_layer(Rate("p, where the multiplier's mean is 1/(1-p)"))
+    rates = per_layer(Rate("p, where the multiplier's mean is 1/(1-p)", default=0.5))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""
