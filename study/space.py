@@ -54,9 +54,10 @@ def rates_of(noise: str) -> dict[str, Rate]:
 
 
 def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
-    """The space as a study declares it, beside its highest rate."""
+    """The space as a study declares it; its highest rate, declared beside it, may cut a type's bounds."""
     defaults = {noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types}
     return {
+        "bounds": {noise: [[rate.low, rate.high] for rate in rates_of(noise).values()] for noise in noise_types},
         "rate_step": RATE_STEP,
         "log10_weight_decay": LOG10_WEIGHT_DECAY,
         "log10_weight_decay_step": WEIGHT_DECAY_STEP,
