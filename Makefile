@@ -4,7 +4,7 @@ PRESET ?= quick
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test bench lint clean
+.PHONY: study plan report ui test bench docs lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
@@ -23,6 +23,9 @@ test: lint
 
 bench: .venv/bench-installed
 	python -m benchmarks.speed
+
+docs: .venv/installed
+	python -m study.catalogue
 
 lint: .venv/installed
 	ruff check .

@@ -29,6 +29,7 @@ from analysis.runs import Study
 from study.schema import SEARCH, Declaration, higher_is_better
 
 PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
+MANY = 10  # noise types above which their names need a wider panel
 FEWEST = 4  # trials below which an importance is no more than chance
 
 
@@ -107,6 +108,8 @@ def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
             if param == "noise":
                 types = [text.get_text().strip("'") for text in ax.get_xticklabels()]
                 ax.set_xticks(ax.get_xticks(), types, rotation=90)
+                if len(types) > MANY and (grid := ax.get_gridspec()):
+                    grid.set_width_ratios([0.09 * len(types), *[1] * (grid.ncols - 1)])
         title = f"{recipe}: every trial by its parameters (darker: later), {_counted(study)}"
         return _finish(axes, (WIDTH, 4.2), title)
 
