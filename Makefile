@@ -4,7 +4,7 @@ PRESET ?= quick
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test contract bench lint clean
+.PHONY: study plan report ui test contract bench docs lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
@@ -28,6 +28,9 @@ contract: .venv/installed
 
 bench: .venv/bench-installed
 	python -m benchmarks.speed
+
+docs: .venv/installed
+	python -m study.catalogue
 
 lint: .venv/installed
 	ruff check .

@@ -102,6 +102,7 @@ class Answer:
         figure: draws the question's figure when called.
         pictures: what else is drawn for it.
         tables: what is told in a table before the contrasts.
+        leading: the contrasts that stand for the question in the table of verdicts, where the first declared would not.
     """
 
     question: str
@@ -118,3 +119,4 @@ class Answer:
     notes: tuple[str, ...] = field(default=())
     pictures: tuple[Picture, ...] = field(default=())
     tables: tuple[Table, ...] = field(default=())
+    leading: tuple[Contrast, ...] = field(default=())

@@ -126,8 +126,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         arms: recipe -> arm label -> arm name.
 
     Returns:
-        What was answered and what was refused, and notes: a line for each candidate left without a test, and for each
-        family in which the sign-flip test cannot reach alpha.
+        What was answered and what was refused, and notes: a line for each candidate that missing runs left without a
+        test, and for each family in which the sign-flip test cannot reach alpha.
     """
     sizes = Counter((contrast.family, contrast.metric) for contrast in question.contrasts)
     tested: dict[_Test, _Tested] = {}
@@ -155,7 +155,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
         p_candidate = of_candidates.get(_candidate_of(contrast), math.nan)
         answers.append(ContrastAnswer(contrast, estimate, p_adjusted, p_candidate, verdict, told, one.run_ids))
-    partly = {_candidate_of(one.contrast) for one in refused} & {_candidate_of(one.contrast) for one in tested.values()}
+    lacking = {_candidate_of(one.contrast) for one in refused if one.entered}
+    partly = lacking & {_candidate_of(one.contrast) for one in tested.values()}
     notes = [
         f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts was refused; its "
         "candidate p is set to 1"

@@ -74,8 +74,13 @@ def warnings(study: Study, answers: Sequence[Answer]) -> list[str]:
 
 
 def edges(study: Study) -> Iterable[str]:
-    """The tuned arms with a value at an edge of the search that a wider one could move: not at a rate of 0."""
+    """The tuned arms with a value at an edge of the search that a wider one could move.
+
+    That is a rate or a weight decay at its highest. A rate of 0 is the identity, and the least weight decay is inert:
+    neither is an edge.
+    """
     declared, table = study.declaration, study.table
+    step = declared.search_space.get("rate_step", 0.0)
     bounds = declared.search_space.get("log10_weight_decay")
     for recipe in declared.tuned_recipes:
         for noise in declared.noise_types:
@@ -84,11 +89,19 @@ def edges(study: Study) -> Iterable[str]:
             except ValueError:  # not tuned under this recipe
                 continue
             if noise != "none":
-                for layer, rate in enumerate((best.rate1, best.rate2), start=1):
-                    if rate > declared.max_rate - 1e-9:
+                rates = best.rate1, best.rate2
+                for layer, (rate, highest) in enumerate(zip(rates, _highest(study, noise), strict=False), start=1):
+                    if rate > highest - step / 2 - 1e-9:
                         yield f"{noise}, {recipe}: rate {layer} is the highest searched, {rate:g}"
             if bounds and best.weight_decay > 10 ** bounds[1] * 0.999:
                 yield f"{noise}, {recipe}: weight decay is the highest searched, {best.weight_decay:g}"
+
+
+def _highest(study: Study, noise: str) -> list[float]:
+    """The highest value of each rate of a type: its own bound, or the study's where that is lower."""
+    highest = study.declaration.max_rate
+    bounds = study.declaration.search_space.get("bounds", {}).get(noise, [[0.0, highest]] * 2)
+    return [min(high, highest) for _, high in bounds]
 
 
 def _unfinished(study: Study) -> list[str]:

@@ -38,7 +38,7 @@ def tuned(study: Study) -> Table:
                 (
                     recipe,
                     noise,
-                    *_settings(table, arm),
+                    *_settings(study, arm),
                     *(wording.score(math.nan if score is None else score, objective) for score in scores),
                     wording.difference(math.nan if optimism is None else optimism, objective),
                 )
@@ -68,7 +68,7 @@ def confirmed(study: Study) -> Table:
             str(rows["recipe"].iloc[0]),
             ", ".join(sorted(names[str(arm)])) or wording.MISSING,
             str(rows["noise"].iloc[0]),
-            *_settings(study.table, str(arm)),
+            *_settings(study, str(arm)),
             wording.count(len(rows)),
             wording.score(means["test/accuracy"], "test/accuracy"),
             wording.difference(spread, "test/accuracy").lstrip("+"),
@@ -181,14 +181,16 @@ def _spent(rows: pd.DataFrame) -> tuple[str, str, str, str]:
     )
 
 
-def _settings(table: pd.DataFrame, arm: str) -> tuple[str, str, str]:
-    """The arm's rates and weight decay; missing for an arm without runs, and for the rates of no noise."""
-    rows = table.loc[table["arm"] == arm]
+def _settings(study: Study, arm: str) -> tuple[str, str, str]:
+    """The arm's rates ("off" for 0) and weight decay; missing without runs, and for a rate its type lacks."""
+    rows = study.table.loc[study.table["arm"] == arm]
     if rows.empty:
         return wording.MISSING, wording.MISSING, wording.MISSING
     first = rows.iloc[0]
-    rates = (first["rate1"], first["rate2"]) if first["noise"] != "none" else (math.nan, math.nan)
-    rate1, rate2 = (wording.MISSING if math.isnan(rate) else f"{rate:.3g}" for rate in rates)
+    bounds = study.declaration.search_space.get("bounds", {})  # of every rate that a type has
+    has = 0 if first["noise"] == "none" else len(bounds.get(first["noise"], range(2)))
+    shown = [f"{rate:.3g}" if rate else "off" for rate in (first["rate1"], first["rate2"])]
+    rate1, rate2 = [*shown[:has], wording.MISSING, wording.MISSING][:2]
     return rate1, rate2, f"{first['weight_decay']:.3g}"
 
 

@@ -1,6 +1,7 @@
 """What the report's page says, in order, as text and tables; the templates lay it out.
 
-The verdicts come from `analysis.questions`. A declared contrast without an answer keeps its row and says so.
+The verdicts come from `analysis.questions`. A declared contrast without an answer keeps its row and says so; those of
+types that the declared rule did not pick for a recipe are counted.
 """
 
 from __future__ import annotations
@@ -153,7 +154,8 @@ def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key
         figure=f"figures/{question.name}.svg",
         pictures=tuple((f"figures/{question.name}-{one.name}.svg", one.caption) for one in answer.pictures),
         top=tuple(
-            _row(question, contrast, answered.get(key(contrast)), missing) for contrast in deciding[:SHOWN_ON_TOP]
+            _row(question, contrast, answered.get(key(contrast)), missing)
+            for contrast in (answer.leading or deciding)[:SHOWN_ON_TOP]
         ),
         hidden=max(0, len(deciding) - SHOWN_ON_TOP),
         told=answer.tables,
@@ -195,9 +197,12 @@ def _contrast_table(
 ) -> Table:
     recipe, metric = block
     of_images = any(key(contrast) in crossed for contrast in contrasts)
-    rows = []
+    rows, out = [], 0
     for contrast in contrasts:
         found = answered.get(key(contrast))
+        if found is None and missing[key(contrast)] == NOT_ENTERED:
+            out += 1  # a note names their types
+            continue
         if found is None:
             rows.append((contrast.name, missing[key(contrast)], *[wording.MISSING] * (10 + of_images)))
             continue
@@ -227,6 +232,7 @@ def _contrast_table(
     unit = wording.unit(metric, difference=True).replace("pp", "percentage points")
     unit = ", ".join(filter(None, [unit, "negative is better" if higher_is_better(metric) is False else ""])) or "ratio"
     caption = f"{recipe_name(recipe)}: difference in {wording.metric_name(metric)}, {unit}; margin {margins}"
+    caption += f"; without the {wording.plural(out, 'contrast')} of types that were not picked" if out else ""
     return Table(caption, header, tuple(rows), frozenset(range(2, 12 + of_images)))
 
 

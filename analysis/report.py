@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from analysis import crossed, page, plots, search_plots
+from analysis import best_so_far, crossed, page, plots, search_plots
 from analysis.answer import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
@@ -26,6 +26,9 @@ from study.schema import Contrast, Question, term
 TEMPLATES = Path(__file__).parent / "templates"
 NUMBERS = ("estimate", "ci_low", "ci_high", "p_value", "p_adjusted", "p_candidate", "effect_size", "n_seeds")
 SEARCH_CAPTIONS = {
+    "budget": "The best mean validation score that each noise type had found after so many of its trials; the two "
+    "references and the best three at the end are named. The best of several is flattered: compare types at an equal "
+    "number of trials, and leave the verdict to the confirmed arms on new seeds.",
     "history": "Every search trial in the order it was asked, and the best so far. The noise types took turns, so each "
     "had the same number of trials.",
     "slice": "The same trials by each parameter. The sampler tries more where it was good, so the density of the dots "
@@ -55,7 +58,8 @@ def write(study: Study, folder: Path) -> Path:
         for picture in answer.pictures
     }
     captions = {}
-    for name, figure in search_plots.search_figures(study).items():
+    budgets = {f"budget-{recipe}": figure for recipe, figure in best_so_far.figures(study).items()}
+    for name, figure in (budgets | search_plots.search_figures(study)).items():
         figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)
         captions[f"figures/search-{name}.svg"] = SEARCH_CAPTIONS[name.partition("-")[0]]
     both = {answer.question: crossed.intervals(answer.contrasts, study.arms, study.images) for answer in answers}

@@ -18,7 +18,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator
 from optuna.visualization import matplotlib as views
@@ -29,6 +29,7 @@ from analysis.runs import Study
 from study.schema import SEARCH, Declaration, higher_is_better
 
 PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
+MANY = 10  # noise types above which their names need a wider panel
 FEWEST = 4  # trials below which an importance is no more than chance
 
 
@@ -107,6 +108,8 @@ def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
             if param == "noise":
                 types = [text.get_text().strip("'") for text in ax.get_xticklabels()]
                 ax.set_xticks(ax.get_xticks(), types, rotation=90)
+                if len(types) > MANY and (grid := ax.get_gridspec()):
+                    grid.set_width_ratios([0.09 * len(types), *[1] * (grid.ncols - 1)])
         title = f"{recipe}: every trial by its parameters (darker: later), {_counted(study)}"
         return _finish(axes, (WIDTH, 4.2), title)
 
@@ -116,7 +119,7 @@ def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
 def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
     def draw() -> Figure:
         evaluator = FanovaImportanceEvaluator(seed=0)  # named, as Optuna 5's default, PED-ANOVA, differs much from it
-        ax = views.plot_param_importances(study, evaluator=evaluator, params=list(PARAMS), target_name=name)
+        ax = views.plot_param_importances(_numbered(study), evaluator=evaluator, params=list(PARAMS), target_name=name)
         ax.set_yticks(ax.get_yticks(), [PARAMS.get(text.get_text(), text.get_text()) for text in ax.get_yticklabels()])
         ax.set_xlabel(f"share of the variance of the {name.split(' (')[0]} (fANOVA)")
         ax.set_ylabel("")
@@ -125,6 +128,25 @@ def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
         return _finish([ax], (WIDTH, 2.4), f"{recipe}: importance of the parameters, {_counted(study)}")
 
     return _or_words(draw, study, FEWEST, "the importance")
+
+
+def _numbered(study: optuna.Study) -> optuna.Study:
+    """The study with each noise type as a number: its place when the types are ordered by their mean score.
+
+    fANOVA gives every choice of a category a column of its own and takes all combinations of them, 2^25 for 25 types. A
+    tree splits by such numbers as well as by sets of choices (Breiman et al. 1984, 4.2.2).
+    """
+    scores: dict[str, list[float]] = {}
+    for trial in study.trials:
+        scores.setdefault(trial.params["noise"], []).append(float(trial.value or 0.0))
+    order = sorted(scores, key=lambda noise: (float(np.mean(scores[noise])), noise))
+    with _quiet():
+        numbered = optuna.create_study(direction=study.direction)
+    for trial in study.trials:
+        params = trial.params | {"noise": order.index(trial.params["noise"])}
+        distributions = trial.distributions | {"noise": IntDistribution(0, len(order) - 1)}
+        numbered.add_trial(optuna.create_trial(value=trial.value, params=params, distributions=distributions))
+    return numbered
 
 
 def _counted(study: optuna.Study) -> str:

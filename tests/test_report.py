@@ -86,7 +86,7 @@ class Links(HTMLParser):
 
 def test_the_folder_holds_the_page_its_twin_the_figures_and_two_files_for_machines(written):
     figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
-    figures |= {f"figures/search-{name}-decay.svg" for name in ("history", "slice", "importance")}
+    figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "history", "slice", "importance")}
     assert set(contents(written)) == figures | {"index.html", "report.md", "answers.json", "run_table.csv"}
 
 

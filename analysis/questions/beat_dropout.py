@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis import wording
+from analysis import leaderboard, wording
 from analysis.answer import Answer, Answered, ContrastAnswer
 from analysis.decide import answer_contrasts
 from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
@@ -76,18 +76,29 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         reason = "" if searched else "no other noise type was searched"
         return not_answered(question, table, arms, found, VALUES, reason)
     winners = [candidate for candidate in deciding if candidate.beats]
+    allowed = "" if any(one.practically_better for one in winners) else _allowed(found.contrasts)
     undecided = [candidate for candidate in deciding if not candidate.beats and not candidate.ruled_out]
     on_accuracy = [one for group in by_recipe(found.contrasts, True).values() for one in group]
     references = [one for one in on_accuracy if not one.contrast.candidate]
-    return conclude(
+    told = conclude(
         question,
         table,
         arms,
         found,
         verdict=_verdict(deciding, winners, undecided),
-        sentence=_sentence(deciding, winners, references, beside),
+        sentence=_sentence(deciding, winners, references, beside, _declared(question) - len(deciding), allowed),
         takeaway=f"{_finding(deciding, winners, undecided, references)} This holds {condition(question, VALUES)}.",
         values=VALUES,
+    )
+    nearest = sorted(deciding, key=lambda one: (not one.beats, -gain_interval(one.worst)[0]))
+    leading = [*references, *(one for candidate in nearest for one in candidate.contrasts)]
+    first, *others = leaderboard.pictures(question, table, arms, found.contrasts)
+    return replace(
+        told,
+        figure=first.draw,
+        caption=f"{first.caption} All of it holds {condition(question, VALUES)}.",
+        pictures=tuple(others),
+        leading=tuple(one.contrast for one in leading),
     )
 
 
@@ -101,6 +112,10 @@ def _candidates(question: Question, groups: dict[str, list[ContrastAnswer]]) -> 
         for name in declared
     ]
     return [one for one in candidates if len(one.contrasts) == declared[one.name]]
+
+
+def _declared(question: Question) -> int:
+    return len({one.candidate for one in question.contrasts if one.candidate})
 
 
 def _screened(found: Answered) -> list[str]:
@@ -149,19 +164,40 @@ def _sentence(
     winners: Sequence[Candidate],
     references: Sequence[ContrastAnswer],
     beside: Sequence[Candidate],
+    others: int,
+    allowed: str,
 ) -> str:
-    """The winners, or the candidate that came nearest, against both rivals; then dropout itself, and what loss says."""
+    """The winners, or the nearest candidate, against both rivals; dropout itself; what loss says; what is allowed."""
     shown = winners or [max(deciding, key=lambda candidate: gain_interval(candidate.worst)[0])]
     who = _listed([f"{candidate.name} (candidate {wording.p_equals(candidate.p_value)})" for candidate in shown])
     details = [one for candidate in shown for one in candidate.contrasts] + list(references)
     numbers = ", ".join(brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details)
     on_loss = [candidate for candidate in beside if candidate.beats]
     loss = f"; on loss {_names(on_loss) if on_loss else 'none'} did" if beside else ""
+    more = f" ({others} more were not confirmed under every recipe)" if others else ""
     return (
-        f"On accuracy {len(winners) or 'none'} of {wording.plural(len(deciding), 'candidate')} beat both tuned dropout "
-        f"and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, with {numbers}"
-        f"{loss}."
+        f"On accuracy {len(winners) or 'none'} of {wording.plural(len(deciding), 'candidate')}{more} beat both tuned "
+        f"dropout and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, with "
+        f"{numbers}{loss}{allowed}."
     )
+
+
+def _allowed(contrasts: Sequence[ContrastAnswer]) -> str:
+    """The largest gain over both rivals under every recipe that the data still allow any candidate.
+
+    What a candidate may still gain is the least upper end of its contrasts' 95 % intervals on accuracy (unadjusted), as
+    it must gain that over each rival under each recipe. A candidate that did not go on to a later recipe counts with
+    the contrasts that it has: the others could only lower its bound.
+    """
+    ends: dict[str, tuple[float, str]] = {}
+    for one in contrasts:
+        if one.contrast.candidate and wording.is_accuracy(one.contrast.metric):
+            end = gain_interval(one)[1], one.contrast.metric
+            ends[one.contrast.candidate] = min(ends.get(one.contrast.candidate, end), end)
+    name = max(ends, key=lambda candidate: ends[candidate])
+    largest, metric = ends[name]
+    how_much = f"more than {wording.difference(largest, metric)} ({name})" if largest > 0 else "any gain"
+    return f"; the 95 % intervals allow no candidate {how_much} over both under every recipe"
 
 
 def _finding(

@@ -1,0 +1,47 @@
+"""The catalogue of noise types is that of the registry: after a change, `make docs` writes it anew."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from models.noise import NOISE, UNSEARCHED, noise_type
+from study import catalogue
+
+EVERY = {**NOISE, **UNSEARCHED}
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    return (catalogue.DOCS / "noise.md").read_text(encoding="utf-8")
+
+
+def test_the_page_is_what_the_registry_gives(page: str) -> None:
+    assert page == catalogue.page(), "run `make docs`"
+
+
+def test_the_page_has_a_section_for_every_registered_type(page: str) -> None:
+    assert re.findall(r"^## (.*)$", page, flags=re.MULTILINE) == list(EVERY)
+
+
+def test_the_pictures_it_shows_are_there_and_small(page: str) -> None:
+    shown = set(re.findall(r"\(noise/(.*)\.svg\)", page))
+    there = {path.stem: path for path in (catalogue.DOCS / "noise").iterdir()}
+    assert shown == set(there)
+    assert all(path.stat().st_size < 30_000 for path in there.values())
+
+
+@pytest.mark.parametrize("name", ["dropout", "randomised-slope", "gaussian-weights"])
+def test_pictures_come_out_the_same(name: str) -> None:
+    assert catalogue._draw(catalogue._panels(noise_type(name))) == catalogue._draw(catalogue._panels(noise_type(name)))
+
+
+def test_a_picture_is_of_the_noise_at_its_rate() -> None:
+    (panel,) = catalogue._panels(NOISE["dropout"])
+    assert sorted(set(panel.draws[""].flatten().tolist())) == [0.0, 2.0]
+    assert catalogue._panels(NOISE["none"]) == []
+
+
+def test_markdown_sees_no_markup_in_a_formula() -> None:
+    assert catalogue._escaped("h (W * M_i) < 1, see `a_b`") == r"h (W \* M\_i) \< 1, see `a_b`"
