@@ -95,7 +95,7 @@ def every_question(*recipes: Recipe) -> dict[str, tuple[Recipe, ...]]:
     return {name: tuple(named[recipe] for recipe in design.recipes) for name, design in designs.items()}
 
 
-GLIMPSE, MIDDLE = replace(SHORT, epochs=1), replace(LONG, epochs=12)
+GLIMPSE, MIDDLE = replace(SHORT, epochs=1), replace(LONG, epochs=20)
 
 PRESETS = {
     preset.name: preset
@@ -142,7 +142,7 @@ PRESETS = {
             "contest",
             recipes=(DECAY, MIDDLE),
             questions=dict.fromkeys(("beat-dropout", CONTEST_ONLY), (DECAY, MIDDLE)),
-            trials_per_type=4,
+            trials_per_type=5,
             search_seeds=seeds(0, 3),
             rerank_top=2,
             rerank_seeds=seeds(100, 3),
