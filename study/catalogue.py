@@ -46,7 +46,8 @@ number. Rate 1 belongs to the first hidden layer, rate 2 to the second, unless s
 noise unless said otherwise. The pictures are histograms, each scaled to its peak, of many draws of the type's own hook
 at rate 0.5, or at its highest where that is lower: of the factor that an activation of 1 is multiplied by, of what
 becomes of the pre-activations -1 and +1, or of how far an input or a weighted sum is moved, in units of its root mean
-square.
+square. A type with a schedule is shown halfway through the training; where it then makes no noise, at the start or at
+the end. The rates' ranges are the types' own; a study may cut them at a highest rate of its own.
 """
 OTHERS = """\
 # Types that the search leaves alone
@@ -88,7 +89,8 @@ def write(docs: Path) -> None:
 
 
 def _overview(kinds: Mapping[str, type[Noise]]) -> str:
-    rows = (f"| [{name}](#{name}) | {kind.site} | {_yes(kind.keeps_mean)} |" for name, kind in kinds.items())
+    anchors = {name: re.sub(r"[^\w-]", "", name) for name in kinds}  # as GitHub makes them of headings
+    rows = (f"| [{name}](#{anchors[name]}) | {kind.site} | {_yes(kind.keeps_mean)} |" for name, kind in kinds.items())
     return "\n".join(("| type | site | keeps the mean |", "| --- | --- | --- |", *rows, ""))
 
 
@@ -128,7 +130,7 @@ def _rates(rates: tuple[Rate, ...]) -> str:
     """What the rates mean, and which values are tried; one text where both mean the same."""
     texts = [f"{rate.meaning}; from {rate.low:g} to {rate.high:g}, first {rate.default:g}" for rate in rates]
     if len(set(texts)) == 1:
-        return texts[0]
+        return texts[0] if len(texts) > 1 else f"one alone: {texts[0]}"
     return ". ".join(f"Rate {place}: {text}" for place, text in enumerate(texts, start=1)) or "none"
 
 
@@ -141,7 +143,7 @@ def _evaluation(kind: type[Noise]) -> str:
 def _no_picture(kind: type[Noise]) -> str:
     if kind.site == "-":
         return ""
-    if not set(_sites(kind)) & set(PANELS):
+    if not set(kind.site.split(", ")) & set(PANELS):
         return f"No picture: it acts on the {kind.site}, where there is no single number to draw."
     return "No picture: it works between examples, and does nothing where they are all alike, as they are in a picture."
 
@@ -158,14 +160,10 @@ def _yes(true: bool) -> str:
     return "yes" if true else "no"
 
 
-def _sites(kind: type[Noise]) -> list[str]:
-    return [site.strip() for site in kind.site.split(",")]
-
-
 def _panels(kind: type[Noise]) -> list[Panel]:
     """A panel for each site at which the type makes a noise that can be drawn."""
     for progress in MOMENTS:
-        found = [PANELS[site](kind, progress) for site in _sites(kind) if site in PANELS]
+        found = [PANELS[site](kind, progress) for site in kind.site.split(", ") if site in PANELS]
         if noisy := [panel for panel in found if any(float(drawn.std()) > 1e-6 for drawn in panel.draws.values())]:
             return noisy
     return []
@@ -237,8 +235,8 @@ def _draw(panels: list[Panel]) -> bytes:
             edges = torch.linspace(low - room, high + room, 62)
             for colour, (name, drawn) in zip(COLOURS, panel.draws.items(), strict=False):
                 count = torch.histogram(drawn.flatten().float(), edges).hist
-                mean, sd = float(drawn.mean()), float(drawn.std())
-                told = f"{name + ': ' if name else ''}mean {mean + 0:.2f}, SD {sd:.2f}"
+                mean = round(float(drawn.mean()), 2) + 0.0  # no minus before 0
+                told = f"{name + ': ' if name else ''}mean {mean:.2f}, SD {float(drawn.std()):.2f}"
                 ax.stairs((count / count.max()).numpy(), edges.numpy(), fill=True, color=colour, alpha=0.75, label=told)
             ax.set_xlabel(panel.what)
             ax.set_ylabel("frequency")
