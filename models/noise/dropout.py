@@ -28,7 +28,10 @@ def threshold(bits: Tensor, rate: Tensor) -> Tensor:
 
 
 class Dropout(Noise):
-    """h m / (1 - p), m Bernoulli(1 - p) for each unit and example."""
+    """h m / (1 - p), m Bernoulli(1 - p) for each unit and example.
+
+    Source: Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
+    """
 
     site = "activation"
     rates = per_layer(Rate("probability p of dropping a unit"))
