@@ -35,8 +35,11 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(1)
 
 
+ASKED = PRESETS["full"].questions
+
+
 def declared(name: str, seeds: int = 6) -> Question:
-    return DESIGNS[name].declare(PRESETS["full"].questions[name], tuple(range(seeds)), PRESETS["full"].noise_types)
+    return DESIGNS[name].declare(ASKED[name], tuple(range(seeds)), PRESETS["full"].noise_types)
 
 
 # What is simulated
@@ -98,13 +101,13 @@ def test_many_t_tests_at_once_are_the_studys_paired_t(errors, rng):
 
 def test_every_declared_contrast_is_in_one_family():
     found = calibration.families()
-    assert {family.question for family in found} == set(DESIGNS)
-    for name in DESIGNS:
+    assert {family.question for family in found} == set(ASKED)
+    for name in ASKED:
         tests = sum(len(family.coefficients) * len(family.metrics) for family in found if family.question == name)
         assert tests == len(declared(name).contrasts)
 
 
-@pytest.mark.parametrize("name", DESIGNS)
+@pytest.mark.parametrize("name", ASKED)
 def test_families_are_tested_as_the_study_answers_them(name, rng):
     """On one run table: the same p-values, adjusted alike, for contrasts and for candidates."""
     question = declared(name)
@@ -211,7 +214,7 @@ def test_the_same_seed_writes_the_same_report(results, tmp_path: Path):
     assert output.read_text() == calibration.to_markdown(results)
     for case in calibration.CASES:
         assert output.read_text().count(f"| {case.name} | {case.n} |") == 3
-    for name in DESIGNS:
+    for name in ASKED:
         assert f"| {name} | " in output.read_text()
 
 
