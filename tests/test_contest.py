@@ -96,9 +96,12 @@ def test_each_part_keeps_the_candidates_rates() -> None:
     [
         ({}, "shifting makes no difference that matters, amplifying makes no difference that matters"),
         ({"without shifts": -0.01}, "shifting helps, amplifying makes no difference that matters"),
-        ({"without amplification": -0.01, "with a constant factor": 0.01}, "amplifying helps, doing so at random does harm"),
+        (
+            {"without amplification": -0.01, "with a constant factor": 0.01},
+            "amplifying helps, doing so at random does harm",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: str) -> None:
     random, names, frames = np.random.default_rng(1), {}, []
     for recipe in (DECAY, LONG):
