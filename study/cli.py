@@ -121,10 +121,11 @@ def study(output: str, **options: Any) -> None:
         tracker.log_report(folder)
         tracker.finish()
     if session.failed:
-        click.echo(f"{len(session.failed)} trials failed and count for nothing: {', '.join(session.failed)}", err=True)
+        names = ", ".join(trial.arm.name for trial in session.failed)
+        click.echo(f"{len(session.failed)} trials failed and count for nothing: {names}", err=True)
     uri = address()
     click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
-    if session.failed:
+    if session.incomplete:
         sys.exit(INCOMPLETE)
 
 

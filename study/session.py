@@ -29,7 +29,7 @@ class Session:
     ) -> None:
         """Reads the finished trials of the same study from the store."""
         self.preset, self.declaration, self.tracker = preset, declaration, tracker
-        self.failed: list[str] = []
+        self.failed: list[Trial] = []
         self._trainer, self._progress = trainer, progress
         self._adopted = self.table()
         self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
@@ -47,13 +47,24 @@ class Session:
                 score = fmean(network.scores[self.declaration.objective] for network in networks)
                 if not all(network.converged for network in networks):
                     score = math.nan
-                    self.failed.append(trial.arm.name)
+                    self.failed.append(trial)
                     self._progress.tell(networks[0].error)
                 self._scores[self._hash(trial)] = score
 
     def objective(self, trial: Trial) -> float:
         """Mean of the declared objective over the trial's seeds; NaN when a network diverged."""
         return self._scores[self._hash(trial)]
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether failed trials left a hole in the answers; one of a search is but a result that counts for nothing."""
+        if not self.failed:
+            return False
+        table = self.table()
+        searched = set(table.loc[table["phase"] == schema.SEARCH, "noise"])
+        return any(trial.phase != schema.SEARCH for trial in self.failed) or not searched.issuperset(
+            self.declaration.noise_types
+        )
 
     def searched(self, recipe: Recipe) -> dict[int, Arm]:
         """Optuna's trial number -> arm, of the search trials that an earlier process finished."""

@@ -215,6 +215,25 @@ def test_an_impossible_tracking_address(call: Call, port: str) -> None:
     assert "does not answer" in one_line(stderr)
 
 
+class Hot(Noise):
+    """Finite at a faint rate, and not at others."""
+
+    rates = per_layer(Rate("from 0.1 on it never gives a finite loss"))
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        return torch.where(self.rate_of(0).flatten() < 0.1, super().loss(forward, context), torch.inf)
+
+
+@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
+def test_a_diverged_search_trial_leaves_no_hole(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
+    monkeypatch.setitem(NOISE, "hot", Hot)
+    code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
+    assert code == 0, stderr
+    assert "1 trials failed and count for nothing: hot(0.2,0.2)" in stderr
+    assert len(runs.load().failed) == 1 and "hot" in set(runs.load().table["noise"])
+
+
 class Exploding(Noise):
     """A type that never gives a finite loss."""
 
