@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from analysis.questions.ingredients import answer
-from models.config import Arm
+from models.config import Arm, Recipe
 from models.noise import NOISE
 from study.cli import main
 from study.designs.ingredients import CANDIDATE, DESIGN, arms
@@ -73,7 +73,7 @@ def test_a_small_contest_is_answered(tmp_path: Path, folder: Path) -> None:
     assert set(trials) == {2} and len(trials) == 2 * len(TYPES)
 
 
-def tuned(recipe: object) -> dict[str, Arm]:
+def tuned(recipe: Recipe) -> dict[str, Arm]:
     return {noise: Arm(noise, 0.2 * (noise != "none"), 0.4 * (noise == CANDIDATE), 1e-4, recipe) for noise in TYPES}
 
 
