@@ -102,15 +102,13 @@ def study(output: str, **options: Any) -> None:
 
     folder = writable_folder(output)
     preset, setting, declaration = resolve(**options)
-    trials = planned_trials(preset, declaration.noise_types)
-    progress = Progress(sum(trial.network_epochs for trial in trials))
-    what = f"study {declaration.study_id}: preset {preset.name}, about {len(trials)} trials, on {setting.device}"
+    progress = Progress(sum(trial.network_epochs for trial in planned_trials(preset, declaration.noise_types)))
     with (
         interrupts.remembered(),
         executors.local(setting.device, progress.advance) as trainer,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
-        click.echo(what, err=True)
+        click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}", err=True)
         if tracker.experiment != options["experiment"]:
             click.echo(f"logged to experiment {tracker.experiment}: name it when you ask for the report", err=True)
         session = Session(preset, declaration, tracker, trainer, progress)
@@ -121,8 +119,8 @@ def study(output: str, **options: Any) -> None:
         tracker.log_report(folder)
         tracker.finish()
     if session.failed:
-        names = ", ".join(trial.arm.name for trial in session.failed)
-        click.echo(f"{len(session.failed)} trials failed and count for nothing: {names}", err=True)
+        names = [trial.arm.name for trial in session.failed]
+        click.echo(f"{len(names)} trials failed and count for nothing: {', '.join(names)}", err=True)
     uri = address()
     click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
     if session.incomplete:
@@ -191,6 +189,7 @@ def resolve(
     try:
         wanted = chosen(preset, questions, seeds, first_seed)
         noise_types, device = pick_noise_types(noise, wanted), executors.pick_device(device)
+        wanted = wanted.searching(noise_types)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     precision = executors.pick_precision(precision)

@@ -31,7 +31,7 @@ def pick_noise_types(wanted: str, preset: Preset) -> tuple[str, ...]:
         names |= dict.fromkeys(_meant_by(word.strip(), preset))
     for name in names:
         if name in UNSEARCHED:
-            raise ValueError(f"noise type {name} is for one question alone, and is not searched")
+            raise ValueError(f"noise type {name} is not searched: it is a control, wrong on purpose, or too costly")
         noise_type(name)
     plugged_in = sorted(name for name in names if name not in NOISE and ":" not in name)
     return (*(name for name in NOISE if name in names), *plugged_in, *(name for name in names if ":" in name))

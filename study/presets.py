@@ -69,6 +69,23 @@ class Preset:
         first, *later = self.recipes
         return replace(self, questions=questions, recipes=(first, *(recipe for recipe in later if recipe in asked)))
 
+    def searching(self, noise_types: tuple[str, ...]) -> Preset:
+        """The same study of these types, without the questions that have nothing to compare among them.
+
+        Raises:
+            ValueError: none is left.
+        """
+        left = {
+            name: recipes
+            for name, recipes in self.questions.items()
+            if DESIGNS[name].declare(recipes, (), noise_types).contrasts
+        }
+        if not left:
+            raise ValueError(
+                f"{', '.join(self.questions)}: these noise types leave nothing to compare; try --noise all"
+            )
+        return replace(self, questions=left)
+
     def answered_on(self, fresh: tuple[int, ...]) -> Preset:
         """The same study with these seeds for its answers."""
         return replace(self, confirm_seeds=fresh, audit_seeds=fresh)

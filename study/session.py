@@ -61,9 +61,11 @@ class Session:
         if not self.failed:
             return False
         table = self.table()
-        searched = set(table.loc[table["phase"] == schema.SEARCH, "noise"])
-        return any(trial.phase != schema.SEARCH for trial in self.failed) or not searched.issuperset(
-            self.declaration.noise_types
+        rows = table.loc[table["phase"] == schema.SEARCH]
+        searched = set(zip(rows["recipe"], rows["noise"], strict=True))
+        return any(
+            trial.phase != schema.SEARCH or (trial.arm.recipe.name, trial.arm.noise) not in searched
+            for trial in self.failed
         )
 
     def searched(self, recipe: Recipe) -> dict[int, Arm]:

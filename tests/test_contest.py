@@ -73,6 +73,14 @@ def test_a_small_contest_is_answered(tmp_path: Path, folder: Path) -> None:
     assert set(trials) == {2} and len(trials) == 2 * len(TYPES)
 
 
+def test_without_the_candidate_its_question_is_not_asked() -> None:
+    contest = PRESETS["contest"]
+    assert set(contest.searching(("none", "dropout", "shift")).questions) == {"beat-dropout"}
+    assert contest.searching(tuple(NOISE)) == contest
+    with pytest.raises(ValueError, match="nothing to compare"):
+        contest.asking(["ingredients"]).searching(("none", "dropout"))
+
+
 def tuned(recipe: Recipe) -> dict[str, Arm]:
     return {noise: Arm(noise, 0.2 * (noise != "none"), 0.4 * (noise == CANDIDATE), 1e-4, recipe) for noise in TYPES}
 
@@ -85,9 +93,10 @@ def test_each_part_keeps_the_candidates_rates() -> None:
         "without amplification": ("shift", 0.2, 0.0),
         "with a constant factor": ("shift+gain", 0.2, 0.4),
         "constant factor alone": ("gain", 0.4, 0.4),
-        "tuned none": ("none", 0.0, 0.0),
+        "no noise, same weight decay": ("none", 0.0, 0.0),
     }
-    assert arms(DECAY, {"none": found["tuned none"]}) == {}
+    assert {arm.weight_decay for arm in found.values()} == {1e-4}
+    assert arms(DECAY, {"dropout": tuned(DECAY)["dropout"]}) == {}
     assert DESIGN.comparisons(("none", "dropout"), DECAY) == []
 
 
@@ -95,6 +104,7 @@ def test_each_part_keeps_the_candidates_rates() -> None:
     ("planted", "told"),
     [
         ({}, "shifting makes no difference that matters, amplifying makes no difference that matters"),
+        ({}, "shifting makes no difference that matters, amplifying was tuned off, doing so at random was tuned off"),
         ({"without shifts": -0.01}, "shifting helps, amplifying makes no difference that matters"),
         (
             {"without amplification": -0.01, "with a constant factor": 0.01},
@@ -103,6 +113,7 @@ def test_each_part_keeps_the_candidates_rates() -> None:
     ],
 )
 def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: str) -> None:
+    amplified = "off" not in told
     random, names, frames = np.random.default_rng(1), {}, []
     for recipe in (DECAY, LONG):
         found = arms(recipe, tuned(recipe))
@@ -120,6 +131,8 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
                         "seed": seeds_of,
                         "recipe": recipe.name,
                         "epochs": recipe.epochs,
+                        "rate1": arm.rate1,
+                        "rate2": arm.rate2 if amplified else 0.0,
                         "precision": "float32",
                         "device": "cpu",
                         "data_digest": "0123456789ab",

@@ -316,3 +316,22 @@ def test_disturbed_labels_are_those_of_the_loss() -> None:
     labels = disturbed(now.labels, torch.full((3, 1), 0.5), 10, context().stream)
     assert not torch.equal(labels, now.labels)
     torch.testing.assert_close(noise.loss(lambda: logits, now), cross_entropy(logits, labels).mean(1))
+
+
+def test_a_quiet_schedule_leaves_no_old_mixture_behind() -> None:
+    """After the switch the loss is the plain one, though shares were drawn before it."""
+    population, x = initialise(SEEDS), images()
+    kind = scheduled(early, ManifoldMixup)
+    noise, plain = kind(torch.full((len(SEEDS), 2), 0.5)), Noise(torch.zeros(len(SEEDS), 2))
+
+    def losses(of: Noise, progress: float) -> Tensor:
+        now = context(progress=progress)
+        return of.loss(partial(forward, population, x, of, now), now)
+
+    assert not torch.equal(losses(noise, 0.0), losses(plain, 0.0))
+    assert torch.equal(losses(noise, 0.9), losses(plain, 0.9))
+
+
+def test_a_type_without_a_rate_is_no_input_noise() -> None:
+    with pytest.raises(ValueError, match="no rate"):
+        with_input(Noise, ManifoldMixup)

@@ -241,3 +241,17 @@ def test_a_colon_in_a_label_is_no_metric() -> None:
         ("tuned blink:Blink", "test/loss", -1.0),
         ("tuned none", "test/accuracy", 1.0),
     ]
+
+
+def test_a_composed_type_has_the_version_of_its_parts(mine: Path) -> None:
+    """The class is made in this repository; what counts is the file that names it, and those of what it is made of."""
+    (mine / "typo.py").write_text(
+        "import blink\nfrom models.noise.schedules import early, scheduled\nWinks = scheduled(early, blink.Blink)\n"
+    )
+    first = noise_version("typo:Winks")
+    (mine / "blink.py").write_text(guide("python") + "\n# another version\n")
+    forget()
+    second = noise_version("typo:Winks")
+    (mine / "typo.py").write_text((mine / "typo.py").read_text() + "# another version\n")
+    forget()
+    assert len({first, second, noise_version("typo:Winks")}) == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pandas as pd
 
 from analysis.answer import Answer, ContrastAnswer
@@ -11,10 +13,11 @@ from study.schema import Question
 
 VALUES = "the candidate's tuned rates and weight decay"
 INGREDIENTS = {
-    "without shifts": "shifting",
-    "without amplification": "amplifying",
-    "with a constant factor": "doing so at random",
+    "without shifts": ("shifting", "rate1"),
+    "without amplification": ("amplifying", "rate2"),
+    "with a constant factor": ("doing so at random", "rate2"),
 }
+"""What is taken out -> what it is called, and the rate that it has in the whole."""
 
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
@@ -29,7 +32,12 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     deciding, beside = by_recipe(found.contrasts, accuracy=True), by_recipe(found.contrasts, accuracy=False)
     if not deciding:
         return not_answered(question, table, arms, found, VALUES)
-    verdicts = [f"under {recipe}, {_told(contrasts)}" for recipe, contrasts in deciding.items()]
+    rates = {recipe: _rates(table, contrasts, arms) for recipe, contrasts in deciding.items()}
+    verdicts = [f"under {recipe}, {_told(contrasts, rates[recipe])}" for recipe, contrasts in deciding.items()]
+    out = dict.fromkeys(one.contrast.recipe for one in found.refused if not one.entered)
+    notes = [f"the candidate did not go on to {recipe}: it was not among the best there" for recipe in out]
+    found = replace(found, notes=(*found.notes, *notes))
+    asked = replace(question, contrasts=tuple(one.contrast for one in found.contrasts))
     accuracy = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in deciding.items())
     loss = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in beside.items())
     controls = [one for some in deciding.values() for one in some if _ingredient(one) is None]
@@ -43,14 +51,25 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         sentence=f"On accuracy, {accuracy}" + (f"; on loss, {loss}." if loss else "."),
         takeaway=f"{_capital('; '.join(verdicts))}."
         + (f" A constant factor without any noise is {bare}." if bare else "")
-        + f" This holds {condition(question, VALUES)}, on validation images.",
+        + f" This holds {condition(asked, VALUES)}, on validation images.",
         values=VALUES,
     )
 
 
-def _told(contrasts: list[ContrastAnswer]) -> str:
-    """ "the shifts help, that the amplification is random makes no difference"."""
-    return ", ".join(f"{name} {_does(one)}" for one in contrasts if (name := _ingredient(one)))
+def _rates(table: pd.DataFrame, contrasts: list[ContrastAnswer], arms: dict[str, dict[str, str]]) -> pd.Series:
+    """The rates of the whole, which the first contrast has first."""
+    label, _, _ = contrasts[0].contrast.terms[0]
+    return table.loc[table["arm"] == arms[contrasts[0].contrast.recipe][label]].iloc[0]
+
+
+def _told(contrasts: list[ContrastAnswer], rates: pd.Series) -> str:
+    """ "shifting helps, amplifying was tuned off"."""
+    told = []
+    for one in contrasts:
+        if ingredient := _ingredient(one):
+            name, rate = ingredient
+            told.append(f"{name} was tuned off" if rates[rate] == 0 else f"{name} {_does(one)}")
+    return ", ".join(told)
 
 
 def _does(one: ContrastAnswer) -> str:
@@ -61,7 +80,7 @@ def _does(one: ContrastAnswer) -> str:
     return "helps" if one.verdict.startswith("better") else "does harm"
 
 
-def _ingredient(one: ContrastAnswer) -> str | None:
+def _ingredient(one: ContrastAnswer) -> tuple[str, str] | None:
     return INGREDIENTS.get(one.contrast.name.removeprefix("whole - "))
 
 

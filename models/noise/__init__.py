@@ -68,7 +68,7 @@ UNSEARCHED: dict[str, type[Noise]] = {
     "audited-randn-dropconnect": RandnDropConnect,
     "audited-kept-relu": KeptRelu,
 }
-"""Types that some question names, and the search leaves alone: too slow for it, a control, or wrong on purpose."""
+"""Types that the search leaves alone: too costly, a control, or wrong on purpose."""
 
 
 def noise_type(name: str) -> type[Noise]:

@@ -63,6 +63,9 @@ class Noise:
     dependent: ClassVar[tuple[str, ...]] = ()
     """Over which of "examples" and "units" the noise is not drawn independently; over networks it always is."""
 
+    parts: ClassVar[tuple[type[Noise], ...]] = ()
+    """The types that it is composed of."""
+
     def __init__(self, rates: Tensor) -> None:
         """`rates` has the shape (networks, 2): one column for each hidden layer."""
         self._rates = rates

@@ -87,13 +87,20 @@ class Composed(Noise):
 
 
 def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
-    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's in both layers."""
+    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's in both layers.
+
+    Raises:
+        ValueError: `outer` has no rate, so that rate 1 would be nobody's.
+    """
+    if not outer.rates:
+        raise ValueError(f"{outer.__name__} has no rate: there is nothing to put on the input")
 
     class WithInput(Composed):
         site = f"{outer.site}, {inner.site}"
         rates = outer.rates[:1] + inner.rates[:1]
         keeps_mean = outer.keeps_mean and inner.keeps_mean
         dependent = tuple(sorted({*outer.dependent, *inner.dependent}))
+        parts = (outer, inner)
 
         def __init__(self, rates: Tensor) -> None:
             first, second = (rates[:, i : i + 1].expand(-1, 2) for i in range(2))

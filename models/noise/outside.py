@@ -66,23 +66,27 @@ def failure(name: str, error: Exception) -> str:
 @cache
 def _loaded(name: str) -> tuple[type[Noise], str]:
     if ":" in name:
-        found, what = _imported(name), f"noise type {name}"
+        found, what, home = _imported(name), f"noise type {name}", name.partition(":")[0]
     else:
-        found, what = _plugged_in(name)
+        found, what, home = _plugged_in(name)
     if not (isinstance(found, type) and issubclass(found, Noise)):
         raise ValueError(f"{what} is not a noise type: make it a subclass of models.noise.Noise")
     if not _has_good_rates(found):
         raise ValueError(f"{what}: rates must be a tuple of two Rate at most, with low <= 0 <= default <= high")
     # What the repository's own bases and Python's do is covered by the code version, and by the logged versions.
     covered = {"models", *sys.stdlib_module_names}
-    modules = dict.fromkeys(
-        base.__module__ for base in found.__mro__ if base.__module__.partition(".")[0] not in covered
-    )
+    modules = {module: None for module in (home, *_modules_of(found)) if module.partition(".")[0] not in covered}
     try:
         source = "".join(inspect.getsource(sys.modules[module]) for module in modules)
     except (OSError, TypeError, KeyError) as error:
         raise ValueError(f"{what}: its source, on which a result depends, cannot be read: {_cause(error)}") from error
     return found, hashlib.sha256(source.encode()).hexdigest()[:12]
+
+
+def _modules_of(found: type[Noise]) -> list[str]:
+    """The modules that a class, its bases, and the types that it is composed of come from."""
+    own = [base.__module__ for base in found.__mro__]
+    return own + [module for part in found.parts for module in _modules_of(part)]
 
 
 def _imported(name: str) -> Any:
@@ -102,7 +106,7 @@ def _imported(name: str) -> Any:
     return getattr(loaded, attribute)
 
 
-def _plugged_in(name: str) -> tuple[Any, str]:
+def _plugged_in(name: str) -> tuple[Any, str, str]:
     points = metadata.entry_points(group=GROUP, name=name)
     if not points:
         raise KeyError(name)
@@ -110,7 +114,7 @@ def _plugged_in(name: str) -> tuple[Any, str]:
         raise ValueError(f"{' and '.join(sorted(map(_origin, points)))} have one name: uninstall all but one")
     (point,) = points
     try:
-        return point.load(), _origin(point)
+        return point.load(), _origin(point), point.module
     except (Exception, SystemExit) as error:
         raise ValueError(f"{_origin(point)} cannot be loaded from {point.value}: {_cause(error)}") from error
 

@@ -52,13 +52,17 @@ class Scheduled(Noise):
         self.schedule, self.progress = schedule, math.nan
         self.now = rates.clone()
         self.inner, self.quiet = inner(self.now), Noise(rates)
+        self.may_rest = inner.loss is Noise.loss and not self.inner.parameters
 
     def acting(self, context: Context) -> Noise:
-        """The inner type at the step's rates; where they are all 0 and nothing is learned, no noise and no draws."""
+        """The inner type at the step's rates; where they are all 0, no noise and no draws.
+
+        But for a type with a loss of its own, which may need what its other hooks left, or with something to learn.
+        """
         if context.progress != self.progress:  # once a step: its graph may hold on to the rates
             self.progress = context.progress
             torch.mul(self._rates, self.schedule(self.progress), out=self.now)
-        return self.inner if self.inner.parameters or self.schedule(self.progress) else self.quiet
+        return self.quiet if self.may_rest and not self.schedule(self.progress) else self.inner
 
     @property
     def parameters(self) -> Sequence[Tensor]:
@@ -78,7 +82,7 @@ class Scheduled(Noise):
         return self.acting(context).hidden(layer, z, context)
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The inner type's, also in quiet steps: it may keep a memory."""
+        """The inner type's."""
         self.acting(context)
         return self.inner.loss(forward, context)
 
@@ -92,6 +96,7 @@ def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[No
 
     class ScheduledType(Scheduled):
         site, rates, keeps_mean, dependent = inner.site, inner.rates, inner.keeps_mean, inner.dependent
+        parts = (inner,)
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates, schedule, inner)

@@ -12,7 +12,7 @@ from models.streams import Stream
 
 
 class Stratified(Noise):
-    """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p of each, exactly.
+    """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p of each, to 2^-16.
 
     Unit j puts example b at the place a_j b / B + o_j of a circle of length 1 and drops it if that is below p. The step
     a_j, of those coprime to B, and the start o_j are drawn anew. The start alone makes each unit's probability p, and

@@ -13,16 +13,16 @@ from study.schema import AUDIT
 CANDIDATE = "shift+one-sided"
 WITHOUT = {"without shifts": "one-sided", "without amplification": "shift", "with a constant factor": "shift+gain"}
 """What is taken out of the candidate -> the noise type that is left."""
-BARE = "constant factor alone"
+BARE, NOTHING = "constant factor alone", "no noise, same weight decay"
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """The candidate against itself with one ingredient gone; then what no noise and a larger step do alone."""
     if CANDIDATE not in noise_types:
         return []
-    whole, none = label(CANDIDATE), label("none")
+    whole = label(CANDIDATE)
     parts = [Comparison(f"whole - {part}", {whole: 1.0, part: -1.0}) for part in WITHOUT]
-    return [*parts, Comparison(f"{BARE} - none", {BARE: 1.0, none: -1.0}, "control")]
+    return [*parts, Comparison(f"{BARE} - none", {BARE: 1.0, NOTHING: -1.0}, "control")]
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
@@ -33,8 +33,8 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     shift, amplified = whole.rate1, whole.rate2
     rates = {"one-sided": (amplified, amplified), "shift": (shift, 0.0), "shift+gain": (shift, amplified)}
     parts = {part: _with(whole, noise, *rates[noise]) for part, noise in WITHOUT.items()}
-    bare = _with(whole, "gain", amplified, amplified)
-    return {label(CANDIDATE): whole, **parts, BARE: bare, label("none"): tuned["none"]}
+    controls = {BARE: _with(whole, "gain", amplified, amplified), NOTHING: _with(whole, "none", 0.0, 0.0)}
+    return {label(CANDIDATE): whole, **parts, **controls}
 
 
 def _with(arm: Arm, noise: str, rate1: float, rate2: float) -> Arm:
@@ -47,7 +47,8 @@ DESIGN = Design(
     exercise=7,
     rule=(
         f"The tuned {CANDIDATE}, and the same rates and weight decay without shifts, without amplification, with the "
-        "mean of the multiplier in place of the multiplier, and with that factor alone; on validation images."
+        "mean of the multiplier in place of the multiplier, with that factor alone, and with nothing; on validation "
+        "images."
     ),
     recipes=("decay", "long"),
     comparisons=comparisons,
