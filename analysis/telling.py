@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from analysis import stats, wording
 from analysis.answer import Answer, Answered, ContrastAnswer
 from analysis.decide import Arms, is_book
-from study.schema import Question, base_metric, higher_is_better
+from study.schema import CONFIRM, Question, base_metric, higher_is_better
 
 
 def by_recipe(contrasts: Iterable[ContrastAnswer], accuracy: bool) -> dict[str, list[ContrastAnswer]]:
@@ -69,7 +69,8 @@ def gain_interval(one: ContrastAnswer, level: float = 0.95) -> tuple[float, floa
 def condition(question: Question, values: str) -> str:
     """What every claim of a question depends on: "for this test set, the tuned values and the recipe decay"."""
     recipes = list(dict.fromkeys(contrast.recipe for contrast in question.contrasts))
-    told = f"for this test set, {values} and the recipe{'s' * (len(recipes) > 1)} {' and '.join(recipes)}"
+    images = "this test set" if question.phase == CONFIRM else "these validation images"
+    told = f"for {images}, {values} and the recipe{'s' * (len(recipes) > 1)} {' and '.join(recipes)}"
     if any(is_book(contrast) for contrast in question.contrasts):
         told += ", and a gain at its constant learning rate may steady the end point rather than generalise better"
     return told

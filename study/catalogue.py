@@ -52,7 +52,7 @@ the end. The rates' ranges are the types' own; a study may cut them at a highest
 OTHERS = """\
 # Types that the search leaves alone
 
-Some question names them. They are too slow to be searched, or wrong on purpose.
+They are too costly to be searched, controls for a question, or wrong on purpose.
 """
 
 

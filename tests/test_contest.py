@@ -144,4 +144,6 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
             )
     table = pd.concat(frames, ignore_index=True).reindex(columns=list(RUN_TABLE)).astype(RUN_TABLE)
     question = DESIGN.declare((DECAY, LONG), tuple(range(10)), TYPES)
-    assert told in answer(question, table, names).verdict
+    given = answer(question, table, names)
+    assert told in given.verdict
+    assert "for these validation images" in given.takeaway and "for these validation images" in given.caption

@@ -37,7 +37,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     out = dict.fromkeys(one.contrast.recipe for one in found.refused if not one.entered)
     notes = [f"the candidate did not go on to {recipe}: it was not among the best there" for recipe in out]
     found = replace(found, notes=(*found.notes, *notes))
-    asked = replace(question, contrasts=tuple(one.contrast for one in found.contrasts))
+    asked = replace(question, contrasts=tuple(one.contrast for one in found.contrasts))  # what the claims hold for
     accuracy = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in deciding.items())
     loss = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in beside.items())
     controls = [one for some in deciding.values() for one in some if _ingredient(one) is None]
@@ -51,7 +51,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         sentence=f"On accuracy, {accuracy}" + (f"; on loss, {loss}." if loss else "."),
         takeaway=f"{_capital('; '.join(verdicts))}."
         + (f" A constant factor without any noise is {bare}." if bare else "")
-        + f" This holds {condition(asked, VALUES)}, on validation images.",
+        + f" This holds {condition(asked, VALUES)}.",
         values=VALUES,
     )
 

@@ -11,6 +11,8 @@ class Gain(Noise):
     """h / (1 - p), in training and in evaluation: no noise, the control for `OneSided`.
 
     A constant factor makes every step larger, as a larger learning rate would.
+
+    Source: LeCun et al. 1998, Efficient BackProp, on how the scale of activations sets that of the step.
     """
 
     site = "activation"
@@ -34,8 +36,9 @@ class OneSided(Gain):
     """h (1 + v |e| sqrt(pi/2)), e standard normal: a multiplier of mean 1/(1-p) that is never below 1.
 
     Dropout's opposite: it amplifies at random where dropout removes. Evaluation multiplies by the mean. An own
-    candidate: noise whose mean is not kept trains faster, since it makes every step larger. No earlier use of it is
-    known to us; that scaling activations scales the step is old (LeCun et al. 1998, Efficient BackProp).
+    candidate: noise whose mean is not kept trains faster, since it makes every step larger.
+
+    Source: none known to us; that scaling activations scales the step is old (LeCun et al. 1998, Efficient BackProp).
     """
 
     rates = per_layer(Rate("p, where the multiplier's mean is 1/(1-p)", default=0.5))
