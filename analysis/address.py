@@ -47,11 +47,15 @@ def check_address() -> None:
             raise StoreError(f"the tracking store {address()} does not answer: {error}") from error
 
 
+STORE_ERRORS = (StoreError, MlflowException, SQLAlchemyError, OSError)
+"""What a tracking store that is away, locked, full or broken makes MLflow's client and the reader raise."""
+
+
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """What MLflow or its database raises becomes a StoreError of one line that names the store."""
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except STORE_ERRORS[1:] as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise StoreError(f"the tracking store {address()} cannot be read: {reason}") from error

@@ -25,7 +25,7 @@ import torch
 
 from analysis import report, runs
 from models.train import population_size
-from study import cli, coordination, executors, runner
+from study import cli, coordination, executors, runner, work
 from study.session import Session
 from study.tracking import Tracker
 from study.trial import Setting, Trial, batches
@@ -39,7 +39,7 @@ ITEMS: tuple[tuple[str, object, str], ...] = (
     ("MLflow", coordination, "open_study"),
     ("MLflow", runs, "load"),
     ("Optuna", runner, "search"),
-    ("data", executors, "load_split"),
+    ("data", work, "load_split"),
     ("report", report, "write"),
 )
 
@@ -129,7 +129,7 @@ def main(preset: str, folder: str) -> None:
     device = asked[0][1].device
     population = population_size(torch.device(device))
     start = time.perf_counter()
-    with executors.local(device, lambda share: None) as trainer:
+    with executors.in_process(device, lambda share: None) as trainer:
         for trials, setting in asked:
             for _ in trainer.train(batches(trials, population), setting):
                 pass

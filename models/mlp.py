@@ -33,10 +33,9 @@ class Weights:
         return self.weights + self.biases
 
     def network(self, index: int) -> Weights:
-        """A copy of one network's parameters, as a population of one."""
-        return Weights(
-            *(tuple(t[index : index + 1].detach().clone() for t in part) for part in (self.weights, self.biases))
-        )
+        """A copy of one network's parameters, as a population of one on the CPU."""
+        parts = (self.weights, self.biases)
+        return Weights(*(tuple(t[index : index + 1].detach().to("cpu", copy=True) for t in part) for part in parts))
 
 
 def initialise(seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Weights:

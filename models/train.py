@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 
@@ -35,7 +35,7 @@ class Trained:
         test: test/loss, test/accuracy, test/brier and test/ece, where asked for; else empty.
         measured: (epoch, metric, value) of the measures asked for.
         images: "nll" (float16) and "correct" (bool) of each test image, where test images were read; else empty.
-        weights: the parameters, as a population of one on the CPU.
+        weights: the parameters, as a population of one on the CPU; none where they were not asked for.
         seconds: training time, tests and measures left out, of the network's population, divided by its networks.
         error: why it was not trained to its end, in one line; else empty.
     """
@@ -56,6 +56,10 @@ class Trained:
         last = {name: curve[-1] for name, curve in self.curves.items()}
         measured = {name: value for _, name, value in self.measured}
         return {**last, "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]), **self.test, **measured}
+
+    def without_weights(self) -> Trained:
+        """The same without its parameters, to be sent about."""
+        return replace(self, weights=Weights((), ()))
 
     @property
     def converged(self) -> bool:
@@ -97,9 +101,9 @@ def train_population(
 
 
 def not_trained(arm: Arm, seed: int, error: str) -> Trained:
-    """What stands for a network whose training broke off: no score, and the weights it began with."""
+    """What stands for a network whose training broke off: no score, no weights."""
     curves = {name: [math.nan] for name in ("train/loss", "val/loss", "val/accuracy")}
-    return Trained(arm, seed, curves, {}, initialise([seed]).network(0), 0.0, error=error)
+    return Trained(arm, seed, curves, {}, Weights((), ()), 0.0, error=error)
 
 
 def population_size(device: torch.device) -> int:

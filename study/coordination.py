@@ -17,17 +17,14 @@ from mlflow.entities import Run
 
 from analysis.address import check_address, one_line_errors
 from study import schema
+from study.faults import AlreadyRunning
 from study.schema import Declaration
-from study.tracking import Tracker, ending_well
+from study.tracking import Tracker, discard_half_logged, ending_well, find_runs
 from study.trial import Setting
 
 HEARTBEAT_SECONDS = 15
 STALE_SECONDS = 60
 """A coordinator that is silent for this long is taken for dead."""
-
-
-class AlreadyRunning(RuntimeError):
-    """Another live process coordinates the same study."""
 
 
 @contextmanager
@@ -44,13 +41,14 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
     run = _adopted_project_run(client)
     if run is not None:
         experiment_id = run.info.experiment_id
-    earlier = _runs(client, experiment_id, declaration.study_id)
-    _refuse_second_coordinator(earlier, run)
+    _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
     run = run or client.create_run(experiment_id)
     tracker = Tracker(client, run, declaration, setting)
-    with ending_well(client, tracker.run_id), _heartbeat(client, tracker.run_id):
+    with ending_well(client, tracker.run_id), _heartbeat(client, tracker):
         tracker.describe_study()
-        _take_over(client, earlier, tracker.run_id)
+        # Again, now that others can see this one: of two that start at the same moment, none has missed the other.
+        _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
+        _take_over(client, experiment_id, declaration.study_id, tracker.run_id)
         yield tracker
 
 
@@ -84,12 +82,8 @@ def _adopted_project_run(client: MlflowClient) -> Run | None:
     return client.get_run(run_id) if run_id else None
 
 
-def _runs(client: MlflowClient, experiment_id: str, study_id: str) -> list[Run]:
-    found = mlflow.search_runs(
-        [experiment_id], f"tags.`{schema.TAG_ID}` = '{study_id}'", max_results=1_000_000, output_format="list"
-    )
-    assert isinstance(found, list)
-    return found
+def _coordinators(client: MlflowClient, experiment_id: str, declaration: Declaration) -> list[Run]:
+    return find_runs(client, experiment_id, declaration.study_id, "study", "and attributes.status = 'RUNNING'")
 
 
 def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
@@ -116,40 +110,37 @@ def _process_exists(pid: int) -> bool:
     return pid != os.getpid()
 
 
-def _take_over(client: MlflowClient, earlier: Sequence[Run], study_run: str) -> None:
+def _take_over(client: MlflowClient, experiment_id: str, study_id: str, study_run: str) -> None:
     """Finished trials move under the new study run; what an earlier process left unfinished is KILLED."""
-    kinds = {
-        kind: [run for run in earlier if run.data.tags.get(schema.TAG_KIND) == kind]
-        for kind in ("study", "trial", "seed")
-    }
-    half = {run.info.run_id for run in kinds["trial"] if run.info.status == "RUNNING"}
-    for run in kinds["trial"]:
-        if run.info.run_id in half:
-            client.set_terminated(run.info.run_id, "KILLED")
+    discard_half_logged(client, experiment_id, study_id)
+    for run in find_runs(client, experiment_id, study_id, "trial"):
         if run.data.tags.get(schema.TAG_PARENT) != study_run:
             client.set_tag(run.info.run_id, schema.TAG_PARENT, study_run)
-    for run in kinds["seed"]:
-        if run.info.status == "RUNNING" or run.data.tags.get(schema.TAG_PARENT) in half:
-            client.set_terminated(run.info.run_id, "KILLED")
-    for run in kinds["study"]:
-        if run.info.run_id != study_run and run.info.status == "RUNNING":
+    for run in find_runs(client, experiment_id, study_id, "study", "and attributes.status = 'RUNNING'"):
+        if run.info.run_id != study_run:
             client.set_terminated(run.info.run_id, "KILLED")
 
 
 @contextmanager
-def _heartbeat(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """Tells other processes, from a thread, that this one is alive."""
+def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
+    """Tells other processes, from a thread, that this one is alive; learns from its run when one has taken over.
+
+    That happens to a process that was asleep for longer than `STALE_SECONDS`, as on a laptop that is shut.
+    """
     ended = threading.Event()
 
     def beat() -> None:
-        while True:
-            value = {"host": socket.gethostname(), "pid": os.getpid(), "time": int(time.time())}
-            with suppress(Exception):  # a store that is away for a moment is no reason to end a study
-                client.set_tag(run_id, schema.TAG_HEARTBEAT, json.dumps(value))
-            if ended.wait(HEARTBEAT_SECONDS):
-                return
+        value = {"host": socket.gethostname(), "pid": os.getpid(), "time": int(time.time())}
+        client.set_tag(tracker.run_id, schema.TAG_HEARTBEAT, json.dumps(value))
+        tracker.taken_over |= client.get_run(tracker.run_id).info.status == "KILLED"
 
-    thread = threading.Thread(target=beat, daemon=True)
+    def keep_beating() -> None:
+        while not ended.wait(HEARTBEAT_SECONDS):
+            with suppress(Exception):  # a store that is away for a moment is no reason to end a study
+                beat()
+
+    beat()
+    thread = threading.Thread(target=keep_beating, daemon=True)
     thread.start()
     try:
         yield

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 from analysis import stats
 from models.config import Arm
-from study import executors, schema
+from study import schema
 from study.designs.base import ALPHA
+from study.executors import in_process
 from study.presets import Preset
 from study.trial import Setting, Trial
 
@@ -23,7 +24,7 @@ BYTES_PER_SEED_RUN = 13_000
 def seconds_per_network_epoch(preset: Preset, setting: Setting) -> float:
     """Wall seconds for one epoch of one network when all cores are at work, timed on dropout for some seconds."""
     arm = Arm("dropout", 0.5, 0.5, 1e-4, replace(preset.recipes[-1], epochs=1))
-    with executors.local(setting.device, on_step=lambda network_epochs: None) as trainer:
+    with in_process(setting.device, on_step=lambda network_epochs: None) as trainer:
         trials = [Trial(arm, (seed, seed + 1, seed + 2), schema.SEARCH) for seed in range(trainer.workers)]
         start = time.perf_counter()
         list(trainer.train([[trial] for trial in trials], setting))

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import pandas as pd
-import torch
 
 from analysis import runs
 from models.config import Arm, Recipe
-from models.train import population_size
 from study import interrupts, schema
-from study.executors import Local
+from study.executors import Trainer
+from study.faults import patient
 from study.presets import Preset
 from study.progress import Progress
 from study.schema import Declaration
@@ -25,7 +24,7 @@ class Session:
     """What the runner works with: declaration, tracker, executor, and the scores of the finished trials."""
 
     def __init__(
-        self, preset: Preset, declaration: Declaration, tracker: Tracker, trainer: Local, progress: Progress
+        self, preset: Preset, declaration: Declaration, tracker: Tracker, trainer: Trainer, progress: Progress
     ) -> None:
         """Reads the finished trials of the same study from the store."""
         self.preset, self.declaration, self.tracker = preset, declaration, tracker
@@ -39,8 +38,9 @@ class Session:
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
         done = sum(trial.network_epochs for trial in trials) - sum(trial.network_epochs for trial in missing.values())
         self._progress.skip(done)
-        population = population_size(torch.device(self.tracker.setting.device))
-        for batch, results in self._trainer.train(batches(missing.values(), population), self.tracker.setting):
+        setting = self.tracker.setting
+        grouped = batches(missing.values(), self._trainer.population(setting))
+        for batch, results in self._trainer.train(grouped, setting, winner):
             for trial, networks in zip(batch, results, strict=True):
                 interrupts.check()
                 self.tracker.log_trial(trial, networks, with_model=trial.arm == winner)
@@ -80,7 +80,12 @@ class Session:
 
     def table(self) -> pd.DataFrame:
         """The run table as the store has it now."""
-        return runs.load(self.declaration.study_id, self.tracker.experiment).table
+        return self.read().table
+
+    @patient
+    def read(self, images: bool = False) -> runs.Study:
+        """The study as the store has it now; `images` as of `runs.load`."""
+        return runs.load(self.declaration.study_id, self.tracker.experiment, images=images)
 
     def _hash(self, trial: Trial) -> str:
         return trial.hash(self.tracker.setting, self.declaration.data["digest"])

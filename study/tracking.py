@@ -22,10 +22,12 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.models import infer_signature
 
+from analysis.address import STORE_ERRORS
 from models.export import to_module
 from models.mlp import SIZES
 from models.train import Trained
 from study import provenance, schema
+from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
 
@@ -50,6 +52,9 @@ class Tracker:
         self.client, self.declaration, self.setting = client, declaration, setting
         self.run_id, self.experiment_id = study_run.info.run_id, study_run.info.experiment_id
         self.experiment = client.get_experiment(self.experiment_id).name
+        self.taken_over = False
+        """Whether another process goes on with this study; set by whoever finds out."""
+        self._broke_off = False
         commit, dirty = provenance.git_state()
         self._origin = {
             schema.TAG_COMMIT: commit,
@@ -78,12 +83,29 @@ class Tracker:
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         self.client.log_inputs(self.run_id, [_dataset(declaration, part) for part in ("train", "validation", "test")])
 
+    @patient
     def log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool = False) -> None:
         """One trial run with a seed run for each network; FAILED when a network diverged.
 
         Args:
             with_model: whether to log the first seed's network as an MLflow model.
+
+        Raises:
+            AlreadyRunning: another process has taken the study over.
+            CutShort: the store stayed away.
         """
+        if self.taken_over:
+            raise AlreadyRunning("another process goes on with this study; this one ends")
+        try:
+            if self._broke_off:
+                discard_half_logged(self.client, self.experiment_id, self.declaration.study_id)
+            self._log_trial(trial, networks, with_model)
+            self._broke_off = False
+        except STORE_ERRORS:
+            self._broke_off = True
+            raise
+
+    def _log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool) -> None:
         start = int(time.time() * 1000) - int(sum(network.seconds for network in networks) * 1000)
         tags, params = self._tags(trial), self._params(trial)
         if networks[0].error:
@@ -113,15 +135,18 @@ class Tracker:
             np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
             self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
 
+    @patient
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
         """What the declared rules picked; logged before the confirm phase."""
         self.client.log_text(self.run_id, json.dumps(arms, indent=2, sort_keys=True), schema.ARMS_FILE)
 
+    @patient
     def log_report(self, folder: Path) -> None:
         """The report's files, so that it opens in the MLflow UI."""
         for name in schema.REPORT_FILES:
             self.client.log_artifact(self.run_id, str(folder / name), schema.REPORT_FOLDER)
 
+    @patient
     def finish(self) -> None:
         """Ends the study run; everything is logged."""
         self.client.set_terminated(self.run_id, "FINISHED")
@@ -157,6 +182,30 @@ class Tracker:
     def _create(self, name: str, kind: str, parent: str, tags: dict[str, str], start: int) -> str:
         tags = {**tags, schema.TAG_KIND: kind, schema.TAG_PARENT: parent}
         return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
+
+
+def find_runs(client: MlflowClient, experiment_id: str, study_id: str, kind: str, more: str = "") -> list[Run]:
+    """The runs of a study of one kind (study, trial, seed); `more` is a further condition of MLflow's filter."""
+    condition = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {more}"
+    found: list[Run] = []
+    token = None
+    while token != "":
+        page = client.search_runs([experiment_id], condition, max_results=1000, page_token=token)
+        found += page
+        token = page.token or ""
+    return found
+
+
+def discard_half_logged(client: MlflowClient, experiment_id: str, study_id: str) -> None:
+    """Trials whose logging broke off are KILLED with all their seed runs, which then count for nothing."""
+    running = "and attributes.status = 'RUNNING'"
+    for trial in find_runs(client, experiment_id, study_id, "trial", running):
+        parent = f"and tags.`{schema.TAG_PARENT}` = '{trial.info.run_id}'"
+        for seed in find_runs(client, experiment_id, study_id, "seed", parent):
+            client.set_terminated(seed.info.run_id, "KILLED")
+        client.set_terminated(trial.info.run_id, "KILLED")
+    for seed in find_runs(client, experiment_id, study_id, "seed", running):
+        client.set_terminated(seed.info.run_id, "KILLED")
 
 
 def log_model(run_id: str, network: Trained) -> None:

@@ -140,8 +140,8 @@ def test_report_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
 def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     """A study run with a fresh heartbeat from elsewhere stands in the way; a silent one does not (test_study kills)."""
     from study.declare import declare
-    from study.executors import load_split
     from study.trial import Setting
+    from study.work import load_split
 
     setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
     declared = declare(PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.8, load_split(setting), setting)
@@ -191,7 +191,8 @@ def test_mlproject_and_command_line_agree() -> None:
 
 def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
     """After a power cut the process number may be another process's: an old heartbeat stands in nobody's way."""
-    from study.coordination import AlreadyRunning, _refuse_second_coordinator
+    from study.coordination import _refuse_second_coordinator
+    from study.faults import AlreadyRunning
 
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client = MlflowClient()

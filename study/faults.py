@@ -1,0 +1,77 @@
+"""What stops a study midway through no fault of its own, and how long it waits before it gives up."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
+
+from mlflow.exceptions import MlflowException
+
+from analysis.address import STORE_ERRORS, StoreError, address
+from study import interrupts
+
+P = ParamSpec("P")
+R = TypeVar("R")
+S = TypeVar("S")
+
+PATIENCE_SECONDS = float(os.environ.get("DROPOUT_STUDY_PATIENCE", "180"))
+"""So long a study waits for a tracking store that is away, locked or full."""
+REFUSED = {400, 401, 403, 404, 405, 409, 413}
+FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
+
+
+KEPT = "finished trials are kept: the same command goes on from them"
+
+
+class CutShort(RuntimeError):
+    """A study had to stop; its finished trials are in the store, and the same command goes on from them."""
+
+
+class AlreadyRunning(RuntimeError):
+    """Another live process coordinates the same study."""
+
+
+def patient(action: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
+    """A method that is tried again, with longer and longer waits, while the tracking store fails it.
+
+    Raises:
+        CutShort: it failed for `PATIENCE_SECONDS`.
+    """
+
+    @wraps(action)
+    def tried(self: S, *args: P.args, **kwargs: P.kwargs) -> R:
+        end, wait = time.monotonic() + PATIENCE_SECONDS, FIRST_WAIT
+        while True:
+            try:
+                return action(self, *args, **kwargs)
+            except STORE_ERRORS as error:
+                if _is_final(error):
+                    raise
+                if time.monotonic() + wait > end:
+                    where = "" if isinstance(error, StoreError) else f"tracking store {address()}: "
+                    raise CutShort(f"{where}{one_line(error)}; {KEPT}") from error
+            _pause(wait)
+            wait = min(2 * wait, LONGEST_WAIT)
+
+    return tried
+
+
+def _is_final(error: Exception) -> bool:
+    """Whether the store has understood, and says no: asking again would change nothing."""
+    return isinstance(error, MlflowException) and error.get_http_status_code() in REFUSED
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message, or its name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _pause(seconds: float) -> None:
+    """Sleeps, but for a Ctrl-C."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        interrupts.check()
+        time.sleep(0.1)

@@ -1,0 +1,172 @@
+"""The options of the command line, and what they mean."""
+
+from __future__ import annotations
+
+import math
+import re
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from models.sources import DATASETS
+from study import schema
+from study.presets import FIRST_SEED, PRESETS, Preset, chosen
+
+if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
+    from study.schema import Declaration
+    from study.trial import Setting
+
+
+class CommandError(click.ClickException):
+    """What the user is told in one line; exit code 1."""
+
+
+output_option = click.option("--output", default="results", show_default=True, help="Folder for the report.")
+experiment_option = click.option(
+    "--experiment",
+    default=schema.EXPERIMENT,
+    show_default=True,
+    help="MLflow experiment; under `mlflow run` that of the project's run.",
+)
+
+
+def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say which study is meant."""
+    for option in (
+        experiment_option,
+        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
+        click.option(
+            "--precision",
+            default="auto",
+            show_default=True,
+            type=click.Choice(["auto", "float32", "bfloat16"]),
+            help="Of the matrix products in training.",
+        ),
+        click.option("--data", "folder", default="data", show_default=True, help="Folder that keeps the data set."),
+        click.option("--dataset", default="fashion-mnist", show_default=True, type=click.Choice(list(DATASETS))),
+        click.option(
+            "--max-rate",
+            default=0.8,
+            show_default=True,
+            type=click.FloatRange(0, 0.95),
+            help="The search's highest noise rate.",
+        ),
+        click.option(
+            "--first-seed",
+            default="preset",
+            show_default=True,
+            help=f"First of these seeds, {FIRST_SEED} or more; a fresh study takes one that none has used.",
+        ),
+        click.option("--seeds", default="preset", show_default=True, help="How many seeds answer each question."),
+        click.option("--questions", default="all", show_default=True, help="Questions to ask, joined by commas."),
+        click.option(
+            "--noise",
+            default="preset",
+            show_default=True,
+            help="Noise types, joined by commas: names, module:Class for your own, preset for the preset's own types, "
+            "all for every registered one and every plug-in; none and dropout are always in.",
+        ),
+        click.option(
+            "--preset", default="quick", show_default=True, type=click.Choice(list(PRESETS)), help="How much to run."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say where to train; the numbers do not depend on them."""
+    command = click.option(
+        "--scheduler",
+        default="none",
+        show_default=True,
+        help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
+    )(command)
+    return click.option(
+        "--workers",
+        default=0,
+        show_default=True,
+        type=click.IntRange(0, 1024),
+        help="Worker processes to start on this machine; 0 trains in this one, on all its cores.",
+    )(command)
+
+
+def where_to_train(workers: int, scheduler: str) -> bool:
+    """Whether the options mean that other machines train.
+
+    Raises:
+        click.UsageError: not an address of a scheduler, or both options at once.
+    """
+    if scheduler == "none":
+        return False
+    if workers:
+        raise click.UsageError("--workers starts processes here, --scheduler takes those of a cluster: give one")
+    if not re.fullmatch(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}", scheduler):
+        raise click.UsageError(f"--scheduler must be an address such as tcp://host:8786, or none, not {scheduler!r}")
+    return True
+
+
+def resolve(
+    preset: str,
+    noise: str,
+    questions: str,
+    seeds: str,
+    first_seed: str,
+    max_rate: float,
+    dataset: str,
+    folder: str,
+    device: str,
+    precision: str,
+    experiment: str,
+    elsewhere: bool = False,
+) -> tuple[Preset, Setting, Declaration]:
+    """The preset, setting and declaration that the options mean.
+
+    Args:
+        elsewhere: whether training happens on other machines.
+
+    Raises:
+        click.UsageError: an option that no type of click's could check.
+        DataError: the data set cannot be had.
+    """
+    from study import devices
+    from study.declare import declare, pick_noise_types
+    from study.space import on_grid
+    from study.trial import Setting
+    from study.work import load_split
+
+    if math.isnan(max_rate):
+        raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
+    try:
+        wanted = chosen(preset, questions, seeds, first_seed)
+        noise_types, device = pick_noise_types(noise, wanted), devices.pick_device(device, elsewhere)
+        wanted = wanted.searching(noise_types)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+    precision = devices.pick_precision(precision)
+    if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
+        click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
+    setting = Setting(dataset, folder, wanted.train_examples, device, precision)
+    here = load_split(replace(setting, device="cpu") if elsewhere else setting)
+    return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), here, setting)
+
+
+def writable_folder(name: str) -> Path:
+    """The output folder, made if need be; asked before anything is trained.
+
+    Raises:
+        CommandError: it cannot be written to.
+    """
+    folder = Path(name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise CommandError(
+            f"cannot write to the output folder {name}: {error.strerror}; choose another by --output"
+        ) from error
