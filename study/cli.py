@@ -128,7 +128,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     quiet_libraries()
     # A store that is away for a moment is waited for; one that does not answer is found out before anything starts.
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "5")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     try:
         cli.main(standalone_mode=False)
         code = 0
