@@ -1,13 +1,14 @@
 # `make study` runs the main job, `make test` the tests; both set up all they need in .venv.
 
 PRESET ?= quick
+PRECISION ?= auto
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test contract bench docs lint clean
+.PHONY: study plan report ui test test-all contract bench docs lint clean
 
 study: .venv/installed
-	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
+	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
 plan: .venv/installed
 	python -m study plan --preset $(PRESET)
@@ -16,10 +17,14 @@ report: .venv/installed
 	python -m study report
 
 ui: .venv/installed
-	mlflow ui
+	mlflow ui --host 127.0.0.1
 
 test: lint
-	python -m pytest
+	python -m pytest -n auto --dist loadfile
+
+# What needs minutes, a cluster, a database or repeated kills. Postgres: apt-get install postgresql.
+test-all: .venv/installed
+	python -m pytest -m slow
 
 # The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
 contract: .venv/installed
