@@ -37,6 +37,7 @@ def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
     from analysis import report
     from analysis.address import address
+    from study import registry
     from study.coordination import open_study
     from study.declare import planned_trials
     from study.executors import trainer
@@ -62,6 +63,7 @@ def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
         page = report.write(session.read(images=True), folder)
         tracker.log_report(folder)
         tracker.finish()
+        click.echo(registry.register(tracker, session.winner), err=True)
     if session.failed:
         names = [trial.arm.name for trial in session.failed]
         click.echo(f"{len(names)} trials failed and count for nothing: {', '.join(names)}", err=True)

@@ -225,7 +225,6 @@ class Hot(Noise):
         return torch.where(self.rate_of(0).flatten() < 0.1, super().loss(forward, context), torch.inf)
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_diverged_search_trial_leaves_no_hole(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
     monkeypatch.setitem(NOISE, "hot", Hot)
@@ -244,7 +243,6 @@ class Exploding(Noise):
         return super().loss(forward, context) * torch.inf
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_type_that_diverges_is_left_out_and_told(
     call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
