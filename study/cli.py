@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from study import interrupts
+from study import interrupts, values
 from study.options import (
     experiment_option,
     output_option,
@@ -33,7 +33,7 @@ def cli() -> None:
 @study_options
 @worker_options
 @output_option
-def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
+def study(output: str, workers: int, scheduler: str | None, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
     from analysis import report
     from analysis.address import address
@@ -49,7 +49,7 @@ def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
     progress = Progress(sum(trial.network_epochs for trial in planned_trials(preset, declaration.noise_types)))
     with (
         interrupts.remembered(),
-        trainer(setting.device, progress.advance, workers, scheduler, progress.tell) as trains,
+        trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
         click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}", err=True)
@@ -87,19 +87,24 @@ def plan(output: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@click.option(
+    "--study-id",
+    default="newest",
+    show_default=True,
+    type=values.Value("id", values.study_id, "newest"),
+    help="Which study, by its id.",
+)
 @click.option(
     "--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset."
 )
 @experiment_option
 @output_option
-def report(study_id: str, preset: str, experiment: str, output: str) -> None:
+def report(study_id: str | None, preset: str, experiment: str, output: str) -> None:
     """Write the report of a study from the tracking store alone."""
     from analysis import report, runs
 
     folder = writable_folder(output)
-    which = None if study_id == "newest" else study_id
-    found = runs.load(which, experiment, preset=None if preset == "any" else preset, images=True)
+    found = runs.load(study_id, experiment, preset=None if preset == "any" else preset, images=True)
     page = report.write(found, folder)
     click.echo(f"report: {page}")
 
@@ -139,7 +144,7 @@ def main() -> NoReturn:
         click.echo(error.format_message(), err=True)
     except click.ClickException as error:
         code = error.exit_code
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
         click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)
