@@ -76,7 +76,7 @@ def declare(
             "validation": len(split.validation_y),
             "test": len(split.test_y),
         },
-        train_examples=preset.train_examples,
+        train_examples=len(split.train_y),  # the preset's, or all of a smaller data set
         precision=setting.precision,
         device=setting.device_type,
     )

@@ -25,6 +25,7 @@ from mlflow.models import infer_signature
 from analysis.address import STORE_ERRORS
 from models.export import to_module
 from models.mlp import SIZES
+from models.sources import IN_FOLDER
 from models.train import Trained
 from study import provenance, schema
 from study.faults import AlreadyRunning, patient
@@ -59,6 +60,7 @@ class Tracker:
         self._origin = {
             schema.TAG_COMMIT: commit,
             schema.TAG_DIRTY: str(dirty).lower(),
+            schema.TAG_DATASET: declaration.data["name"],
             schema.TAG_DATA: declaration.data["digest"],
             schema.TAG_CONTENT: declaration.data["content"],
             schema.TAG_CODE: str(schema.CODE_VERSION),
@@ -229,8 +231,10 @@ def _status(networks: Sequence[Trained]) -> str:
 def _dataset(declaration: Declaration, part: str) -> DatasetInput:
     """A data set under the project's own digest: MLflow's would cover the first 10,000 elements only."""
     data = declaration.data
-    source = json.dumps({"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"})
-    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], "http", source)
+    kind, source = "http", {"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"}
+    if data["name"].startswith(IN_FOLDER):
+        kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
+    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
 
 
