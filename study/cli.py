@@ -46,7 +46,7 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
 
     folder = writable_folder(output)
     preset, setting, declaration = resolve(**options, elsewhere=where_to_train(workers, scheduler))
-    progress = Progress(sum(trial.network_epochs for trial in planned_trials(preset, declaration.noise_types)))
+    progress = Progress(planned_trials(preset, declaration.noise_types))
     with (
         interrupts.remembered(),
         trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
