@@ -110,17 +110,27 @@ def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
         raise DataError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
     cache = Path(folder) / name
     source = str(cache)
-    try:
-        files = read_folder(cache)
-        check(DATASETS[name], files, source)
-    except DataError as error:
-        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+    files = kept(name, cache)
     if len(files) < len(FILES):
         present = set(files)
         source, files = fetch(name, cache)
         _keep(cache, {file: content for file, content in files.items() if file not in present})
     logger.info("data set %s read from %s", name, source)
     return _images(name, files)
+
+
+def kept(name: str, cache: Path) -> Files:
+    """Those files of a data set that are in its folder.
+
+    Raises:
+        DataError: one of them is damaged.
+    """
+    try:
+        files = read_folder(cache)
+        check(DATASETS[name], files, str(cache))
+    except DataError as error:
+        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+    return files
 
 
 def validation_size(train: int) -> int:

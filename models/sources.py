@@ -139,7 +139,7 @@ def check(dataset: Source, files: Files, where: str) -> None:
 
 def fetch(name: str, cache: Path) -> tuple[str, Files]:
     """Description and files of the first of SOURCES that has the data set whole and good."""
-    dataset, problems = DATASETS[name], []
+    dataset, problems = DATASETS[name], list[str]()
     for source, get in SOURCES.items():
         try:
             files = get(dataset)
@@ -147,8 +147,14 @@ def fetch(name: str, cache: Path) -> tuple[str, Files]:
             return source, files
         except (RuntimeError, ImportError, OSError, EOFError, zlib.error, subprocess.TimeoutExpired) as error:
             problems.append(f"{source}: {' '.join(str(error).split())}")
-    package = f" run `apt-get install dataset-{dataset.debian}`," if dataset.debian else ""
-    raise DataError(
+    raise nowhere(name, cache, problems)
+
+
+def nowhere(name: str, cache: Path, problems: list[str]) -> DataError:
+    """What is said of a data set that no source has, with each source's problem."""
+    debian = DATASETS[name].debian
+    package = f" run `apt-get install dataset-{debian}`," if debian else ""
+    return DataError(
         f"{name} cannot be had from any source: connect to the internet,{package} or put the files {', '.join(FILES)}"
         f" (plain or .gz) into {cache} ({'; '.join(problems)})"
     )

@@ -73,6 +73,13 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="What trains; auto takes the first that is there of cuda, mps and cpu.",
 )
+scheduler_option = click.option(
+    "--scheduler",
+    default="none",
+    show_default=True,
+    type=values.Value("address", values.scheduler_address, "none"),
+    help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
+)
 
 
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -135,13 +142,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where to train; the numbers do not depend on them."""
-    command = click.option(
-        "--scheduler",
-        default="none",
-        show_default=True,
-        type=values.Value("address", values.scheduler_address, "none"),
-        help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
-    )(command)
+    command = scheduler_option(command)
     return click.option(
         "--workers",
         default=0,
