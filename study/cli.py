@@ -139,14 +139,23 @@ def doctor(**options: Any) -> None:
 @output_option
 def plan(output: str, **options: Any) -> None:
     """Say what a study would run, how long, and what it could detect; run nothing."""
-    from study import plan
-    from study.declare import planned_trials
+    import study.session  # noqa: F401  # with what a study imports: its start is timed here
+    from analysis import report  # noqa: F401
+    from study import plan, power
+    from study.declare import planned_stages
+    from study.probe import probe
 
     writable_folder(output)
     preset, setting, declaration = resolve(**options)
-    trials = planned_trials(preset, declaration.noise_types)
-    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
-    click.echo(plan.describe(preset, trials, plan.seconds_per_network_epoch(preset, setting)))
+    start = time.monotonic() - package.STARTED
+    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}, {declaration.data['name']}")
+    stages = planned_stages(preset, declaration.noise_types)
+    costs = probe(stages, setting)
+    for line in plan.describe(preset, declaration, stages, costs):
+        click.echo(line)
+    click.echo(f"time: about {time_in_parts(start + plan.OPENING, *plan.seconds(stages, declaration, costs))}")
+    for line in (*plan.caveats(stages, costs), "", *power.describe(declaration.questions)):
+        click.echo(line)
 
 
 @cli.command()
