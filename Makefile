@@ -5,13 +5,16 @@ PRECISION ?= auto
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test test-all contract bench docs lint clean
+.PHONY: study plan doctor report ui test test-all contract bench docs lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
 plan: .venv/installed
 	python -m study plan --preset $(PRESET)
+
+doctor: .venv/installed
+	python -m study doctor
 
 report: .venv/installed
 	python -m study report

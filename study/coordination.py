@@ -15,7 +15,7 @@ import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
-from analysis.address import check_address, one_line_errors
+from analysis.address import StoreError, check_address, one_line_errors
 from study import schema
 from study.faults import AlreadyRunning
 from study.schema import Declaration
@@ -70,6 +70,9 @@ def _connect() -> MlflowClient:
 
 def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage != "active":
+        remedy = f"restore it by `mlflow experiments restore -x {found.experiment_id}`, or name another by --experiment"
+        raise StoreError(f"experiment {name!r} was deleted: {remedy}")
     if found:
         return found.experiment_id
     # Without this the UI opens the experiment among its tools for language models.

@@ -19,6 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
 from analysis.address import STORE_ERRORS
+from models.sources import IN_FOLDER
 from models.train import Trained
 from study import champion, provenance, schema
 from study.faults import AlreadyRunning, patient
@@ -53,6 +54,7 @@ class Tracker:
         self._origin = {
             schema.TAG_COMMIT: commit,
             schema.TAG_DIRTY: str(dirty).lower(),
+            schema.TAG_DATASET: declaration.data["name"],
             schema.TAG_DATA: declaration.data["digest"],
             schema.TAG_CONTENT: declaration.data["content"],
             schema.TAG_CODE: str(schema.CODE_VERSION),
@@ -209,8 +211,10 @@ def _status(networks: Sequence[Trained]) -> str:
 def _dataset(declaration: Declaration, part: str) -> DatasetInput:
     """A data set under the project's own digest: MLflow's would cover the first 10,000 elements only."""
     data = declaration.data
-    source = json.dumps({"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"})
-    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], "http", source)
+    kind, source = "http", {"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"}
+    if data["name"].startswith(IN_FOLDER):
+        kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
+    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
 
 

@@ -102,6 +102,7 @@ def test_one_row_for_each_seed_run_with_the_columns_of_the_schema(finished: Fini
 def test_study_trials_and_seeds_form_a_tree(finished: Finished) -> None:
     kinds = tree(finished.study)
     assert len(kinds["study"]) == 1
+    assert {run.data.tags[schema.TAG_DATASET] for some in kinds.values() for run in some} == {"fashion-mnist"}
     study_run = kinds["study"][0].info.run_id
     trials = {run.info.run_id for run in kinds["trial"]}
     assert {run.data.tags["mlflow.parentRunId"] for run in kinds["trial"]} == {study_run}
