@@ -18,7 +18,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import best_so_far, crossed, page, plots, search_plots
-from analysis.answer import Answer, ContrastAnswer, Refused
+from analysis.answers import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
 from study.schema import Contrast, Question, term
