@@ -21,7 +21,7 @@ from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run,
 from analysis.address import STORE_ERRORS
 from models.sources import IN_FOLDER
 from models.train import Trained
-from study import champion, provenance, schema
+from study import champion, first_view, provenance, schema
 from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
@@ -70,9 +70,12 @@ class Tracker:
             **self._origin,
             "mlflow.source.git.commit": self._origin[schema.TAG_COMMIT],
             "mlflow.runName": f"study-{declaration.preset}",
-            "mlflow.note.content": _note(declaration),
+            "mlflow.note.content": first_view.note(declaration, self.experiment_id),
         }
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
+        have = self.client.get_experiment(self.experiment_id).tags
+        for name, value in first_view.experiment_tags(declaration, self.experiment_id, have).items():
+            self.client.set_experiment_tag(self.experiment_id, name, value)
         versions = json.dumps(provenance.versions(self.setting.device), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
         # The tags come last: who finds the run by them finds it whole.
@@ -216,21 +219,6 @@ def _dataset(declaration: Declaration, part: str) -> DatasetInput:
         kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
     dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
-
-
-def _note(declaration: Declaration) -> str:
-    questions = "\n".join(f"- **{question.name}**: {question.title}" for question in declaration.questions)
-    recipes = ", ".join(f"{name} ({recipe['epochs']} epochs)" for name, recipe in declaration.recipes.items())
-    return (
-        f"A study of noise in a 784-256-256-10 ReLU network on {declaration.data['name']}; preset "
-        f"`{declaration.preset}`, recipes {recipes}.\n\n{questions}\n\n"
-        "**How to read it.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's network. "
-        "Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares the "
-        "declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` repeats "
-        "what others measured, both on validation images. Trial metrics are means over seeds. The answers are "
-        f"in the artifact `{schema.REPORT_FOLDER}/index.html`. All runs of the study: "
-        f"`tags.{schema.TAG_ID} = '{declaration.study_id}'`."
-    )
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:
