@@ -15,12 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from running import ROOT, environment
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-
-from running import ROOT, environment
 
 PATIENCE = 300
 """Seconds that a page may take on a machine with other work."""

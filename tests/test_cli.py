@@ -140,7 +140,7 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         out, err = capfd.readouterr()
         assert not ended.value.code and not err and expected in " ".join(out.split())
     for command in cli.commands.values():
-        assert all(param.show_default and getattr(param, "help", "") for param in command.params)
+        assert all(getattr(param, "show_default", "") and getattr(param, "help", "") for param in command.params)
 
 
 def test_mlproject_and_command_line_agree() -> None:
