@@ -34,8 +34,11 @@ SEARCH_CAPTIONS = {
     "had the same number of trials.",
     "slice": "The same trials by each parameter. The sampler tries more where it was good, so the density of the dots "
     "is no evidence of its own. Training without noise stands at rate 0.",
+    "contour": "The score between the trials, as Optuna interpolates it over the two rates, whatever the noise type "
+    "and the weight decay. Where no dot is near, it is a guess; a type with one rate or none stands at rate 0.",
     "importance": "How much of the variance of the search's scores each parameter explains (fANOVA, over the trials of "
-    "all noise types). Adaptive sampling skews it: read it as a hint of what mattered in the search, not as an effect.",
+    "all noise types; the bar's line is the standard deviation over the seeds of its random forest). Adaptive sampling "
+    "skews it: read it as a hint of what mattered in the search, not as an effect.",
 }
 
 

@@ -33,14 +33,22 @@ ALL = 1_000_000  # search_runs fetches page after page up to this many
 
 @dataclass(frozen=True)
 class TrialRun:
-    """A trial that is not finished: its scores count for nothing, but it is counted."""
+    """A trial that is not finished: its scores count for nothing, but it is counted.
+
+    Attributes:
+        status: FAILED, KILLED or RUNNING.
+        number: Optuna's, of a search trial; else None.
+        params: as logged, text; empty where the process died before.
+    """
 
     run_id: str
     name: str
-    status: str  # FAILED, KILLED or RUNNING
+    status: str
     phase: str
     arm: str
     trial_hash: str
+    number: int | None = None
+    params: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,6 +176,8 @@ def _unfinished(trials: list[Run], statuses: set[str]) -> tuple[TrialRun, ...]:
             phase=run.data.tags.get(schema.TAG_PHASE, ""),
             arm=run.data.tags.get(schema.TAG_ARM, ""),
             trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
+            number=int(number) if (number := run.data.tags.get(schema.TAG_NUMBER)) else None,
+            params=dict(run.data.params),
         )
         for run in trials
         if run.info.status in statuses

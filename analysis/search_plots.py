@@ -1,4 +1,4 @@
-"""The search as Optuna draws it: history, slice and importance, from a study rebuilt out of the run table.
+"""The search as Optuna draws it: history, slice, contour and importance, of a study rebuilt out of the run table.
 
 The search's own Optuna study lived in memory and is gone; the finished trials in the tracking store are all it takes.
 """
@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
-from optuna.importance import FanovaImportanceEvaluator
+from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.visualization import matplotlib as views
 
 from analysis import wording
+from analysis.optuna_export import quiet
 from analysis.plots import GREY, INK, STYLE, WIDTH
 from analysis.runs import Study
 from study.schema import SEARCH, Declaration, higher_is_better
@@ -31,10 +32,11 @@ from study.schema import SEARCH, Declaration, higher_is_better
 PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
 MANY = 10  # noise types above which their names need a wider panel
 FEWEST = 4  # trials below which an importance is no more than chance
+FORESTS = 10  # random forests, each from its own seed, that an importance is the mean of
 
 
 def search_figures(study: Study) -> dict[str, Figure]:
-    """History, slice and fANOVA importance of the search, keyed "history-decay" and so on, one set per recipe.
+    """History, slice, contour and fANOVA importance of the search, keyed "history-decay" and so on, one set per recipe.
 
     Empty when there was no search. A figure that the trials at hand cannot give says why in its place.
     """
@@ -47,6 +49,7 @@ def search_figures(study: Study) -> dict[str, Figure]:
         with _drawing():
             figures[f"history-{recipe}"] = _history(rebuilt, name, str(recipe))
             figures[f"slice-{recipe}"] = _slice(rebuilt, name, str(recipe))
+            figures[f"contour-{recipe}"] = _contour(rebuilt, name, str(recipe))
             figures[f"importance-{recipe}"] = _importance(rebuilt, name, str(recipe))
     return figures
 
@@ -75,7 +78,7 @@ def rebuild(rows: pd.DataFrame, declaration: Declaration) -> optuna.Study:
         rates = [float(params[name]) for _, params, _ in trials]
         distributions[name] = FloatDistribution(min([0.0, *rates]), max([declaration.max_rate, *rates]))
 
-    with _quiet():
+    with quiet():
         study = optuna.create_study(direction="maximize" if higher_is_better(objective) else "minimize")
     for _, params, value in trials:
         values: dict[str, Any] = {name: float(params[name]) for name in ("rate1", "rate2")}
@@ -116,18 +119,49 @@ def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
     return _or_words(draw, study, 1, "the slice plot")
 
 
+def _contour(study: optuna.Study, name: str, recipe: str) -> Figure:
+    def draw() -> Figure:
+        if any(len({trial.params[rate] for trial in study.trials}) < 2 for rate in ("rate1", "rate2")):
+            return _words("the contour plot needs two rates that vary")
+        ax = views.plot_contour(study, params=["rate1", "rate2"], target_name=name)
+        assert isinstance(ax, Axes)
+        ax.set_xlabel(PARAMS["rate1"])
+        ax.set_ylabel(PARAMS["rate2"])
+        title = f"{recipe}: the score between the trials, over both rates, {_counted(study)} of all types"
+        return _finish([ax], (WIDTH, 4.0), title)
+
+    return _or_words(draw, study, FEWEST, "the contour plot")
+
+
 def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
     def draw() -> Figure:
-        evaluator = FanovaImportanceEvaluator(seed=0)  # named, as Optuna 5's default, PED-ANOVA, differs much from it
-        ax = views.plot_param_importances(_numbered(study), evaluator=evaluator, params=list(PARAMS), target_name=name)
-        ax.set_yticks(ax.get_yticks(), [PARAMS.get(text.get_text(), text.get_text()) for text in ax.get_yticklabels()])
-        ax.set_xlabel(f"share of the variance of the {name.split(' (')[0]} (fANOVA)")
-        ax.set_ylabel("")
-        ax.set_title("", loc="left")
-        ax.legend().remove()
+        shares = importances(study)
+        shares = shares[shares.mean().sort_values().index]
+        figure, ax = plt.subplots()
+        error = shares.std().to_numpy()
+        ax.barh([PARAMS[param] for param in shares], shares.mean(), xerr=error, height=0.6, color=GREY, ecolor=INK)
+        ax.set_xlim(0, 1)
+        ax.set_xlabel(
+            f"share of the variance of the {name.split(' (')[0]}: fANOVA, mean and standard deviation over "
+            f"{len(shares)} forests"
+        )
         return _finish([ax], (WIDTH, 2.4), f"{recipe}: importance of the parameters, {_counted(study)}")
 
     return _or_words(draw, study, FEWEST, "the importance")
+
+
+def importances(study: optuna.Study, forests: int = FORESTS) -> pd.DataFrame:
+    """Each parameter's share of the variance of the score, a row for each seed of fANOVA's random forest.
+
+    The evaluator is named since Optuna 5's default, PED-ANOVA, differs much from it. A forest is random, so one alone
+    may show an order that the next does not; their spread says nothing of other trials that might have been drawn.
+
+    Source: Hutter et al. 2014, An Efficient Approach for Assessing Hyperparameter Importance.
+    """
+    numbered = _numbered(study)
+    evaluators = (FanovaImportanceEvaluator(seed=seed) for seed in range(forests))
+    found = [get_param_importances(numbered, evaluator=each, params=list(PARAMS)) for each in evaluators]
+    return pd.DataFrame(found, columns=list(PARAMS))
 
 
 def _numbered(study: optuna.Study) -> optuna.Study:
@@ -140,7 +174,7 @@ def _numbered(study: optuna.Study) -> optuna.Study:
     for trial in study.trials:
         scores.setdefault(trial.params["noise"], []).append(float(trial.value or 0.0))
     order = sorted(scores, key=lambda noise: (float(np.mean(scores[noise])), noise))
-    with _quiet():
+    with quiet():
         numbered = optuna.create_study(direction=study.direction)
     for trial in study.trials:
         params = trial.params | {"noise": order.index(trial.params["noise"])}
@@ -199,13 +233,3 @@ def _drawing() -> Iterator[None]:
         finally:
             for number in set(plt.get_fignums()) - before:
                 plt.close(number)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)

@@ -1,4 +1,4 @@
-"""The command line: `study`, `plan`, `doctor` and `report`, the same as the entry points of MLproject."""
+"""The command line: `study`, `plan`, `doctor`, `report` and `export`, the same as the entry points of MLproject."""
 
 from __future__ import annotations
 
@@ -181,6 +181,20 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
     found = runs.load(study_id, experiment, preset=None if preset == "any" else preset, images=True)
     page = report.write(found, folder)
     click.echo(f"report: {page}")
+
+
+@cli.command()
+@click.option("--optuna", "storage", default="sqlite:///search.db", show_default=True, help="Database to write to.")
+@click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@experiment_option
+def export(storage: str, study_id: str, experiment: str) -> None:
+    """Write the search of a study into a storage that Optuna's own tools open, such as optuna-dashboard."""
+    from analysis import optuna_export, runs
+
+    found = runs.load(None if study_id == "newest" else study_id, experiment)
+    for name, trials in optuna_export.export(found, storage).items():
+        click.echo(f"{trials} trials: {name}")
+    click.echo(f"exported: {optuna_export.shown(storage)} (optuna-dashboard opens it)")
 
 
 def quiet_libraries() -> None:

@@ -86,7 +86,7 @@ class Links(HTMLParser):
 
 def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machines(written):
     figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
-    figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "history", "slice", "importance")}
+    figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "history", "slice", "contour", "importance")}
     machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
     assert set(contents(written)) == figures | {"index.html", "report.md"} | machine
 
@@ -266,7 +266,7 @@ def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
 def test_search_figures_say_what_few_trials_cannot_give(study, trials):
     few = study.table["trial_number"].isna() | (study.table["trial_number"] >= trials)
     figures = search_plots.search_figures(without(study, few))
-    assert list(figures) == ["history-decay", "slice-decay", "importance-decay"]
+    assert list(figures) == ["history-decay", "slice-decay", "contour-decay", "importance-decay"]
     said = " ".join(text.get_text() for text in figures["importance-decay"].texts)
     assert ("needs 4 finished trials" in said) == (trials < 4)
 
@@ -277,7 +277,7 @@ def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
         study.table.assign(**{"val/accuracy": 0.5}),
         study.table.assign(weight_decay=0.0),
     ):
-        assert len(search_plots.search_figures(replace(study, table=table))) == 3
+        assert len(search_plots.search_figures(replace(study, table=table))) == 4
 
 
 def test_a_noise_type_without_results_is_shown_as_missing(study):
@@ -287,6 +287,15 @@ def test_a_noise_type_without_results_is_shown_as_missing(study):
     assert set(row[2:]) == {wording.MISSING}
     for figure in search_plots.search_figures(lost).values():
         assert "cannot be computed" not in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_importances_are_shares_and_their_spread_is_that_of_the_forests(study):
+    rebuilt = search_plots.rebuild(study.table.loc[study.table["phase"] == schema.SEARCH], study.declaration)
+    shares = search_plots.importances(rebuilt, forests=3)
+    assert list(shares) == list(search_plots.PARAMS) and len(shares) == 3
+    assert shares.sum(axis=1).to_list() == pytest.approx([1, 1, 1])
+    assert shares.std().max() > 0
+    pd.testing.assert_frame_equal(shares, search_plots.importances(rebuilt, forests=3))
 
 
 def test_drawing_leaves_matplotlib_as_it_was(study):
