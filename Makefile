@@ -4,7 +4,7 @@ PRESET ?= quick
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test contract bench docs lint clean
+.PHONY: study plan report ui test contract audit bench docs lint clean
 
 study: .venv/installed
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET)
@@ -16,7 +16,7 @@ report: .venv/installed
 	python -m study report
 
 ui: .venv/installed
-	mlflow ui
+	mlflow ui --host 127.0.0.1
 
 test: lint
 	python -m pytest
@@ -25,6 +25,12 @@ test: lint
 contract: .venv/installed
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
 	python -m pytest tests/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
+
+# Known vulnerabilities in what requirements.txt installs; asks PyPI. Strict: a package that was not checked is no pass.
+audit: .venv/installed
+	@pip-audit --strict --progress-spinner off -r requirements.txt || { \
+	echo "audit: not passed. Above stands a vulnerability (raise that version in requirements.txt), or what could not be" \
+	"checked: then the package index here does not serve PyPI's list of vulnerabilities; try again where it does." >&2; exit 1; }
 
 bench: .venv/bench-installed
 	python -m benchmarks.speed
