@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.sources import DATASETS
+from models.sources import DATASETS, IN_FOLDER
 from study import schema, values
 from study.presets import FIRST_SEED, LAST_SEED, MAX_SEEDS, MIN_SEEDS, PRESETS, Preset, chosen
 
@@ -36,11 +36,57 @@ experiment_option = click.option(
 )
 
 
+def dataset_name(value: str) -> str:
+    """A data set by its name, or "path:" and a folder.
+
+    Raises:
+        ValueError: neither.
+    """
+    if value in DATASETS:
+        return value
+    folder = value.removeprefix(IN_FOLDER)
+    if folder != value:
+        values.plain_text(folder, f"{IN_FOLDER} and a folder")
+        return value
+    raise ValueError(f"one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
+
+
+dataset_option = click.option(
+    "--dataset",
+    default="fashion-mnist",
+    show_default=True,
+    type=values.Value("name", dataset_name),
+    help=f"{', '.join(DATASETS)}, or {IN_FOLDER}FOLDER for four IDX files of your own, 28 x 28 in ten classes.",
+)
+data_option = click.option(
+    "--data",
+    "folder",
+    default="data",
+    show_default=True,
+    type=values.text("a folder"),
+    help="Folder that keeps the data set.",
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="What trains; auto takes the first that is there of cuda, mps and cpu.",
+)
+scheduler_option = click.option(
+    "--scheduler",
+    default="none",
+    show_default=True,
+    type=values.Value("address", values.scheduler_address, "none"),
+    help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
+)
+
+
 def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which study is meant."""
     for option in (
         experiment_option,
-        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
+        device_option,
         click.option(
             "--precision",
             default="auto",
@@ -48,15 +94,8 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "float32", "bfloat16"]),
             help="Of the matrix products in training.",
         ),
-        click.option(
-            "--data",
-            "folder",
-            default="data",
-            show_default=True,
-            type=values.text("a folder"),
-            help="Folder that keeps the data set.",
-        ),
-        click.option("--dataset", default="fashion-mnist", show_default=True, type=click.Choice(list(DATASETS))),
+        data_option,
+        dataset_option,
         click.option(
             "--max-rate",
             default=0.8,
@@ -103,13 +142,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where to train; the numbers do not depend on them."""
-    command = click.option(
-        "--scheduler",
-        default="none",
-        show_default=True,
-        type=values.Value("address", values.scheduler_address, "none"),
-        help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
-    )(command)
+    command = scheduler_option(command)
     return click.option(
         "--workers",
         default=0,

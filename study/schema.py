@@ -30,6 +30,7 @@ TAG_PRESET = "study.preset"
 TAG_HEARTBEAT = "study.heartbeat"
 TAG_COMMIT = "study.git_commit"
 TAG_DIRTY = "study.git_dirty"
+TAG_DATASET = "study.dataset"
 TAG_DATA = "study.data_digest"
 TAG_CONTENT = "study.data_content"
 TAG_CODE = "study.code_version"
@@ -45,7 +46,7 @@ VERSIONS_FILE = "versions.json"
 IMAGES_FILE = "images.npz"
 """Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits packed by row."""
 REPORT_FOLDER = "report"
-REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", "figures")
+REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", DECLARATION_FILE, ARMS_FILE, "figures")
 
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"

@@ -47,12 +47,7 @@ class Value(click.ParamType):
 def text(what: str, longest: int = LONGEST) -> Value:
     """The type of a text that fits in one line of a message, and in every store."""
 
-    def parse(value: str) -> str:
-        if not value.strip() or len(value) > longest or any(unicodedata.category(one) in NO_TEXT for one in value):
-            raise ValueError(f"{what}: 1 to {longest} characters, not all blank, and no line breaks among them")
-        return value
-
-    return Value("text", parse)
+    return Value("text", lambda value: plain_text(value, what, longest))
 
 
 def whole(low: int, high: int, word: str = "") -> Value:
@@ -63,6 +58,17 @@ def whole(low: int, high: int, word: str = "") -> Value:
 def number(low: float, high: float) -> Value:
     """The type of a number that may have a fraction."""
     return Value("number", lambda value: decimal_number(value, low, high))
+
+
+def plain_text(value: str, what: str, longest: int = LONGEST) -> str:
+    """A text that fits in one line.
+
+    Raises:
+        ValueError: it is empty, blank or too long, or would break a line.
+    """
+    if not value.strip() or len(value) > longest or any(unicodedata.category(one) in NO_TEXT for one in value):
+        raise ValueError(f"{what}: 1 to {longest} characters, not all blank, and no line breaks among them")
+    return value
 
 
 def whole_number(value: str, low: int, high: int) -> int:

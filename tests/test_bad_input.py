@@ -29,6 +29,7 @@ from study.trial import Setting
 from study.work import load_split
 
 BOTH, ALL = ("study", "plan"), ("study", "plan", "report")
+DOCTOR = (*BOTH, "doctor")  # what its exit code 1 is for is in test_doctor.py
 QUOTED = "x' or '1'='1"
 SHELL = "$(touch x); `touch x` | touch x"
 
@@ -66,8 +67,13 @@ TABLE = [
     *rows(BOTH, "preset", 2, "is not one of 'smoke', 'quick', 'full'", "huge", "any", "Quick", *NO_WORD),
     *rows(("report",), "preset", 2, "is not one of 'any', 'smoke', 'quick'", "huge", "Any", *NO_WORD),
     *rows(("report",), "preset", 1, "holds no study run of preset 'full' yet", "full"),
-    *rows(BOTH, "dataset", 2, "is not one of 'fashion-mnist', 'mnist', 'kmnist'", "cifar10", *NO_WORD),
-    *rows(BOTH, "device", 2, "is not one of 'auto', 'cpu', 'cuda', 'mps'", "abacus", "cuda:0", "CPU", *NO_WORD),
+    *rows(DOCTOR, "dataset", 2, "it must be one of fashion-mnist, mnist, kmnist, or path:FOLDER",
+          "cifar10", "PATH:file", *NO_WORD),
+    *rows(DOCTOR, "dataset", 2, "it must be path: and a folder: 1 to 4096 characters",
+          *(f"path:{folder}" for folder in NO_TEXT)),
+    *rows(BOTH, "dataset", 1, "there is no such folder", "path:file", "path:nowhere", "path:dangling", "path:größe 📁"),
+    *rows(BOTH, "dataset", 1, "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte", "path:."),
+    *rows(DOCTOR, "device", 2, "is not one of 'auto', 'cpu', 'cuda', 'mps'", "abacus", "cuda:0", "CPU", *NO_WORD),
     *rows(BOTH, "precision", 2, "is not one of 'auto', 'float32', 'bfloat16'", "float64", "32", *NO_WORD),
     *rows(BOTH, "noise", 2, "it must be noise types joined by commas: 1 to 4096 characters", *NO_TEXT),
     *rows(BOTH, "noise", 2, "unknown noise type droput: choose one of none, dropout",
@@ -90,7 +96,7 @@ TABLE = [
           "999", "2147483649", *NO_WHOLE),
     *rows(BOTH, "max_rate", 2, "it must be a number from 0 to 0.95",
           "0.951", "-0.01", "1.5", "0_0.5", "٠.٥", "1/2", *NO_NUMBER),
-    *rows(BOTH, "data", 2, "it must be a folder: 1 to 4096 characters", *NO_TEXT),
+    *rows(DOCTOR, "data", 2, "it must be a folder: 1 to 4096 characters", *NO_TEXT),
     *rows(BOTH, "data", 1, "cannot use the data folder file: Not a directory; choose another by --data", "file"),
     *rows(BOTH, "data", 1, "choose another by --data", "file/below", "dangling", "x" * 300, "/dev/null"),
     *rows(BOTH, "data", 1, "fashion-mnist cannot be had from any source: connect to",
@@ -99,8 +105,8 @@ TABLE = [
     *rows(("report",), "experiment", 1, "it has: Default, dropout-study",
           "nowhere", "a/b", "größe 📁", "x" * 256, QUOTED, SHELL),
     *rows(("study",), "workers", 2, "it must be a whole number from 0 to 1024", "1025", *NO_WHOLE),
-    *rows(("study",), "scheduler", 2, "it must be none, or an address such as tcp://host:8786", *NO_ADDRESS),
-    *rows(ALL, "output", 2, "it must be a folder: 1 to 4096 characters", *NO_TEXT),
+    *rows(("study", "doctor"), "scheduler", 2, "it must be none, or an address such as tcp://host:8786", *NO_ADDRESS),
+    *rows((*ALL, "doctor"), "output", 2, "it must be a folder: 1 to 4096 characters", *NO_TEXT),
     *rows(ALL, "output", 1, "cannot write to the output folder file: Not a directory; choose another by --output",
           "file"),
     *rows(ALL, "output", 1, "choose another by --output",

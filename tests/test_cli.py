@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -24,7 +25,7 @@ from analysis import runs
 from models import sources
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
-from study import schema
+from study import probe, schema
 from study.cli import cli, main
 from study.presets import PRESETS
 
@@ -99,6 +100,7 @@ def test_plan_counts_and_times_without_running(
     call: Call, capfd: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "SECONDS", 0.5)
         patch.setattr(sys, "argv", ["study", "plan", "--preset", "smoke", "--data", str(folder)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -111,8 +113,34 @@ def test_plan_counts_and_times_without_running(
         ["confirm", str(9 + types), str(3 * (9 + types))],
         ["all", str(25 + 4 * types), str(43 + 8 * types)],
     ]
-    assert "80 % of studies" in printed
+    for part in (
+        "seeds",
+        "1000-1002",
+        "arms of swap: dropout(0.1,0.5)",
+        "disk: about",
+        "time: about",
+        "80 % of studies",
+    ):
+        assert part in printed
+    assert len(re.findall(r"^swap +test/accuracy +main, short +3 ", printed, re.MULTILINE)) == 1
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_and_version(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Help names every option's default and the environment; neither needs a store or data."""
+    for arguments, expected in (
+        (("--version",), f"code version {schema.CODE_VERSION}, commit "),
+        (("--help",), "MLFLOW_TRACKING_URI"),
+        (("study", "--help"), "NO_COLOR"),
+        (("doctor", "--help"), "[default: data]"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert not ended.value.code and not err and expected in " ".join(out.split())
+    for command in cli.commands.values():
+        assert all(getattr(param, "show_default", "") and getattr(param, "help", "") for param in command.params)
 
 
 def test_mlproject_and_command_line_agree() -> None:
@@ -165,7 +193,6 @@ class Hot(Noise):
         return torch.where(self.rate_of(0).flatten() < 0.1, super().loss(forward, context), torch.inf)
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_diverged_search_trial_leaves_no_hole(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
     monkeypatch.setitem(NOISE, "hot", Hot)
@@ -184,7 +211,6 @@ class Exploding(Noise):
         return super().loss(forward, context) * torch.inf
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_type_that_diverges_is_left_out_and_told(
     call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

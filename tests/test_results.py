@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +18,47 @@ from study.designs import DESIGNS
 from study.presets import PRESETS
 from study.schema import AUDIT, CONFIRM, higher_is_better
 
-ASKED = PRESETS["full"].questions
 RESULTS = Path(__file__).parents[1] / "docs" / "results"
-ROWS: list[dict[str, Any]] = json.loads((RESULTS / "answers.json").read_text())
-ANSWERED = [row for row in ROWS if row["estimate"] is not None]
 
 
-@pytest.fixture(scope="module")
-def table() -> pd.DataFrame:
-    return pd.read_csv(RESULTS / "run_table.csv")
+@dataclass(frozen=True)
+class Published:
+    """One study's answers.json, run_table.csv and report.md."""
+
+    preset: str
+    folder: Path
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        rows: list[dict[str, Any]] = json.loads((self.folder / "answers.json").read_text())
+        return rows
+
+    @cached_property
+    def answered(self) -> list[dict[str, Any]]:
+        return [row for row in self.rows if row["estimate"] is not None]
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "run_table.csv")
+
+    @cached_property
+    def page(self) -> str:
+        return (self.folder / "report.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def page() -> str:
-    return (RESULTS / "report.md").read_text()
+STUDIES = [Published("full", RESULTS), Published("contest", RESULTS / "contest")]
+
+
+@pytest.fixture(params=STUDIES, ids=lambda study: study.preset, scope="module")
+def study(request: pytest.FixtureRequest) -> Published:
+    published: Published = request.param
+    return published
 
 
 def differences(row: dict[str, Any], table: pd.DataFrame) -> pd.Series:
     """The per-seed contrast of a published row, from the published runs it names."""
     rows = table.loc[table["run_id"].isin(row["run_ids"])]
-    assert set(rows["phase"]) == {AUDIT if row["question"] == "audit" else CONFIRM}
+    assert set(rows["phase"]) == {AUDIT if DESIGNS[row["question"]].phase == AUDIT else CONFIRM}
     parts = []
     for name, coefficient in row["coefficients"].items():
         arm, _, metric = name.partition(":")
@@ -43,15 +66,17 @@ def differences(row: dict[str, Any], table: pd.DataFrame) -> pd.Series:
     return pd.concat(parts, axis=1).sum(axis=1, skipna=False)
 
 
-def test_all_questions_are_answered_on_enough_seeds() -> None:
-    assert {row["question"] for row in ANSWERED} == set(ASKED)
-    assert {row["n_seeds"] for row in ANSWERED if row["question"] != "audit"} == {20}
-    assert {row["verdict"] for row in ROWS if row["estimate"] is None} <= {"not entered"}
+def test_all_questions_are_answered_on_enough_seeds(study: Published) -> None:
+    asked = PRESETS[study.preset].questions
+    assert {row["question"] for row in study.answered} == set(asked)
+    confirmed = [row for row in study.answered if DESIGNS[row["question"]].phase == CONFIRM]
+    assert {row["n_seeds"] for row in confirmed} == {20}
+    assert {row["verdict"] for row in study.rows if row["estimate"] is None} <= {"not entered"}
 
 
-def test_estimates_intervals_and_verdicts_can_be_recomputed(table: pd.DataFrame) -> None:
-    for row in ANSWERED:
-        values = differences(row, table)
+def test_estimates_intervals_and_verdicts_can_be_recomputed(study: Published) -> None:
+    for row in study.answered:
+        values = differences(row, study.table)
         assert len(values) == row["n_seeds"]
         assert values.mean() == pytest.approx(row["estimate"], rel=1e-9, abs=1e-12)
         assert stats.interval(values) == pytest.approx((row["ci_low"], row["ci_high"]), rel=1e-9, abs=1e-12)
@@ -61,9 +86,9 @@ def test_estimates_intervals_and_verdicts_can_be_recomputed(table: pd.DataFrame)
         assert decide(estimate, row["p_adjusted"], row["margin"], row["alpha"], better) == row["verdict"]
 
 
-def test_adjusted_p_values_can_be_recomputed() -> None:
+def test_adjusted_p_values_can_be_recomputed(study: Published) -> None:
     families: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
-    for row in ROWS:
+    for row in study.rows:
         families.setdefault((row["question"], row["family"], row["metric"]), []).append(row)
     for rows in families.values():
         adjusted = stats.holm([1.0 if row["p_value"] is None else row["p_value"] for row in rows])
@@ -71,25 +96,34 @@ def test_adjusted_p_values_can_be_recomputed() -> None:
             assert row["p_adjusted"] is None or row["p_adjusted"] == pytest.approx(p)
 
 
-def test_the_page_shows_the_same_numbers(page: str) -> None:
-    for row in ANSWERED:
+def test_the_page_shows_the_same_numbers(study: Published) -> None:
+    for row in study.answered:
         shown = (
             f"| {row['contrast']} | {row['verdict']} | {wording.difference(row['estimate'], row['metric'], False)} | "
             f"{wording.interval(row['ci_low'], row['ci_high'], row['metric'])} |"
         )
-        assert shown in page
-    for name in ASKED:
-        assert f"## {DESIGNS[name].title}" in page
-        assert (RESULTS / "figures" / f"{name}.svg").stat().st_size > 10_000
-    assert all((RESULTS / shown).exists() for shown in re.findall(r"!\[.*\]\((.*)\)", page))
+        assert shown in study.page
+    for name in PRESETS[study.preset].questions:
+        assert f"## {DESIGNS[name].title}" in study.page
+        assert (study.folder / "figures" / f"{name}.svg").stat().st_size > 10_000
+    assert all((study.folder / shown).exists() for shown in re.findall(r"!\[.*\]\((.*)\)", study.page))
 
 
-def test_the_readme_opens_with_these_verdicts(page: str) -> None:
-    readme = (RESULTS.parents[1] / "README.md").read_text()
-    for design in (DESIGNS[name] for name in ASKED):
-        (verdict,) = re.findall(rf"^\| \*\*{re.escape(design.title)}\*\* (.*?) \| \|", page, flags=re.MULTILINE)
+def test_the_readme_opens_with_these_verdicts() -> None:
+    readme, full = (RESULTS.parents[1] / "README.md").read_text(), STUDIES[0]
+    for design in (DESIGNS[name] for name in PRESETS["full"].questions):
+        (verdict,) = re.findall(rf"^\| \*\*{re.escape(design.title)}\*\* (.*?) \| \|", full.page, flags=re.MULTILINE)
         assert f"| {design.title} | {verdict}" in readme
 
 
-def test_the_command_that_made_them_is_there() -> None:
-    assert "make study PRESET=full" in (RESULTS / "README.md").read_text()
+def test_the_command_that_made_them_is_there(study: Published) -> None:
+    assert f"make study PRESET={study.preset}" in (RESULTS / "README.md").read_text()
+
+
+def test_every_searched_type_was_in_the_contest() -> None:
+    table = STUDIES[1].table
+    searched = table[(table["phase"] == "search") & (table["recipe"] == "decay")]
+    trials = searched.drop_duplicates("trial_hash").groupby("noise").size()
+    assert set(trials.index) == set(PRESETS["contest"].noise_types) and len(trials) >= 18
+    confirmed = table[(table["phase"] == "confirm") & (table["recipe"] == "decay")]
+    assert set(confirmed["noise"]) == set(trials.index), "losers are published too"

@@ -104,7 +104,7 @@ def test_bash_reads_that_command_as_shlex_does() -> None:
 
 def test_the_ui_is_for_this_machine() -> None:
     recipe = re.search(r"^ui:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert recipe and recipe[1].strip() == "mlflow ui --host 127.0.0.1"
+    assert recipe and re.findall(r"--host \S+", recipe[1]) == ["--host 127.0.0.1"]
 
 
 def test_nothing_here_names_an_address_of_all_interfaces() -> None:
@@ -113,13 +113,14 @@ def test_nothing_here_names_an_address_of_all_interfaces() -> None:
 
 
 @pytest.mark.slow
-def test_worker_processes_listen_on_the_loopback_alone() -> None:
+def test_worker_processes_open_no_port() -> None:
+    def listening() -> set[tuple[str, int]]:
+        family = (process, *process.children(recursive=True))
+        there = [one for member in family for one in member.net_connections("inet")]
+        return {(one.laddr.ip, one.laddr.port) for one in there if one.status == psutil.CONN_LISTEN}
+
+    process = psutil.Process()
+    before = listening()
     with trainer("cpu", lambda epochs: None, workers=1):
-        process = psutil.Process()
-        found = [
-            connection.laddr.ip
-            for one in (process, *process.children(recursive=True))
-            for connection in one.net_connections("inet")
-            if connection.status == psutil.CONN_LISTEN
-        ]
-    assert found and set(found) <= {"127.0.0.1", "::1"}
+        assert len(process.children()) >= 1
+        assert listening() == before

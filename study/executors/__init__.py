@@ -1,0 +1,41 @@
+"""Where trials are trained, behind `concurrent.futures`: in this process, in worker processes, on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from study.executors.base import ClusterError, Trainer
+from study.executors.in_process import in_process
+from study.executors.processes import worker_processes
+
+
+def trainer(
+    device: str,
+    on_step: Callable[[float], None],
+    workers: int = 0,
+    scheduler: str = "none",
+    tell: Callable[[str], None] = lambda line: None,
+) -> AbstractContextManager[Trainer]:
+    """Where to train: in this process, in so many processes of this machine, or on the cluster of a scheduler.
+
+    Args:
+        device: on which each worker trains.
+        on_step: told of training done, in network-epochs.
+        workers: processes to start; 0 for none.
+        scheduler: address of a running Dask scheduler, or "none".
+        tell: shows the user a line.
+
+    Raises:
+        ClusterError: no scheduler answers at the address.
+    """
+    if workers:
+        return worker_processes(workers, on_step)
+    if scheduler == "none":
+        return in_process(device, on_step)
+    from study.executors.cluster import dask_cluster  # a second to import
+
+    return dask_cluster(scheduler, on_step, tell)
+
+
+__all__ = ["ClusterError", "Trainer", "in_process", "trainer"]

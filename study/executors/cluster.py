@@ -1,0 +1,91 @@
+"""Training on a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+
+from distributed import Client, KilledWorker
+from distributed.comm import CommClosedError
+
+from models.data import DataError
+from study import work
+from study.executors.base import ClusterError, Results, Trainer
+from study.faults import KEPT, CutShort, one_line
+from study.trial import Setting, Trial
+
+CONNECT_SECONDS = 10
+EQUIPPED = "start every worker with this checkout as its folder and on PYTHONPATH, and with its requirements"
+
+
+class OnCluster(Trainer):
+    """Dask's workers, as many as there are at the moment: they may join, leave, and die.
+
+    The engine hands a dead worker's batch to another; one that its workers die of, as when memory runs out, fails. A
+    worker has one batch at a time: with a second in hand, that one would share the blame for its death.
+    """
+
+    def __init__(self, client: Client, on_step: Callable[[float], None], tell: Callable[[str], None]) -> None:
+        """`client` is a `distributed.Client`; `tell` shows the user a line."""
+        super().__init__(client.get_executor(pure=False), on_step)
+        self._client, self._tell = client, tell
+
+    @property
+    def workers(self) -> int:
+        """The threads of all workers."""
+        count = sum(self._client.nthreads().values())
+        if not count:
+            self._tell("the cluster has no workers: waiting for one to join")
+        return count
+
+    def cancel(self) -> None:
+        """Takes back what has been handed out; a batch that is being trained goes on to its end, for nobody."""
+        self._executor.shutdown(wait=False)
+
+    def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
+        """To the scheduler."""
+        return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
+
+    def results(self, batch: list[Trial], future: Future) -> Results:
+        """Of a batch that is done; those of one that its workers died of are failed.
+
+        Raises:
+            ClusterError: a worker lacks the code or the data, or has other code.
+            CutShort: the scheduler is gone.
+        """
+        try:
+            results = super().results(batch, future)
+        except KilledWorker as error:
+            results = work.failed_batch(batch, f"given up: {error.allowed_failures + 1} workers died of it")
+        except (work.WorkerDiffers, ImportError, DataError) as error:
+            raise ClusterError(f"a worker cannot take part: {one_line(error)}; {EQUIPPED}") from error
+        except (CancelledError, CommClosedError) as error:
+            raise CutShort(f"the cluster is gone; {KEPT}") from error
+        self._on_step(sum(trial.network_epochs for trial in batch))
+        return results
+
+
+@contextmanager
+def dask_cluster(address: str, on_step: Callable[[float], None], tell: Callable[[str], None]) -> Iterator[OnCluster]:
+    """The workers of the scheduler at an address.
+
+    Raises:
+        ClusterError: no scheduler answers there.
+    """
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say of dead workers is told here
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (TypeError, RuntimeError) as error:  # of Dask, for certificates that are missing, or an address without
+        told = f"the TLS settings here do not go with {address} ({one_line(error)}): see docs/safety.md"
+        raise ClusterError(told) from error
+    except (OSError, ValueError) as error:
+        told = f"no Dask scheduler answers at {address} ({one_line(error)}): start one by `dask scheduler`"
+        raise ClusterError(told) from error
+    with client:
+        cluster = OnCluster(client, on_step, tell)
+        try:
+            yield cluster
+        finally:
+            cluster.cancel()
