@@ -6,7 +6,7 @@ PYTHON ?= python3
 PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan doctor report ui test test-all contract bench docs lint clean
+.PHONY: study plan doctor report ui test test-all contract audit bench docs lint clean
 
 study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
@@ -37,6 +37,12 @@ test-all: .venv/installed  ## what needs minutes, a cluster, a database or a bro
 contract: .venv/installed  ## the contract on a type of your own: make contract NOISE=module:Class
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
 	python -m pytest tests/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
+
+# Known vulnerabilities in what requirements.txt installs; asks PyPI. Strict: a package that was not checked is no pass.
+audit: .venv/installed  ## known vulnerabilities of the dependencies
+	@pip-audit --strict --progress-spinner off -r requirements.txt || { \
+	echo "audit: not passed. Above stands a vulnerability (raise that version in requirements.txt), or what could not be" \
+	"checked: then the package index here does not serve PyPI's list of vulnerabilities; try again where it does." >&2; exit 1; }
 
 bench: .venv/bench-installed  ## training speed against other trainers
 	python -m benchmarks.speed

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from analysis import fresh, integrity, ledger, wording
 from analysis.answers import Answer, ContrastAnswer, Table
 from analysis.crossed import Interval
+from analysis.markup import figure_path
 from analysis.runs import Study
 from study.schema import Contrast, Question, higher_is_better
 
@@ -151,8 +152,8 @@ def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key
         takeaway=answer.takeaway,
         caption=answer.caption,
         rule=question.rule,
-        figure=f"figures/{question.name}.svg",
-        pictures=tuple((f"figures/{question.name}-{one.name}.svg", one.caption) for one in answer.pictures),
+        figure=figure_path(question.name),
+        pictures=tuple((figure_path(question.name, one.name), one.caption) for one in answer.pictures),
         top=tuple(
             _row(question, contrast, answered.get(key(contrast)), missing)
             for contrast in (answer.leading or deciding)[:SHOWN_ON_TOP]

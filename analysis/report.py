@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from analysis import best_so_far, crossed, page, plots, search_plots
 from analysis.answers import Answer, ContrastAnswer, Refused
+from analysis.markup import figure_path, in_markdown
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
 from study import schema
@@ -57,17 +58,17 @@ def write(study: Study, folder: Path) -> Path:
         OSError: the folder cannot be written to.
     """
     answers = [QUESTIONS[question.name](question, study.table, study.arms) for question in study.declaration.questions]
-    figures = {f"figures/{answer.question}.svg": plots.to_svg(answer.figure()) for answer in answers}
+    figures = {figure_path(answer.question): plots.to_svg(answer.figure()) for answer in answers}
     figures |= {
-        f"figures/{answer.question}-{picture.name}.svg": plots.to_svg(picture.draw())
+        figure_path(answer.question, picture.name): plots.to_svg(picture.draw())
         for answer in answers
         for picture in answer.pictures
     }
     captions = {}
     budgets = {f"budget-{recipe}": figure for recipe, figure in best_so_far.figures(study).items()}
     for name, figure in (budgets | search_plots.search_figures(study)).items():
-        figures[f"figures/search-{name}.svg"] = plots.to_svg(figure)
-        captions[f"figures/search-{name}.svg"] = SEARCH_CAPTIONS[name.partition("-")[0]]
+        figures[figure_path("search", name)] = plots.to_svg(figure)
+        captions[figure_path("search", name)] = SEARCH_CAPTIONS[name.partition("-")[0]]
     both = {answer.question: crossed.intervals(answer.contrasts, study.arms, study.images) for answer in answers}
     content = page.build(study, answers, captions, both)
     rows = machine_rows(study.declaration.questions, answers, study.arms, both)
@@ -77,7 +78,7 @@ def write(study: Study, folder: Path) -> Path:
         "run_table.csv": run_table_csv(study.table).encode(),
         schema.DECLARATION_FILE: study.declaration.to_json().encode(),
         schema.ARMS_FILE: json.dumps(study.arms, indent=2, sort_keys=True).encode(),
-        "report.md": _render("report.md.j2", content, figures).encode(),
+        "report.md": _render("report.md.j2", in_markdown(content), figures).encode(),
         "index.html": _render("index.html.j2", content, figures).encode(),
     }
     for name, data in files.items():

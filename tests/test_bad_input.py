@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import dask
 import mlflow
 import pytest
 import synthetic
@@ -186,10 +187,16 @@ def test_what_is_no_value_is_one_line_too(call: Call, arguments: tuple[str, ...]
     assert expected in one_line(stderr)
 
 
-def test_tls_without_certificates_is_one_line(call: Call, folder: Path, tmp_path: Path) -> None:
-    code, stderr = call("study", "--preset", "smoke", "--data", str(folder), "--scheduler", "tls://127.0.0.1:8786")
+@pytest.mark.parametrize(("scheme", "encryption"), [("tls", False), ("tcp", True)])
+def test_tls_that_is_not_set_up_is_one_line(
+    call: Call, folder: Path, tmp_path: Path, scheme: str, encryption: bool
+) -> None:
+    pytest.importorskip("distributed")  # which has the defaults of its settings
+    address = f"{scheme}://127.0.0.1:8786"
+    with dask.config.set({"distributed.comm.require-encryption": encryption}):
+        code, stderr = call("study", "--preset", "smoke", "--data", str(folder), "--scheduler", address)
     assert code == 1
-    assert "TLS is not set up for tls://127.0.0.1:8786" in one_line(stderr)
+    assert f"the TLS settings here do not go with {address} (" in one_line(stderr)
     assert not any(tmp_path.iterdir())
 
 

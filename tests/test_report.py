@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import matplotlib as mpl
 import mlflow
@@ -240,10 +241,89 @@ def test_a_study_without_a_single_run_still_gives_a_report(study, tmp_path):
     assert "This study has no search trials" in (tmp_path / "index.html").read_text()
 
 
-def test_what_the_store_holds_cannot_become_markup(small, tmp_path):
-    hostile = replace(small.declaration.questions[0], title="<script>alert(1)</script>")
-    report.write(replace(small, declaration=replace(small.declaration, questions=(hostile,))), tmp_path)
-    assert "script" not in Links((tmp_path / "index.html").read_text()).tags
+EVIL = '<script>alert(1)</script><img src=x onerror=alert(1)>"onmouseover="alert(1)](javascript:alert(1))'
+"""In place of a noise type, and in all that is named by it: arms, labels, contrasts, runs."""
+WAY_OUT = "../../../out/<b>decay"
+"""In place of a recipe, by which figures are named."""
+
+
+def spoilt(value):
+    """The same, with the two names in place of the ones that the synthetic study has."""
+    if isinstance(value, str):
+        return value.replace("gaussian", EVIL).replace("decay", WAY_OUT) if value != "weight decay" else value
+    if isinstance(value, dict):
+        return {spoilt(key): spoilt(one) for key, one in value.items()}
+    return [spoilt(one) for one in value] if isinstance(value, list) else value
+
+
+def shape(page: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The tags of a page, each with the names of its attributes."""
+
+    class Tags(HTMLParser):
+        found: list[tuple[str, tuple[str, ...]]] = []
+
+        def handle_starttag(self, tag, attrs):
+            self.found.append((tag, tuple(name for name, _ in attrs)))
+
+    Tags.found = []
+    Tags().feed(page)
+    return Tags.found
+
+
+@pytest.fixture(scope="module")
+def doubtful(study):
+    """With every kind of text that a page shows, of the one question that names a noise type."""
+    lost = study.table["noise"].eq("gaussian") & study.table["seed"].eq(103)
+    cut = without(study, lost & study.table["phase"].eq(schema.CONFIRM))
+    declared = replace(study.declaration, questions=study.declaration.questions[2:])
+    return replace(cut, declaration=declared, confirmed_elsewhere={"beat-dropout": ("a",)}, versions={"a": {"b": "c"}})
+
+
+@pytest.fixture(scope="module")
+def hostile(doubtful):
+    columns = ("noise", "arm", "recipe", "device", "data_digest")
+    return replace(
+        doubtful,
+        experiment=EVIL,
+        commit=EVIL,
+        versions={EVIL: {EVIL: EVIL}},
+        confirmed_elsewhere={"beat-dropout": (EVIL,)},
+        declaration=schema.Declaration.from_json(json.dumps(spoilt(json.loads(doubtful.declaration.to_json())))),
+        arms=spoilt(doubtful.arms),
+        table=doubtful.table.assign(**{name: doubtful.table[name].map(spoilt) for name in columns}),
+        failed=tuple(replace(one, name=EVIL, arm=EVIL, phase=EVIL, run_id=EVIL) for one in doubtful.failed),
+    )
+
+
+def test_what_the_store_holds_cannot_become_markup_or_leave_the_folder(doubtful, hostile, tmp_path, monkeypatch):
+    """The page has the tags that it has with harmless names, and the Markdown no HTML and no link. Nothing is drawn."""
+
+    def names(study):
+        return {f"history-{recipe}": None for recipe in study.declaration.recipes}
+
+    monkeypatch.setattr(report.plots, "to_svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr(report.plots, "question_figure", lambda *arguments: None)
+    monkeypatch.setattr(report.search_plots, "search_figures", names)
+    monkeypatch.setattr(report.best_so_far, "figures", lambda study: {})
+    report.write(doubtful, tmp_path / "plain")
+    place = tmp_path / "a" / "b" / "hostile"
+    report.write(hostile, place)
+    page, text = (place / "index.html").read_text(), (place / "report.md").read_text()
+    assert "lacks seed 103" in page and page.count("&lt;script&gt;") > 30 and text.count("&lt;script>") > 30
+    assert shape(page) == shape((tmp_path / "plain" / "index.html").read_text())
+    assert set(re.findall(r"<[A-Za-z/!?]\w*", text)) == {"<details", "<summary", "</summary", "</details"}
+    shown = re.findall(r"\]\((.*?)\)", text)
+    assert shown and all((place / path).is_file() for path in shown)
+    assert {path.name for path in tmp_path.iterdir()} == {"plain", "a"}
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # the names are long
+def test_a_drawing_shows_the_letters_of_a_hostile_name(hostile):
+    (answer,) = answers_of(hostile)
+    nodes = ElementTree.fromstring(report.plots.to_svg(answer.figure())).iter()
+    for node in nodes:
+        assert not node.tag.endswith(("script", "img", "foreignObject"))
+        assert not [name for name in node.attrib if name.startswith("on")]
 
 
 def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(small, written, monkeypatch, tmp_path):
