@@ -15,14 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from running import ROOT, environment
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from running import ROOT, environment
-
-PATIENCE = 300
+PATIENCE = 400
 """Seconds that a page may take on a machine with other work."""
 FLAGS = (
     "--headless=new",
@@ -55,7 +54,7 @@ def served(uri: str, log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+        server.wait(timeout=PATIENCE)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
