@@ -6,13 +6,16 @@ PYTHON ?= python3
 PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: study plan report ui test test-all contract bench docs lint clean
+.PHONY: study plan doctor report ui test test-all contract bench docs lint clean
 
 study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
 plan: .venv/installed  ## say what a study would cost; run nothing
 	python -m study plan --preset $(PRESET)
+
+doctor: .venv/installed  ## check what a study needs, and say what to do
+	python -m study doctor
 
 report: .venv/installed  ## write the report again, from the tracking store
 	python -m study report

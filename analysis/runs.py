@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -121,7 +123,8 @@ def load(
         check_address()
         found = mlflow.get_experiment_by_name(experiment)
         if found is None:
-            raise StoreError(f"no experiment {experiment!r} in the tracking store {address()}")
+            there = ", ".join(sorted(one.name for one in mlflow.search_experiments(max_results=20)))
+            raise StoreError(f"no experiment {experiment!r} in the tracking store {address()}; it has: {there}")
         study_runs = _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
         study_runs = [run for run in study_runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))]
         if not study_runs:
@@ -144,9 +147,9 @@ def load(
             run_id=newest.info.run_id,
             experiment=experiment,
             declaration=declaration,
-            arms=json.loads(_artifact(newest, schema.ARMS_FILE) or "{}"),
+            arms=_json(newest, schema.ARMS_FILE),
             table=table,
-            versions=json.loads(_artifact(newest, schema.VERSIONS_FILE) or "{}"),
+            versions=_json(newest, schema.VERSIONS_FILE),
             commit=newest.data.tags.get(schema.TAG_COMMIT, ""),
             dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
             failed=_unfinished(trials, {"FAILED", "KILLED"}),
@@ -212,9 +215,12 @@ def _images(trials: list[Run]) -> dict[str, ImageScores]:
             continue
         with tempfile.TemporaryDirectory() as folder:
             path = artifacts.download_artifacts(f"runs:/{run_id}/{schema.IMAGES_FILE}", dst_path=folder)
-            with np.load(path, allow_pickle=False) as file:
-                nll, correct = file["nll"], np.unpackbits(file["correct"], axis=1, count=file["nll"].shape[1])
-        seeds = tuple(int(seed) for seed in run.data.params["seeds"].split(","))
+            try:
+                with np.load(path, allow_pickle=False) as file:
+                    nll, correct = file["nll"], np.unpackbits(file["correct"], axis=1, count=file["nll"].shape[1])
+                seeds = tuple(int(seed) for seed in run.data.params["seeds"].split(","))
+            except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                raise StoreError(f"{schema.IMAGES_FILE} of run {run.info.run_name} ({run_id}) is damaged") from error
         found[tags[schema.TAG_ARM]] = ImageScores(seeds, nll, correct.astype(bool))
     return found
 
@@ -228,6 +234,15 @@ def _artifact(run: Run, name: str) -> str | None:
     if not _has_artifact(run_id, name):
         return None
     return artifacts.load_text(f"runs:/{run_id}/{name}")
+
+
+def _json(run: Run, name: str) -> dict[str, dict[str, str]]:
+    """A file of names within names; empty when it was not logged."""
+    try:
+        found = json.loads(_artifact(run, name) or "{}")
+        return {str(key): {str(inner): str(value) for inner, value in part.items()} for key, part in found.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{name} of study run {run.info.run_name} ({run.info.run_id}) is damaged: {error}") from error
 
 
 def _search(experiment_id: str, filter_string: str) -> list[Run]:

@@ -1,4 +1,4 @@
-"""Fashion-MNIST, or a torchvision data set of the same form: found, checked, kept, and split once and for all.
+"""Fashion-MNIST, or another data set of the same form: found, checked, kept, and split once and for all.
 
 `load` tries the data folder, then `models.sources`, and checks what it gets; `split` makes the tensors.
 """
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.sources import DATASETS, FILES, HEADERS, DataError, Files, check, fetch, read_folder
+from models.sources import DATASETS, FILES, HEADERS, IN_FOLDER, DataError, Files, check, fetch, read_folder, read_own
 
 logger = logging.getLogger(__name__)
 
@@ -95,24 +95,50 @@ class Split:
 def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
     """Read a data set from `folder`/`name`, or else from the first source that has it, and keep it in that folder.
 
-    Arrays: train (60000, 784) and test (10000, 784) uint8, labels int64. Errors: DataError, when the name is unknown,
-    a file in the folder is damaged (it is left alone), or no source can be reached. A folder that cannot be written
-    is no error. Source: Xiao et al. 2017, arXiv:1708.07747; the file format is LeCun's IDX.
+    A name "path:some/folder" means the files in that folder, which need not be in `folder`; the data set is called by
+    the folder's own name then, so that its studies are the same wherever it lies.
+
+    Arrays: train (60000, 784) and test (10000, 784) uint8, labels int64; of a "path:" as many as it has. Errors:
+    DataError, when the name is unknown, a file in the folder is damaged (it is left alone), or no source can be
+    reached. A folder that cannot be written is no error. Source: Xiao et al. 2017, arXiv:1708.07747; the file format is
+    LeCun's IDX.
     """
+    if name.startswith(IN_FOLDER):
+        place = Path(name.removeprefix(IN_FOLDER))
+        return _images(f"{IN_FOLDER}{place.resolve().name}", read_own(place))
     if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}")
+        raise DataError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
     cache = Path(folder) / name
     source = str(cache)
-    try:
-        files = read_folder(cache)
-        check(DATASETS[name], files, source)
-    except DataError as error:
-        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+    files = kept(name, cache)
     if len(files) < len(FILES):
         present = set(files)
         source, files = fetch(name, cache)
         _keep(cache, {file: content for file, content in files.items() if file not in present})
     logger.info("data set %s read from %s", name, source)
+    return _images(name, files)
+
+
+def kept(name: str, cache: Path) -> Files:
+    """Those files of a data set that are in its folder.
+
+    Raises:
+        DataError: one of them is damaged.
+    """
+    try:
+        files = read_folder(cache)
+        check(DATASETS[name], files, str(cache))
+    except DataError as error:
+        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+    return files
+
+
+def validation_size(train: int) -> int:
+    """How many of so many training images are set apart: 10,000, or a sixth where that is fewer, as of a small set."""
+    return min(10_000, train // 6)
+
+
+def _images(name: str, files: Files) -> Images:
     arrays = [np.frombuffer(files[file], np.uint8, offset=len(head)) for file, head in zip(FILES, HEADERS, strict=True)]
     return Images(
         name=name,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import math
 import os
 import struct
 import subprocess
@@ -28,6 +29,11 @@ CLASSES = 10
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 SOCKET_TIMEOUT = 5.0
 """Seconds a download may stay silent; a host may have several addresses, and each is given this long."""
+
+IN_FOLDER = "path:"
+"""Before a folder, in place of a data set's name: the FILES in it are used as they are."""
+FEWEST = 100
+"""Images to train on, and to test on, that a folder must have at least."""
 
 Files = dict[str, bytes]
 """IDX file name -> unpacked content."""
@@ -78,6 +84,42 @@ def read_folder(folder: Path) -> Files:
     return files
 
 
+def read_own(folder: Path) -> Files:
+    """FILES of a data set of one's own: as many images as there are, of 28 x 28 bytes, labelled 0 to 9.
+
+    Raises:
+        DataError: no such folder, or the first thing in it that is not so; nothing says what the content should be.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{IN_FOLDER}{folder}: there is no such folder")
+    files = read_folder(folder)
+    if missing := [file for file in FILES if file not in files]:
+        raise DataError(f"{folder} lacks {', '.join(missing)} (plain or .gz)")
+    for images, labels in (FILES[:2], FILES[2:]):
+        size, pixels = _shape(files[images], 0x803, f"{images} in {folder}")
+        count, _ = _shape(files[labels], 0x801, f"{labels} in {folder}")
+        if pixels != [28, 28]:
+            raise DataError(f"{images} in {folder} has images of {pixels[0]} x {pixels[1]}, where 28 x 28 belong")
+        if size != count:
+            raise DataError(f"{images} in {folder} has {size} images, {labels} {count} labels")
+        if size < FEWEST:
+            raise DataError(f"{images} in {folder} has {size} images, and {FEWEST} are the fewest")
+        if (highest := max(files[labels][8:])) >= CLASSES:
+            raise DataError(f"{labels} in {folder} has a label {highest}, where 0 to {CLASSES - 1} belong")
+    return files
+
+
+def _shape(content: bytes, magic: int, which: str) -> tuple[int, list[int]]:
+    """How many, and of what size each, an IDX file of bytes says it has; DataError when it has not."""
+    start = 4 + 4 * (magic & 0xFF)
+    if len(content) < start or content[:4] != magic.to_bytes(4, "big"):
+        raise DataError(f"{which} is no IDX file of bytes in {magic & 0xFF} dimensions")
+    count, *rest = struct.unpack_from(f">{magic & 0xFF}I", content, 4)
+    if len(content) != (size := start + math.prod((count, *rest))):
+        raise DataError(f"{which} is damaged: {len(content)} bytes unpacked where {size} belong")
+    return count, rest
+
+
 def check(dataset: Source, files: Files, where: str) -> None:
     """DataError for the first of `files` that is not what its name says."""
     for i, (file, header) in enumerate(zip(FILES, HEADERS, strict=True)):
@@ -97,7 +139,7 @@ def check(dataset: Source, files: Files, where: str) -> None:
 
 def fetch(name: str, cache: Path) -> tuple[str, Files]:
     """Description and files of the first of SOURCES that has the data set whole and good."""
-    dataset, problems = DATASETS[name], []
+    dataset, problems = DATASETS[name], list[str]()
     for source, get in SOURCES.items():
         try:
             files = get(dataset)
@@ -105,8 +147,14 @@ def fetch(name: str, cache: Path) -> tuple[str, Files]:
             return source, files
         except (RuntimeError, ImportError, OSError, EOFError, zlib.error, subprocess.TimeoutExpired) as error:
             problems.append(f"{source}: {' '.join(str(error).split())}")
-    package = f" run `apt-get install dataset-{dataset.debian}`," if dataset.debian else ""
-    raise DataError(
+    raise nowhere(name, cache, problems)
+
+
+def nowhere(name: str, cache: Path, problems: list[str]) -> DataError:
+    """What is said of a data set that no source has, with each source's problem."""
+    debian = DATASETS[name].debian
+    package = f" run `apt-get install dataset-{debian}`," if debian else ""
+    return DataError(
         f"{name} cannot be had from any source: connect to the internet,{package} or put the files {', '.join(FILES)}"
         f" (plain or .gz) into {cache} ({'; '.join(problems)})"
     )

@@ -1,19 +1,25 @@
-"""The command line: `study`, `plan` and `report`, the same three as the entry points of MLproject."""
+"""The command line: `study`, `plan`, `doctor` and `report`, the same as the entry points of MLproject."""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
+import time
 from typing import Any, NoReturn
 
 import click
 
-from study import interrupts
+import study as package
+from study import interrupts, schema, terminal, values
 from study.options import (
+    data_option,
+    dataset_option,
+    device_option,
     experiment_option,
     output_option,
     resolve,
+    scheduler_option,
     study_options,
     where_to_train,
     worker_options,
@@ -24,19 +30,45 @@ from study.presets import PRESETS
 FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
 
 
-@click.group()
+ENVIRONMENT = """\b
+Environment variables:
+  MLFLOW_TRACKING_URI     the tracking store  [default: sqlite:///mlflow.db]
+  DROPOUT_STUDY_PATIENCE  seconds that a store which is away is waited for  [default: 180]
+  OMP_NUM_THREADS         cores to train on  [default: all]
+  NO_COLOR                set to anything for a terminal without colours
+
+\b
+Exit codes: 0 done, 1 failure, 2 usage, 3 incomplete, 130 interrupted.
+"""
+
+
+def _tell_version(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        from study import provenance
+
+        commit, dirty = provenance.git_state()
+        changed = ", with changes" if dirty and commit != "unknown" else ""
+        click.echo(f"dropout-study, code version {schema.CODE_VERSION}, commit {commit[:12]}{changed}")
+        context.exit()
+
+
+@click.group(epilog=ENVIRONMENT)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show it and exit."
+)
 def cli() -> None:
     """What does noise in a network do, and can you beat dropout?"""
 
 
-@cli.command()
+@cli.command(epilog=ENVIRONMENT)
 @study_options
 @worker_options
 @output_option
-def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
+def study(output: str, workers: int, scheduler: str | None, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
     from analysis import report
     from analysis.address import address
+    from study import registry
     from study.coordination import open_study
     from study.declare import planned_trials
     from study.executors import trainer
@@ -46,22 +78,28 @@ def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
 
     folder = writable_folder(output)
     preset, setting, declaration = resolve(**options, elsewhere=where_to_train(workers, scheduler))
-    progress = Progress(sum(trial.network_epochs for trial in planned_trials(preset, declaration.noise_types)))
+    progress = Progress(planned_trials(preset, declaration.noise_types))
     with (
         interrupts.remembered(),
-        trainer(setting.device, progress.advance, workers, scheduler, progress.tell) as trains,
+        trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
         click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}", err=True)
         if tracker.experiment != options["experiment"]:
             click.echo(f"logged to experiment {tracker.experiment}: name it when you ask for the report", err=True)
         session = Session(preset, declaration, tracker, trains, progress)
+        marks = [time.monotonic()]
         run_study(session)
         progress.end()
+        marks.append(time.monotonic())
         interrupts.check()
         page = report.write(session.read(images=True), folder)
         tracker.log_report(folder)
         tracker.finish()
+        click.echo(registry.register(tracker, session.winner), err=True)
+    click.echo(
+        f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}", err=True
+    )
     if session.failed:
         names = [trial.arm.name for trial in session.failed]
         click.echo(f"{len(names)} trials failed and count for nothing: {', '.join(names)}", err=True)
@@ -71,35 +109,76 @@ def study(output: str, workers: int, scheduler: str, **options: Any) -> None:
         sys.exit(INCOMPLETE)
 
 
+def time_in_parts(start: float, training: float, report: float) -> str:
+    """A study's seconds in words, as `plan` estimates and `study` measures them: part can be compared with part."""
+    from analysis.wording import duration
+
+    parts = f"start {duration(start)}, training and logging {duration(training)}, report {duration(report)}"
+    return f"{duration(start + training + report)}: {parts}"
+
+
+@cli.command()
+@dataset_option
+@data_option
+@device_option
+@scheduler_option
+@output_option
+def doctor(**options: Any) -> None:
+    """Check what a study needs, and say what to do where something fails; change nothing."""
+    from study.doctor import examine
+
+    well = True
+    for check, good, found in examine(**options):
+        word = terminal.paint("ok  ", "green", sys.stdout) if good else terminal.paint("FAIL", "red", sys.stdout)
+        click.echo(f"{word}  {check:<9} {found}")
+        well &= good
+    if not well:
+        sys.exit(FAILURE)
+
+
 @cli.command()
 @study_options
 @output_option
 def plan(output: str, **options: Any) -> None:
     """Say what a study would run, how long, and what it could detect; run nothing."""
-    from study import plan
-    from study.declare import planned_trials
+    import study.session  # noqa: F401  # with what a study imports: its start is timed here
+    from analysis import report  # noqa: F401
+    from study import plan, power
+    from study.declare import planned_stages
+    from study.probe import probe
 
     writable_folder(output)
     preset, setting, declaration = resolve(**options)
-    trials = planned_trials(preset, declaration.noise_types)
-    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
-    click.echo(plan.describe(preset, trials, plan.seconds_per_network_epoch(preset, setting)))
+    start = time.monotonic() - package.STARTED
+    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}, {declaration.data['name']}")
+    stages = planned_stages(preset, declaration.noise_types)
+    costs = probe(stages, setting)
+    for line in plan.describe(preset, declaration, stages, costs):
+        click.echo(line)
+    click.echo(f"time: about {time_in_parts(start + plan.OPENING, *plan.seconds(stages, declaration, costs))}")
+    for line in (*plan.caveats(stages, costs), "", *power.describe(declaration.questions)):
+        click.echo(line)
 
 
 @cli.command()
-@click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@click.option(
+    "--study-id",
+    default="newest",
+    show_default=True,
+    type=values.Value("id", values.study_id, "newest"),
+    help="Which study, by its id.",
+)
 @click.option(
     "--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset."
 )
 @experiment_option
 @output_option
-def report(study_id: str, preset: str, experiment: str, output: str) -> None:
+def report(study_id: str | None, preset: str, experiment: str, output: str) -> None:
     """Write the report of a study from the tracking store alone."""
     from analysis import report, runs
 
     folder = writable_folder(output)
-    which = None if study_id == "newest" else study_id
-    found = runs.load(which, experiment, preset=None if preset == "any" else preset, images=True)
+    found = runs.load(study_id, experiment, preset=None if preset == "any" else preset, images=True)
     page = report.write(found, folder)
     click.echo(f"report: {page}")
 
@@ -139,7 +218,7 @@ def main() -> NoReturn:
         click.echo(error.format_message(), err=True)
     except click.ClickException as error:
         code = error.exit_code
-        click.echo(f"error: {error.format_message()}", err=True)
+        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
         click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)

@@ -17,7 +17,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Run
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-from analysis.address import check_address, one_line_errors
+from analysis.address import StoreError, check_address, one_line_errors
 from study import schema
 from study.faults import AlreadyRunning
 from study.schema import Declaration
@@ -72,6 +72,9 @@ def _connect() -> MlflowClient:
 
 def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
+    if found and found.lifecycle_stage != "active":
+        remedy = f"restore it by `mlflow experiments restore -x {found.experiment_id}`, or name another by --experiment"
+        raise StoreError(f"experiment {name!r} was deleted: {remedy}")
     if found:
         return found.experiment_id
     # Without this the UI opens the experiment among its tools for language models.

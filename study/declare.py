@@ -76,7 +76,7 @@ def declare(
             "validation": len(split.validation_y),
             "test": len(split.test_y),
         },
-        train_examples=preset.train_examples,
+        train_examples=len(split.train_y),  # the preset's, or all of a smaller data set
         precision=setting.precision,
         device=setting.device_type,
     )
@@ -84,24 +84,30 @@ def declare(
 
 def planned_trials(preset: Preset, noise_types: Sequence[str]) -> list[Trial]:
     """As many trials as the study will run, of the right size; what the search will find is stood in for."""
+    return [trial for stage in planned_stages(preset, noise_types) for trial in stage]
 
-    def stand_in(noise: str, recipe: Recipe, count: int) -> Arm:
-        rates = [min(value, rate.high) for value, rate in zip((0.2, 0.3), noise_type(noise).rates, strict=False)]
-        rate1, rate2, *_ = (*rates, 0.0, 0.0)
-        return Arm(noise, rate1, rate2, weight_decay=1e-6 * (1 + count), recipe=recipe)
 
-    trials: list[Trial] = []
+def planned_stages(preset: Preset, noise_types: Sequence[str]) -> list[list[Trial]]:
+    """The same, by stages: what is trained side by side before what comes next can be known."""
+    stages: list[list[Trial]] = []
     types, tuned = tuple(noise_types), {}
     for recipe in preset.recipes:
-        for noise in types:
-            searched = [stand_in(noise, recipe, count) for count in range(preset.trials_per_type)]
-            trials += [Trial(arm, preset.search_seeds, schema.SEARCH) for arm in searched]
-            trials += [Trial(arm, preset.rerank_seeds, schema.RERANK) for arm in searched[: preset.rerank_top]]
+        rounds = [[stand_in(noise, recipe, turn) for noise in types] for turn in range(preset.trials_per_type)]
+        stages += [[Trial(arm, preset.search_seeds, schema.SEARCH) for arm in arms] for arms in rounds]
+        best = rounds[: preset.rerank_top]
+        stages.append([Trial(arm, preset.rerank_seeds, schema.RERANK) for arms in best for arm in arms])
         tuned[recipe] = {noise: stand_in(noise, recipe, i) for i, noise in enumerate(types)}
         types = runner.go_on(types, tuned[recipe], preset.finalists)
-    trials += runner.explore_trials(preset, tuned)
-    trials += runner.question_trials(runner.pick_arms(preset, tuned), preset)
-    return trials
+    stages.append(runner.explore_trials(preset, tuned))
+    stages.append(runner.question_trials(runner.pick_arms(preset, tuned), preset))
+    return [stage for stage in stages if stage]
+
+
+def stand_in(noise: str, recipe: Recipe, count: int = 0) -> Arm:
+    """An arm in place of one that the search will find; another for each count."""
+    rates = [min(value, rate.high) for value, rate in zip((0.2, 0.3), noise_type(noise).rates, strict=False)]
+    rate1, rate2, *_ = (*rates, 0.0, 0.0)
+    return Arm(noise, rate1, rate2, weight_decay=1e-6 * (1 + count), recipe=recipe)
 
 
 def every_recipe(preset: Preset) -> list[Recipe]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-import re
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from models.sources import DATASETS
-from study import schema
-from study.presets import FIRST_SEED, PRESETS, Preset, chosen
+from models.sources import DATASETS, IN_FOLDER
+from study import schema, values
+from study.presets import FIRST_SEED, LAST_SEED, MAX_SEEDS, MIN_SEEDS, PRESETS, Preset, chosen
 
 if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
     from study.schema import Declaration
@@ -25,12 +24,61 @@ class CommandError(click.ClickException):
     """What the user is told in one line; exit code 1."""
 
 
-output_option = click.option("--output", default="results", show_default=True, help="Folder for the report.")
+output_option = click.option(
+    "--output", default="results", show_default=True, type=values.text("a folder"), help="Folder for the report."
+)
 experiment_option = click.option(
     "--experiment",
     default=schema.EXPERIMENT,
     show_default=True,
+    type=values.text("an experiment's name", values.LONGEST_EXPERIMENT),
     help="MLflow experiment; under `mlflow run` that of the project's run.",
+)
+
+
+def dataset_name(value: str) -> str:
+    """A data set by its name, or "path:" and a folder.
+
+    Raises:
+        ValueError: neither.
+    """
+    if value in DATASETS:
+        return value
+    folder = value.removeprefix(IN_FOLDER)
+    if folder != value:
+        values.plain_text(folder, f"{IN_FOLDER} and a folder")
+        return value
+    raise ValueError(f"one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
+
+
+dataset_option = click.option(
+    "--dataset",
+    default="fashion-mnist",
+    show_default=True,
+    type=values.Value("name", dataset_name),
+    help=f"{', '.join(DATASETS)}, or {IN_FOLDER}FOLDER for four IDX files of your own, 28 x 28 in ten classes.",
+)
+data_option = click.option(
+    "--data",
+    "folder",
+    default="data",
+    show_default=True,
+    type=values.text("a folder"),
+    help="Folder that keeps the data set.",
+)
+device_option = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "cpu", "cuda", "mps"]),
+    help="What trains; auto takes the first that is there of cuda, mps and cpu.",
+)
+scheduler_option = click.option(
+    "--scheduler",
+    default="none",
+    show_default=True,
+    type=values.Value("address", values.scheduler_address, "none"),
+    help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
 )
 
 
@@ -38,7 +86,7 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say which study is meant."""
     for option in (
         experiment_option,
-        click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda", "mps"])),
+        device_option,
         click.option(
             "--precision",
             default="auto",
@@ -46,27 +94,41 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["auto", "float32", "bfloat16"]),
             help="Of the matrix products in training.",
         ),
-        click.option("--data", "folder", default="data", show_default=True, help="Folder that keeps the data set."),
-        click.option("--dataset", default="fashion-mnist", show_default=True, type=click.Choice(list(DATASETS))),
+        data_option,
+        dataset_option,
         click.option(
             "--max-rate",
             default=0.8,
             show_default=True,
-            type=click.FloatRange(0, 0.95),
+            type=values.number(0, 0.95),
             help="The search's highest noise rate.",
         ),
         click.option(
             "--first-seed",
             default="preset",
             show_default=True,
+            type=values.whole(FIRST_SEED, LAST_SEED, "preset"),
             help=f"First of these seeds, {FIRST_SEED} or more; a fresh study takes one that none has used.",
         ),
-        click.option("--seeds", default="preset", show_default=True, help="How many seeds answer each question."),
-        click.option("--questions", default="all", show_default=True, help="Questions to ask, joined by commas."),
+        click.option(
+            "--seeds",
+            default="preset",
+            show_default=True,
+            type=values.whole(MIN_SEEDS, MAX_SEEDS, "preset"),
+            help="How many seeds answer each question.",
+        ),
+        click.option(
+            "--questions",
+            default="all",
+            show_default=True,
+            type=values.text("questions joined by commas, or all"),
+            help="Questions to ask, joined by commas.",
+        ),
         click.option(
             "--noise",
             default="preset",
             show_default=True,
+            type=values.text("noise types joined by commas"),
             help="Noise types, joined by commas: names, module:Class for your own, preset for the preset's own types, "
             "all for every registered one and every plug-in; none and dropout are always in.",
         ),
@@ -80,42 +142,33 @@ def study_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def worker_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that say where to train; the numbers do not depend on them."""
-    command = click.option(
-        "--scheduler",
-        default="none",
-        show_default=True,
-        help="Address of a running Dask scheduler, tcp://host:port, whose workers train.",
-    )(command)
+    command = scheduler_option(command)
     return click.option(
         "--workers",
         default=0,
         show_default=True,
-        type=click.IntRange(0, 1024),
+        type=values.whole(0, 1024),
         help="Worker processes to start on this machine; 0 trains in this one, on all its cores.",
     )(command)
 
 
-def where_to_train(workers: int, scheduler: str) -> bool:
+def where_to_train(workers: int, scheduler: str | None) -> bool:
     """Whether the options mean that other machines train.
 
     Raises:
-        click.UsageError: not an address of a scheduler, or both options at once.
+        click.UsageError: both options at once.
     """
-    if scheduler == "none":
-        return False
-    if workers:
+    if workers and scheduler:
         raise click.UsageError("--workers starts processes here, --scheduler takes those of a cluster: give one")
-    if not re.fullmatch(r"(tcp|tls|ws|wss)://[^\s/]+:\d{1,5}", scheduler):
-        raise click.UsageError(f"--scheduler must be an address such as tcp://host:8786, or none, not {scheduler!r}")
-    return True
+    return scheduler is not None
 
 
 def resolve(
     preset: str,
     noise: str,
     questions: str,
-    seeds: str,
-    first_seed: str,
+    seeds: int | None,
+    first_seed: int | None,
     max_rate: float,
     dataset: str,
     folder: str,
@@ -130,7 +183,8 @@ def resolve(
         elsewhere: whether training happens on other machines.
 
     Raises:
-        click.UsageError: an option that no type of click's could check.
+        click.UsageError: an option that cannot be checked alone.
+        CommandError: the data folder is none.
         DataError: the data set cannot be had.
     """
     from study import devices
@@ -139,8 +193,6 @@ def resolve(
     from study.trial import Setting
     from study.work import load_split
 
-    if math.isnan(max_rate):
-        raise click.UsageError("the highest rate must be a number from 0 to 0.95, not nan")
     try:
         wanted = chosen(preset, questions, seeds, first_seed)
         noise_types, device = pick_noise_types(noise, wanted), devices.pick_device(device, elsewhere)
@@ -148,6 +200,7 @@ def resolve(
     except ValueError as error:
         raise click.UsageError(str(error)) from error
     precision = devices.pick_precision(precision)
+    data_folder(folder)
     if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
         click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
     setting = Setting(dataset, folder, wanted.train_examples, device, precision)
@@ -155,18 +208,44 @@ def resolve(
     return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), here, setting)
 
 
+def data_folder(name: str) -> Path:
+    """The folder that keeps the data set, or is to keep it; one that cannot be written to will do.
+
+    Raises:
+        CommandError: it is a file, lies below one, or cannot be read.
+    """
+    folder = Path(name)
+    try:
+        os.scandir(_nearest(folder)).close()
+        return folder
+    except OSError as error:
+        raise CommandError(
+            f"cannot use the data folder {values.cut(name)}: {error.strerror}; choose another by --data"
+        ) from error
+
+
 def writable_folder(name: str) -> Path:
-    """The output folder, made if need be; asked before anything is trained.
+    """The output folder; asked before anything is trained, made when the report is written.
 
     Raises:
         CommandError: it cannot be written to.
     """
     folder = Path(name)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=_nearest(folder)):
             return folder
     except OSError as error:
         raise CommandError(
-            f"cannot write to the output folder {name}: {error.strerror}; choose another by --output"
+            f"cannot write to the output folder {values.cut(name)}: {error.strerror}; choose another by --output"
         ) from error
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or what there is of the way to it; OSError where no folder could ever be."""
+    for place in (folder, *folder.parents):
+        try:
+            place.lstat()
+        except FileNotFoundError:
+            continue
+        return place
+    raise FileNotFoundError(2, "No such file or directory")

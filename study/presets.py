@@ -60,10 +60,8 @@ class Preset:
             ValueError: the preset asks no such question.
         """
         if unknown := sorted(set(names) - set(self.questions)):
-            choice = ", ".join(self.questions)
-            raise ValueError(
-                f"preset {self.name} asks no question {', '.join(unknown)}: choose all, or some of {choice}"
-            )
+            choice, wrong = ", ".join(self.questions), ", ".join(name or repr(name) for name in unknown)
+            raise ValueError(f"preset {self.name} asks no question {wrong}: choose all, or some of {choice}")
         questions = {name: recipes for name, recipes in self.questions.items() if name in names}
         asked = {recipe for recipes in questions.values() for recipe in recipes}
         first, *later = self.recipes
@@ -172,32 +170,22 @@ PRESETS = {
 }
 
 
-MIN_SEEDS, FIRST_SEED = 3, 1000
-"""The fewest seeds that answer, and the first of them: those below belong to the phases that tune."""
+MIN_SEEDS, MAX_SEEDS = 3, 100_000
+FIRST_SEED, LAST_SEED = 1000, 2**31
+"""The lowest and the highest of the first seed that answers: those below belong to the phases that tune."""
 
 
-def chosen(name: str, questions: str, count: str, first: str) -> Preset:
-    """A preset, with the questions and the seeds that were asked for in place of its own ("all", "preset").
+def chosen(name: str, questions: str, count: int | None, first: int | None) -> Preset:
+    """A preset, with the questions and the seeds that were asked for in place of its own ("all", None).
 
     Raises:
-        ValueError: no such question, or no such number of seeds.
+        ValueError: no such question.
     """
     preset = PRESETS[name]
-    if questions != "all":
-        preset = preset.asking([question.strip() for question in questions.split(",")])
-    how_many = whole_number("--seeds", count, len(preset.confirm_seeds), MIN_SEEDS, 100_000)
-    start = whole_number("--first-seed", first, preset.confirm_seeds[0], FIRST_SEED, 2**31)
-    return preset if (count, first) == ("preset", "preset") else preset.answered_on(seeds(start, how_many))
-
-
-def whole_number(option: str, text: str, default: int, low: int, high: int) -> int:
-    """The number an option names; "preset" for the default.
-
-    Raises:
-        ValueError: not a whole number between the two.
-    """
-    if text == "preset":
-        return default
-    if not (text.isascii() and text.isdecimal() and low <= int(text[:12]) <= high):
-        raise ValueError(f"{option} must be a whole number from {low} to {high}, or preset, not {text!r}")
-    return int(text)
+    wanted = [question.strip() for question in questions.split(",")]
+    if "all" not in wanted:
+        preset = preset.asking(wanted)
+    if count is None and first is None:
+        return preset
+    start = preset.confirm_seeds[0] if first is None else first
+    return preset.answered_on(seeds(start, count or len(preset.confirm_seeds)))

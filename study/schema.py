@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 CODE_VERSION = 5
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
@@ -29,6 +30,7 @@ TAG_PRESET = "study.preset"
 TAG_HEARTBEAT = "study.heartbeat"
 TAG_COMMIT = "study.git_commit"
 TAG_DIRTY = "study.git_dirty"
+TAG_DATASET = "study.dataset"
 TAG_DATA = "study.data_digest"
 TAG_CONTENT = "study.data_content"
 TAG_CODE = "study.code_version"
@@ -112,8 +114,8 @@ def term(label: str, metric: str) -> str:
 
 def _parts(term: str, metric: str) -> tuple[str, str]:
     """Arm label and metric of a term; a metric has a slash, so a noise type `module:Class` in a label is none."""
-    label, _, own = term.rpartition(":")
-    return (label, own) if "/" in own else (term, metric)
+    label, colon, own = term.rpartition(":")
+    return (label, own) if colon and "/" in own else (term, metric)
 
 
 @dataclass(frozen=True)
@@ -218,9 +220,31 @@ class Declaration:
             )
             for name in ("tuned_recipes", "noise_types", "search_seeds", "rerank_seeds", "explore_seeds"):
                 fields[name] = tuple(fields[name])
-            return cls(**fields)
-        except (TypeError, KeyError) as error:
+            found = cls(**fields)
+        except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not a study declaration of this version: {error}") from error
+        if wrong := next(_misfits(found), None):
+            raise ValueError(f"not a study declaration of this version: {wrong}")
+        return found
+
+
+def _misfits(record: Any) -> Iterator[str]:
+    """The fields of a dataclass, and of those within, that are not of the type they are annotated with."""
+    for name, hint in get_type_hints(type(record)).items():
+        if not _fits(getattr(record, name), hint):
+            yield f"{name} is no {hint}"
+    if isinstance(record, Declaration | Question):
+        for part in record.questions if isinstance(record, Declaration) else record.contrasts:
+            yield from _misfits(part)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is tuple:
+        return all(_fits(item, inner[0]) for item in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    return hint is Any or type(value) is hint or (hint is float and type(value) is int)
 
 
 def digest(value: Any) -> str:

@@ -29,15 +29,19 @@ class Session:
         """Reads the finished trials of the same study from the store."""
         self.preset, self.declaration, self.tracker = preset, declaration, tracker
         self.failed: list[Trial] = []
+        self.winner: Arm | None = None
         self._trainer, self._progress = trainer, progress
         self._adopted = self.table()
         self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Trains and logs the trials that are not finished yet; the winner's first network also as a model."""
+        self.winner = winner or self.winner
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
-        done = sum(trial.network_epochs for trial in trials) - sum(trial.network_epochs for trial in missing.values())
-        self._progress.skip(done)
+        self._progress.begin(trials)
+        for trial in trials:
+            if self._hash(trial) not in missing:
+                self._progress.finish(trial, self.objective(trial))
         setting = self.tracker.setting
         grouped = batches(missing.values(), self._trainer.population(setting))
         for batch, results in self._trainer.train(grouped, setting, winner):
@@ -50,6 +54,7 @@ class Session:
                     self.failed.append(trial)
                     self._progress.tell(networks[0].error)
                 self._scores[self._hash(trial)] = score
+                self._progress.finish(trial, score, sum(network.seconds for network in networks))
 
     def objective(self, trial: Trial) -> float:
         """Mean of the declared objective over the trial's seeds; NaN when a network diverged."""

@@ -14,19 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 
-import mlflow
-import mlflow.pytorch
 import numpy as np
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.models import infer_signature
 
 from analysis.address import STORE_ERRORS
-from models.export import to_module
-from models.mlp import SIZES
+from models.sources import IN_FOLDER
 from models.train import Trained
-from study import first_view, provenance, schema
+from study import champion, first_view, provenance, schema
 from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
@@ -59,6 +54,7 @@ class Tracker:
         self._origin = {
             schema.TAG_COMMIT: commit,
             schema.TAG_DIRTY: str(dirty).lower(),
+            schema.TAG_DATASET: declaration.data["name"],
             schema.TAG_DATA: declaration.data["digest"],
             schema.TAG_CONTENT: declaration.data["content"],
             schema.TAG_CODE: str(schema.CODE_VERSION),
@@ -91,7 +87,7 @@ class Tracker:
         """One trial run with a seed run for each network; FAILED when a network diverged.
 
         Args:
-            with_model: whether to log the first seed's network as an MLflow model.
+            with_model: whether to log the first seed's network as an MLflow model, too.
 
         Raises:
             AlreadyRunning: another process has taken the study over.
@@ -121,8 +117,8 @@ class Tracker:
                 run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
                 with ending_well(self.client, run):
                     self.client.log_batch(run, _curves(network, start), _as_params({**params, "seed": network.seed}))
-                    if with_model and network is networks[0] and not network.error:
-                        log_model(run, network)
+                    if with_model and network is networks[0] and network.converged:
+                        champion.log_model(run, network, self.setting)
                     self.client.set_terminated(run, _status([network]))
             means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
             seeds = ",".join(str(network.seed) for network in networks)
@@ -211,20 +207,6 @@ def discard_half_logged(client: MlflowClient, experiment_id: str, study_id: str)
         client.set_terminated(seed.info.run_id, "KILLED")
 
 
-def log_model(run_id: str, network: Trained) -> None:
-    """A network as an MLflow model of plain torch layers: it loads by mlflow.pyfunc without this project."""
-    # Two rows: the export would take an example of one row to mean that there is always one.
-    module, example = to_module(network.weights), np.zeros((2, SIZES[0]), dtype=np.float32)
-    with torch.no_grad():
-        signature = infer_signature(example, module(torch.from_numpy(example)).numpy())
-    versions = provenance.versions("cpu")["packages"]
-    requirements = [f"{name}=={versions[name]}" for name in ("mlflow", "torch", "numpy")]  # else inferred, in 10 s
-    with mlflow.start_run(run_id=run_id):
-        mlflow.pytorch.log_model(
-            module, name="model", signature=signature, input_example=example, pip_requirements=requirements
-        )
-
-
 def _status(networks: Sequence[Trained]) -> str:
     return "FINISHED" if all(network.converged for network in networks) else "FAILED"
 
@@ -232,8 +214,10 @@ def _status(networks: Sequence[Trained]) -> str:
 def _dataset(declaration: Declaration, part: str) -> DatasetInput:
     """A data set under the project's own digest: MLflow's would cover the first 10,000 elements only."""
     data = declaration.data
-    source = json.dumps({"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"})
-    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], "http", source)
+    kind, source = "http", {"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"}
+    if data["name"].startswith(IN_FOLDER):
+        kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
+    dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
 
 

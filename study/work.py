@@ -25,8 +25,13 @@ class WorkerDiffers(RuntimeError):
 @cache
 def load_split(setting: Setting) -> data.Split:
     """The data of a study on its device; read once in each process."""
-    split = data.split(data.load(setting.dataset, setting.folder))
-    return split.subset(setting.train_examples).to(setting.device).rounded(getattr(torch, setting.precision))
+    images = data.load(setting.dataset, setting.folder)
+    split = data.split(images, data.validation_size(len(images.train_labels)))
+    return (
+        split.subset(min(setting.train_examples, len(split.train_y)))
+        .to(setting.device)
+        .rounded(getattr(torch, setting.precision))
+    )
 
 
 def train_batch(

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from command_line import Call
 
 from models.data import Images, Split, load, split
 from models.noise import NOISE, noise_type
+from study.cli import main
 
 torch.set_num_threads(1)  # as a study trains; tests that run beside other work do not wait at barriers
 
@@ -52,3 +55,21 @@ def small(parts: Split) -> Split:
     part = parts.subset(1000)
     held_out = {name: getattr(parts, name)[:500] for name in ("validation_x", "validation_y", "test_x", "test_y")}
     return replace(part, **held_out)
+
+
+@pytest.fixture
+def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+    """Runs the command line in a fresh folder with a fresh store; gives its exit code and standard error."""
+    import mlflow  # takes seconds, and the contract on a noise type does without
+
+    monkeypatch.chdir(tmp_path)
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+    def run(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(sys, "argv", ["study", *arguments])
+        capfd.readouterr()  # what the test itself did to the store
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return int(ended.value.code or 0), capfd.readouterr().err
+
+    return run

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import sys
@@ -15,6 +16,7 @@ import mlflow
 import pytest
 import torch
 import yaml
+from command_line import Call, one_line
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch import Tensor
@@ -23,62 +25,11 @@ from analysis import runs
 from models import sources
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
-from study import schema
+from study import probe, schema
 from study.cli import cli, main
 from study.presets import PRESETS
 
 ROOT = Path(__file__).parents[1]
-Call = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
-    """Runs the command line in a fresh folder with a fresh store; gives its exit code and standard error."""
-    monkeypatch.chdir(tmp_path)
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-
-    def run(*arguments: str) -> tuple[int, str]:
-        monkeypatch.setattr(sys, "argv", ["study", *arguments])
-        capfd.readouterr()  # what the test itself did to the store
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return int(ended.value.code or 0), capfd.readouterr().err
-
-    return run
-
-
-def one_line(stderr: str) -> str:
-    """The only line there is."""
-    lines = stderr.strip().splitlines()
-    assert len(lines) == 1, stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        (("study", "--max-rate", "1.5"), "1.5 is not in the range"),
-        (("study", "--max-rate", "nan"), "not nan"),
-        (("study", "--noise", "droput"), "unknown noise type droput: choose one of none, dropout"),
-        (("study", "--preset", "huge"), "'huge' is not one of 'smoke', 'quick', 'full'"),
-        (("study", "--device", "abacus"), "'abacus' is not one of"),
-        (("study", "--no-such-option"), "No such option"),
-        (("study", "--questions", "swop"), "preset quick asks no question swop: choose all, or some of swap"),
-        (("study", "--questions", ""), "asks no question : choose all"),
-        (("study", "--seeds", "2"), "--seeds must be a whole number from 3 to 100000, or preset, not '2'"),
-        (("study", "--seeds", "2.5"), "not '2.5'"),
-        (("study", "--seeds", "9" * 99), "--seeds must be a whole number"),
-        (("study", "--seeds", "٣"), "not '٣'"),
-        (("study", "--first-seed", "0"), "--first-seed must be a whole number from 1000"),
-        (("plan", "--preset", "huge"), "'huge' is not one of"),
-        (("dance",), "No such command 'dance'"),
-    ],
-)
-def test_wrong_usage_is_exit_2(call: Call, arguments: tuple[str, ...], expected: str, folder: Path) -> None:
-    code, stderr = call(*arguments)
-    assert code == 2
-    assert expected in one_line(stderr)
 
 
 @pytest.mark.filterwarnings("ignore::urllib3.exceptions.HTTPWarning")
@@ -120,16 +71,6 @@ def test_no_data_reachable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "cannot be had from any source" in one_line(stderr) and "apt-get install" in stderr
 
 
-@pytest.mark.parametrize("command", ["study", "report"])
-def test_an_output_folder_that_cannot_be_written(call: Call, command: str, tmp_path: Path) -> None:
-    """Found out before anything is trained. (A plain file stands in the way: root may write to any folder.)"""
-    (tmp_path / "file").write_text("not a folder")
-    code, stderr = call(command, "--output", "file/results")
-    assert code == 1
-    assert "cannot write to the output folder file/results" in one_line(stderr)
-    assert not (tmp_path / "mlflow.db").exists()
-
-
 def test_report_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
     code, stderr = call("report")
     assert code == 1
@@ -159,6 +100,7 @@ def test_plan_counts_and_times_without_running(
     call: Call, capfd: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(probe, "SECONDS", 0.5)
         patch.setattr(sys, "argv", ["study", "plan", "--preset", "smoke", "--data", str(folder)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -171,8 +113,34 @@ def test_plan_counts_and_times_without_running(
         ["confirm", str(9 + types), str(3 * (9 + types))],
         ["all", str(25 + 4 * types), str(43 + 8 * types)],
     ]
-    assert "80 % of studies" in printed
+    for part in (
+        "seeds",
+        "1000-1002",
+        "arms of swap: dropout(0.1,0.5)",
+        "disk: about",
+        "time: about",
+        "80 % of studies",
+    ):
+        assert part in printed
+    assert len(re.findall(r"^swap +test/accuracy +main, short +3 ", printed, re.MULTILINE)) == 1
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_and_version(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Help names every option's default and the environment; neither needs a store or data."""
+    for arguments, expected in (
+        (("--version",), f"code version {schema.CODE_VERSION}, commit "),
+        (("--help",), "MLFLOW_TRACKING_URI"),
+        (("study", "--help"), "NO_COLOR"),
+        (("doctor", "--help"), "[default: data]"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert not ended.value.code and not err and expected in " ".join(out.split())
+    for command in cli.commands.values():
+        assert all(param.show_default and getattr(param, "help", "") for param in command.params)
 
 
 def test_mlproject_and_command_line_agree() -> None:
@@ -225,7 +193,6 @@ class Hot(Noise):
         return torch.where(self.rate_of(0).flatten() < 0.1, super().loss(forward, context), torch.inf)
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_diverged_search_trial_leaves_no_hole(call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
     monkeypatch.setitem(NOISE, "hot", Hot)
@@ -244,7 +211,6 @@ class Exploding(Noise):
         return super().loss(forward, context) * torch.inf
 
 
-@pytest.mark.filterwarnings("ignore:.*Any type hint is inferred:UserWarning")  # of MLflow, when it logs a model
 def test_a_type_that_diverges_is_left_out_and_told(
     call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

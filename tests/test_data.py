@@ -8,6 +8,7 @@ import http.server
 import logging
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -21,8 +22,10 @@ import pytest
 import torch
 
 from models import sources
-from models.data import Images, Split, load, split
+from models.data import Images, Split, load, split, validation_size
 from models.sources import FILES, HEADERS, DataError
+from study.trial import Setting
+from study.work import load_split
 
 DIGEST = "14410854cf7a289477dcfc7df3f8ec24741e281cdcc425ede0d9a748ca630214"
 SPLIT_DIGEST = "ff2a1ba45559a4d6"
@@ -106,6 +109,64 @@ def test_other_data_set_stands_in_by_name(name: str, made_up: sources.Files, tmp
     replace_file(tmp_path / name / FILES[1], made_up[FILES[1]][:-1] + b"\x0a")
     with pytest.raises(DataError, match="train-labels-idx1-ubyte .* labels above 9"):
         load(name, tmp_path)
+
+
+def own_files(train: int = 600, test: int = 100, size: int = 28, classes: int = 10) -> sources.Files:
+    """Files of a small data set of one's own, label i at places i, i + classes, ..."""
+    content = []
+    for count in (train, test):
+        content.append(struct.pack(">4I", 0x803, count, size, size) + bytes(count * size * size))
+        content.append(struct.pack(">2I", 0x801, count) + bytes(i % classes for i in range(count)))
+    return dict(zip(FILES, content, strict=True))
+
+
+def write(folder: Path, files: sources.Files) -> Path:
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    return folder
+
+
+def test_files_of_ones_own_by_path(tmp_path: Path, offline: None) -> None:
+    """By the folder's name, wherever it lies; packed or not; with as many images as it has."""
+    files = own_files()
+    here, there = write(tmp_path / "letters", files), write(tmp_path / "elsewhere" / "letters", files)
+    (there / FILES[0]).unlink()
+    (there / f"{FILES[0]}.gz").write_bytes(gzip.compress(files[FILES[0]]))
+    found = load(f"path:{here}", tmp_path / "unused")
+    assert found.name == load(f"path:{there}").name == "path:letters"
+    assert found.digest == load(f"path:{there}").digest == hashlib.sha256(b"".join(files.values())).hexdigest()
+    assert found.train_images.shape == (600, 784) and found.test_labels.shape == (100,)
+    parts = load_split(Setting(f"path:{here}", "unused", 50_000, "cpu"))
+    assert (len(parts.train_y), len(parts.validation_y), len(parts.test_y)) == (500, 100, 100)
+    assert load_split(Setting(f"path:{here}", "unused", 200, "cpu")).digest != parts.digest
+    assert validation_size(60_000) == 10_000
+    assert not (tmp_path / "unused").exists()
+
+
+def test_the_published_data_by_path_is_split_as_by_name(copy: Path) -> None:
+    found = load(f"path:{copy / 'fashion-mnist'}")
+    assert found.digest == DIGEST and split(found).digest == SPLIT_DIGEST
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        (own_files(size=32), "train-images-idx3-ubyte in .* has images of 32 x 32, where 28 x 28 belong"),
+        (own_files(classes=26), "train-labels-idx1-ubyte in .* has a label 25, where 0 to 9 belong"),
+        (own_files(test=99), "t10k-images-idx3-ubyte in .* has 99 images, and 100 are the fewest"),
+        (own_files(train=0), "has 0 images"),
+        (own_files() | {FILES[1]: own_files(601)[FILES[1]]}, "has 600 images, train-labels-idx1-ubyte 601 labels"),
+        (own_files() | {FILES[0]: own_files()[FILES[1]]}, "is no IDX file of bytes in 3 dimensions"),
+        (own_files() | {FILES[3]: b""}, "t10k-labels-idx1-ubyte in .* is no IDX file"),
+        (own_files() | {FILES[2]: own_files()[FILES[2]][:-1]}, "78415 bytes unpacked where 78416 belong"),
+        ({file: content for file, content in own_files().items() if file != FILES[2]}, "lacks t10k-images-idx3-ubyte"),
+    ],
+)
+def test_files_of_another_form_are_refused(tmp_path: Path, files: sources.Files, message: str) -> None:
+    with pytest.raises(DataError, match=message) as caught:
+        load(f"path:{write(tmp_path / 'own', files)}")
+    assert "\n" not in str(caught.value)
 
 
 # Where it comes from

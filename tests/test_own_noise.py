@@ -152,7 +152,7 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(mine: Path, tmp_path:
         ("raises:Blink", "importing raises failed: RuntimeError: not today"),
         ("typo:Blink", "importing typo failed: SyntaxError: invalid syntax"),
         ("blonk", "unknown noise type blonk: choose one of none, dropout"),
-        ("", "unknown noise type : choose one of"),
+        ("", "unknown noise type '': choose one of"),
         ("late", "noise type late of package late-noise cannot be loaded from nowhere:Late: ModuleNotFoundError"),
         ("twice", "noise type twice of package late-noise and noise type twice of package more-noise have one name"),
         ("all", "noise type dropout of package late-noise takes the name of a registered noise type"),

@@ -358,7 +358,7 @@ def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
     assert found.seeds == max(e.seeds_needed if e.seeds_needed > e.n else 2 * e.n for e in needed)
     options = dict(part.split("=") for part in re.findall(r"-P (\S+)", found.command))
     assert options["noise"] == "none,dropout" and options["questions"] == "swap"
-    preset = presets.chosen(options["preset"], options["questions"], options["seeds"], options["first_seed"])
+    preset = presets.chosen(options["preset"], options["questions"], int(options["seeds"]), int(options["first_seed"]))
     assert len(preset.confirm_seeds) == found.seeds and list(preset.questions) == ["swap"]
     assert not set(preset.confirm_seeds) & set(small.table["seed"])
     assert fresh.settling(small, question, replace(answer, contrasts=())) is None

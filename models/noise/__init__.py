@@ -83,7 +83,9 @@ def noise_type(name: str) -> type[Noise]:
         return outside.load(name)
     except KeyError:
         choice = ", ".join(NOISE)
-        raise ValueError(f"unknown noise type {name}: choose one of {choice}, or name yours module:Class") from None
+        raise ValueError(
+            f"unknown noise type {name or repr(name)}: choose one of {choice}, or name yours module:Class"
+        ) from None
 
 
 def noise_version(name: str) -> str | None:

@@ -95,15 +95,16 @@ def _imported(name: str) -> Any:
         raise ValueError(f"noise type {name} is not of the form package.module:Class")
     try:
         loaded = importlib.import_module(module)
+        found = getattr(loaded, attribute, None)  # which may import too, where a module loads its parts late
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             told = "run where it lies, or put its folder on PYTHONPATH; a file blink.py is the module blink"
             raise ValueError(f"noise type {name}: there is no module {module}: {told}") from error
         raise ValueError(f"noise type {name}: importing {module} failed: {_cause(error)}") from error
-    if not hasattr(loaded, attribute):
+    if found is None:
         own = [n for n, value in vars(loaded).items() if isinstance(value, type) and value.__module__ == module]
         raise ValueError(f"noise type {name}: module {module} has no {attribute}: its classes are {', '.join(own)}")
-    return getattr(loaded, attribute)
+    return found
 
 
 def _plugged_in(name: str) -> tuple[Any, str, str]:

@@ -77,6 +77,8 @@ def dask_cluster(address: str, on_step: Callable[[float], None], tell: Callable[
     logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say of dead workers is told here
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except TypeError as error:  # its way to say that an address of tls:// finds no certificates
+        raise ClusterError(f"TLS is not set up for {address} ({one_line(error)}): see docs/safety.md") from error
     except (OSError, ValueError) as error:
         told = f"no Dask scheduler answers at {address} ({one_line(error)}): start one by `dask scheduler`"
         raise ClusterError(told) from error
