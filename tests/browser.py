@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -15,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from running import ROOT, environment
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -32,7 +34,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1500,900",
+    "--window-size=1400,1000",
 )
 
 
@@ -76,9 +78,14 @@ class Browser:
         self.driver = driver
 
     def open(self, address: str) -> None:
-        """Opens an address, anew even where only its part after # differs."""
+        """Opens an address, anew even where only its part after # differs, and shuts what MLflow opens beside it."""
         self.driver.get("about:blank")
         self.driver.get(address)
+        self.see("//*[text()[contains(., 'dropout-study')]]")
+        for button in self.driver.find_elements(
+            By.XPATH, "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
+        ):
+            button.click()
 
     def see(self, xpath: str) -> WebElement:
         """The first element of this kind that is shown."""
@@ -110,7 +117,8 @@ class Browser:
     def picture(self, path: Path) -> None:
         """What is shown, as a PNG, once the page is at rest."""
         self.settle()
-        self.driver.save_screenshot(str(path))
+        picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        picture.quantize(96).save(path, optimize=True)
 
 
 @contextmanager
