@@ -20,10 +20,12 @@ doctor: .venv/installed  ## check what a study needs, and say what to do
 report: .venv/installed  ## write the report again, from the tracking store
 	python -m study report
 
-# The runs in a browser: those of MLFLOW_TRACKING_URI where it is set, else of mlflow.db here. make ui PORT=5001
+# Of MLFLOW_TRACKING_URI where it is set, else of mlflow.db here. One process: of several, the server ends those that are
+# slow to answer, which on a machine with a study on it are all. Its job runners serve tools for language models.
+ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the UI of these runs is at $$MLFLOW_TRACKING_URI"; exit;; esac; \
-	exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 2 \
+	exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 test: lint  ## lint, types and tests

@@ -13,7 +13,7 @@ from study import schema
 from study.schema import Declaration
 
 VIEW_TAG = "mlflow.sharedViewState."
-TREE_VIEW = "study-tree"
+TREE_VIEW, TREE_VIEW_NAME = "study-tree", "Studies, trials and seeds"
 COLUMNS = (
     "attributes.`Duration`",
     *(f"tags.`{tag}`" for tag in (schema.TAG_PHASE,)),
@@ -43,14 +43,16 @@ def experiment_tags(declaration: Declaration, experiment_id: str, have: dict[str
     return {name: value for name, value in tags.items() if have.get(name) != value}
 
 
-def note(declaration: Declaration, experiment_id: str) -> str:
+def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
     """What the study run says of itself, in Markdown."""
+    report = f"{schema.REPORT_FOLDER}/index.html"
     questions = "\n".join(f"- **{question.name}**: {question.title}" for question in declaration.questions)
-    recipes = ", ".join(f"{name} ({recipe['epochs']} epochs)" for name, recipe in declaration.recipes.items())
+    recipes = ", ".join(f"{name} (epochs: {recipe['epochs']})" for name, recipe in declaration.recipes.items())
     return (
         f"A study of noise in a 784-256-256-10 ReLU network on {declaration.data['name']}; preset "
         f"`{declaration.preset}`, recipes {recipes}.\n\n{questions}\n\n"
-        f"**The answers** are in the tab Artifacts: `{schema.REPORT_FOLDER}/index.html`.\n\n"
+        f"**The answers**: [the report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}), once the "
+        f"study is finished; it is `{report}` in the tab Artifacts.\n\n"
         "**How to read the runs.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's "
         f"network; [all of them as a tree]({_link(experiment_id, TREE_VIEW)}). "
         "Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares the "
@@ -76,7 +78,7 @@ def _experiment_note(experiment_id: str) -> str:
 def _link(experiment_id: str, view: str, charts: bool = False) -> str:
     """The UI's own address of a view, whatever host serves it."""
     mode = "&compareRunsMode=CHART" if charts else ""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={view}{mode}"
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning{mode}"
 
 
 def _curves_view(declaration: Declaration) -> str:
@@ -93,7 +95,7 @@ def _confirmed(declaration: Declaration) -> str:
 
 
 def _tree() -> dict[str, Any]:
-    return _saved("Studies, trials and seeds", {"selectedColumns": list(COLUMNS), "columnOrder": list(COLUMNS)})
+    return _saved(TREE_VIEW_NAME, {"selectedColumns": list(COLUMNS), "columnOrder": list(COLUMNS)})
 
 
 def _curves(declaration: Declaration) -> dict[str, Any]:

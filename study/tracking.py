@@ -70,7 +70,7 @@ class Tracker:
             **self._origin,
             "mlflow.source.git.commit": self._origin[schema.TAG_COMMIT],
             "mlflow.runName": f"study-{declaration.preset}",
-            "mlflow.note.content": first_view.note(declaration, self.experiment_id),
+            "mlflow.note.content": first_view.note(declaration, self.experiment_id, self.run_id),
         }
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
         have = self.client.get_experiment(self.experiment_id).tags

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shutil
 import signal
@@ -15,13 +16,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from running import ROOT, environment
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 300
+PATIENCE = 400
 """Seconds that a page may take on a machine with other work."""
 FLAGS = (
     "--headless=new",
@@ -32,7 +34,7 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--window-size=1500,900",
+    "--window-size=1400,1000",
 )
 
 
@@ -54,7 +56,7 @@ def served(uri: str, log: Path) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
-        server.wait(timeout=60)
+        server.wait(timeout=PATIENCE)
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
@@ -76,9 +78,14 @@ class Browser:
         self.driver = driver
 
     def open(self, address: str) -> None:
-        """Opens an address, anew even where only its part after # differs."""
+        """Opens an address, anew even where only its part after # differs, and shuts what MLflow opens beside it."""
         self.driver.get("about:blank")
         self.driver.get(address)
+        self.see("//*[text()[contains(., 'dropout-study')]]")
+        for button in self.driver.find_elements(
+            By.XPATH, "//button[@data-component-id='mlflow.assistant.chat_panel.close']"
+        ):
+            button.click()
 
     def see(self, xpath: str) -> WebElement:
         """The first element of this kind that is shown."""
@@ -110,7 +117,8 @@ class Browser:
     def picture(self, path: Path) -> None:
         """What is shown, as a PNG, once the page is at rest."""
         self.settle()
-        self.driver.save_screenshot(str(path))
+        picture = Image.open(io.BytesIO(self.driver.get_screenshot_as_png())).convert("RGB")
+        picture.quantize(96).save(path, optimize=True)
 
 
 @contextmanager
