@@ -122,7 +122,7 @@ def test_of_two_coordinators_trials_the_earliest_finished_one_counts():
 
 def test_all_pages_of_a_large_store_are_read(store, monkeypatch):
     whole = runs.load(store[1].declared.study_id).table
-    monkeypatch.setattr("mlflow.tracking.fluent.NUM_RUNS_PER_PAGE_PANDAS", 7)
+    monkeypatch.setattr(runs, "PAGE", 7)
     assert runs.load(store[1].declared.study_id).table.equals(whole)
 
 
