@@ -121,7 +121,7 @@ class Writer:
         self.client = mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(experiment)
         self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
-        self.declared = declared
+        self.declared, self.study_id = declared, declared.study_id  # a hash of everything: not anew for each run
         self.clock = start
         self.study_run = self._create(f"study-{declared.preset}", "study", {})
         self.artifact(schema.DECLARATION_FILE, declared.to_json())
@@ -130,7 +130,7 @@ class Writer:
 
     def _create(self, name: str, kind: str, tags: dict[str, str]) -> str:
         self.clock += 1000
-        tags = {schema.TAG_ID: self.declared.study_id, schema.TAG_KIND: kind, **tags}
+        tags = {schema.TAG_ID: self.study_id, schema.TAG_KIND: kind, **tags}
         if kind == "study":
             tags |= {schema.TAG_COMMIT: "c0ffee0" * 5, schema.TAG_DIRTY: "true"}
         return self.client.create_run(self.experiment_id, self.clock, tags, name).info.run_id
