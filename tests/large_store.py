@@ -7,6 +7,7 @@ database itself, so its schema, keys and indexes are the real ones; `tests/test_
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import tempfile
 import uuid
@@ -19,9 +20,9 @@ import mlflow
 import numpy as np
 import synthetic
 from mlflow.entities import Metric, Param, Run, RunInfo, RunTag
-from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH
 from synthetic import Arm, Writer
 
+from analysis.rows import MAX_DOUBLE
 from study import schema
 
 CONFIRMED = 0.6  # share of the seed runs that confirm; the rest search
@@ -54,8 +55,8 @@ class Bulk:
     def log_batch(
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag] = ()
     ) -> None:
-        self.metrics += [(one.key, one.value, one.timestamp, one.step, 0, run_id) for one in metrics]
-        self.params += [(one.key, one.value[:MAX_PARAM_VAL_LENGTH], run_id) for one in params]
+        self.metrics += [(one.key, *_stored(one.value), one.timestamp, one.step, run_id) for one in metrics]
+        self.params += [(one.key, one.value, run_id) for one in params]
         self.tags += [(one.key, one.value, run_id) for one in tags]
 
     def set_terminated(self, run_id: str, status: str = "FINISHED", end_time: int | None = None) -> None:
@@ -73,11 +74,16 @@ class Bulk:
             many = [tuple(row) for row in rows]
             marks = ",".join("?" * (len(many[0]) if many else 0))
             self.database.executemany(f"insert into {table} values ({marks})", many)
-        self.database.executemany("insert into latest_metrics values (?,?,?,?,?,?)", self.metrics)
-        of_metrics = "insert into metrics (key, value, timestamp, step, is_nan, run_uuid) values (?,?,?,?,?,?)"
-        self.database.executemany(of_metrics, self.metrics)
+        for table in ("metrics", "latest_metrics"):
+            columns = "(key, value, is_nan, timestamp, step, run_uuid)"
+            self.database.executemany(f"insert into {table} {columns} values (?,?,?,?,?,?)", self.metrics)
         self.database.execute("commit")
         self.runs, self.tags, self.params, self.metrics = {}, [], [], []
+
+
+def _stored(value: float) -> tuple[float, bool]:
+    """A metric's value and whether it is NaN, as MLflow keeps them: its databases know neither NaN nor infinity."""
+    return (0.0, True) if math.isnan(value) else (max(-MAX_DOUBLE, min(MAX_DOUBLE, value)), False)
 
 
 def declaration(seed_runs: int) -> schema.Declaration:

@@ -20,6 +20,7 @@ OBJECTIVE = "val/accuracy"
 SETTINGS = {"decay": {"epochs": 4, "learning_rate": 0.1, "momentum": 0.0, "schedule": "linear", "batch_size": 256}}
 GAIN = {"none": 0.0, "dropout": 0.004, "gaussian": 0.0045}  # in accuracy, at the best rates
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
+PARAM_LENGTH = 6000  # MLflow cuts off what is longer
 NOISE_TYPES = ("none", "dropout", "gaussian")
 
 
@@ -195,7 +196,7 @@ class Writer:
         self.client.log_batch(
             run,
             [Metric(key, value, self.clock, 4) for key, value in values.items() if key not in drop],
-            [Param(key, value) for key, value in params.items() if key not in drop],
+            [Param(key, value[:PARAM_LENGTH]) for key, value in params.items() if key not in drop],
             [RunTag("written", "at once")],
         )
 
