@@ -17,6 +17,15 @@ Coefficients = dict[tuple[str, str], float]
 """(arm name, metric) -> coefficient"""
 
 
+MANY_SEEDS = 50  # a refusal names so many, and counts the rest
+
+
+def serves(table: pd.DataFrame, question: str) -> pd.Series:
+    """Whether each row was trained for the question, alone or among others: bool, (rows,)."""
+    lists = [names for names in table["question"].dropna().unique() if question in names.split(",")]
+    return table["question"].isin(lists).astype(bool)
+
+
 def contrast_rows(
     table: pd.DataFrame,
     arms: Mapping[str, str],
@@ -112,4 +121,5 @@ def _same_arms(arms: Mapping[str, str], contrast: Contrast) -> str:
 
 
 def _seeds(seeds: Sequence[int]) -> str:
-    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds))
+    more = f" and {len(seeds) - MANY_SEEDS} more" if len(seeds) > MANY_SEEDS else ""
+    return ("seed " if len(seeds) == 1 else "seeds ") + ", ".join(map(str, seeds[:MANY_SEEDS])) + more

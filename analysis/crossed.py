@@ -7,7 +7,7 @@ speaks of these 10,000 images only. Both are resampled here, independently, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from analysis.stats import RESAMPLING_SEED
 RESAMPLES = 2_000
 SCORES = {"test/accuracy": "correct", "test/loss": "nll"}
 """Metric -> what of it is kept of each image; their mean over the images is the metric."""
+
+BLOCK = 500
+"""Seeds whose images are held at once: thousands of them in float32 would fill the memory."""
 
 Interval = tuple[float, float]
 
@@ -42,8 +45,13 @@ def intervals(
         known = all(arm in images and set(seeds) <= set(images[arm].seeds) for arm, _, _ in terms)
         if not known or any(metric not in SCORES or metric != contrast.metric for _, metric, _ in terms):
             continue
-        parts = [np.float32(weight) * images[arm].of(SCORES[metric], seeds) for arm, metric, weight in terms]
-        found[contrast.name, contrast.recipe, contrast.metric] = pigeonhole(np.sum(parts, axis=0))
+        over_images = []
+        for start in range(0, len(seeds), BLOCK):
+            block = seeds[start : start + BLOCK]
+            parts = [np.float32(weight) * images[arm].of(SCORES[metric], block) for arm, metric, weight in terms]
+            over_images.append(_over_images(np.sum(parts, axis=0)))
+        count = images[terms[0][0]].nll.shape[1]
+        found[contrast.name, contrast.recipe, contrast.metric] = _over_seeds(np.concatenate(over_images), count)
     return found
 
 
@@ -53,12 +61,25 @@ def pigeonhole(differences: np.ndarray, level: float = 0.95) -> Interval:
     Source: Owen 2007, The pigeonhole bootstrap; for crossed effects its variance errs on the large side. A percentile
     interval over n seeds is narrower than the paired t's by about sqrt((n - 1) / n) and the t's heavier tail.
     """
-    seeds, images = differences.shape
-    rows = np.random.default_rng(RESAMPLING_SEED).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
-    over_images = differences.astype(np.float32) @ _image_counts(images)  # (seeds, resamples)
-    means = np.einsum("rs,sr->r", rows, over_images) / (seeds * images)
+    return _over_seeds(_over_images(differences), differences.shape[1], level)
+
+
+def _over_images(differences: np.ndarray) -> np.ndarray:
+    """The sums over each resample of the images: (seeds, images) -> (seeds, resamples)."""
+    return differences.astype(np.float32) @ _image_counts(differences.shape[1])
+
+
+def _over_seeds(over_images: np.ndarray, images: int, level: float = 0.95) -> Interval:
+    seeds = len(over_images)
+    means = np.einsum("rs,sr->r", _seed_counts(seeds), over_images) / (seeds * images)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+@lru_cache(maxsize=2)
+def _seed_counts(seeds: int) -> np.ndarray:
+    """How often each resample takes each seed: (resamples, seeds), the same for all contrasts of so many."""
+    return np.random.default_rng(RESAMPLING_SEED).multinomial(seeds, np.full(seeds, 1 / seeds), RESAMPLES)
 
 
 @cache

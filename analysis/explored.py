@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from analysis import wording
 from analysis.answers import Picture
+from analysis.contrasts import serves
 from analysis.plots import GREY, INK, STYLE, WIDTH
 from study.schema import EXPLORE, Question, higher_is_better
 
@@ -21,8 +22,7 @@ PALETTE = ("#0072b2", "#b8480a", "#00714f", "#8a5a9e", "#7b8794")  # Okabe and I
 
 def rows_of(question: Question, table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the question's arms that are shown and not judged."""
-    mine = table["question"].str.split(",").map(lambda names: question.name in names)
-    return table.loc[(table["phase"] == EXPLORE) & mine.fillna(False).astype(bool)]
+    return table.loc[(table["phase"] == EXPLORE) & serves(table, question.name)]
 
 
 def plane(

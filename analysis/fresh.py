@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from analysis import wording
 from analysis.answers import Answer, ContrastAnswer
+from analysis.contrasts import serves
 from analysis.runs import Study
 from study.schema import RERANK, SEARCH, Question
 
@@ -42,8 +43,7 @@ def settling(study: Study, question: Question, answer: Answer) -> Fresh | None:
     searched = [noise for noise in declared.noise_types if noise in {"none", "dropout", *types}]
     recipes = {declared.tuned_recipes[0], *(contrast.recipe for contrast in question.contrasts)}
 
-    mine = table["question"].str.split(",").map(lambda names: question.name in names).fillna(False).astype(bool)
-    of_question = table.loc[mine & (table["phase"] == question.phase)]
+    of_question = table.loc[serves(table, question.name) & (table["phase"] == question.phase)]
     search = table.loc[
         table["phase"].isin([SEARCH, RERANK]) & table["noise"].isin(searched) & table["recipe"].isin(list(recipes))
     ]

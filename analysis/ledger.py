@@ -15,6 +15,7 @@ from study.schema import CONFIRM, PHASES, SEARCH
 
 P = ParamSpec("P")
 T = TypeVar("T")
+SHOWN_TRIALS = 200  # unfinished ones, of each kind, that have a row
 SETTINGS = ("rate 1", "rate 2", "weight decay")
 
 
@@ -103,7 +104,7 @@ def budget(study: Study) -> Table:
 
 
 def unfinished(study: Study) -> Table:
-    """Trials that failed, were killed or never ended: counted, and never scored."""
+    """Trials that failed, were killed or never ended: counted, and never scored. The table stops at SHOWN_TRIALS."""
     finished = set(study.table["trial_hash"])
     rows = tuple(
         (
@@ -113,10 +114,12 @@ def unfinished(study: Study) -> Table:
             "yes" if trial.trial_hash in finished else "no",
             trial.run_id,
         )
-        for trial in (*study.failed, *study.running)
+        for trial in (*study.failed[:SHOWN_TRIALS], *study.running[:SHOWN_TRIALS])
     )
+    left_out = len(study.failed) + len(study.running) - len(rows)
     return Table(
-        f"Trials that did not finish: {len(study.failed)} failed or killed, {len(study.running)} still marked running",
+        f"Trials that did not finish: {len(study.failed)} failed or killed, {len(study.running)} still marked running"
+        + (f"; {left_out} of them without a row here" if left_out else ""),
         ("status", "phase", "arm", "trained anew", "trial run"),
         rows,
     )

@@ -18,6 +18,7 @@ from study.schema import Contrast, Question, higher_is_better
 
 UNANSWERED, NOT_ENTERED = "not answered", "not entered"
 SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
+SHOWN_RUNS = 2_000  # seed runs of one question that its section names; answers.json has them all
 TONES = ("better", "worse", "equivalent")
 
 MISSING = (math.nan, math.nan)
@@ -64,7 +65,8 @@ class Section:
     command: str
     declared_hash: str
     alpha: str
-    run_ids: tuple[str, ...]
+    runs: int
+    run_ids: tuple[str, ...]  # the first SHOWN_RUNS of them
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,7 @@ def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key
     deciding = [c for c in question.contrasts if wording.is_accuracy(c.metric)] or list(question.contrasts)
     missing = {key(one.contrast): UNANSWERED if one.entered else NOT_ENTERED for one in answer.refused}
     settling = fresh.settling(study, question, answer)
+    run_ids = sorted({run_id for found in answer.contrasts for run_id in found.run_ids})
     return Section(
         name=question.name,
         title=question.title,
@@ -170,7 +173,8 @@ def _section(study: Study, question: Question, answer: Answer, crossed: dict[Key
         command="" if settling is None else settling.command,
         declared_hash=answer.declared_hash,
         alpha=f"{answer.alpha:g}",
-        run_ids=tuple(sorted({run_id for found in answer.contrasts for run_id in found.run_ids})),
+        runs=len(run_ids),
+        run_ids=tuple(run_ids[:SHOWN_RUNS]),
     )
 
 

@@ -16,7 +16,9 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
@@ -47,14 +49,30 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 WIDTH = 10.5  # inches
+MANY_POINTS = 5_000  # of one panel, above which its points and thin lines become pixels
 
 
 def to_svg(figure: Figure) -> bytes:
-    """The figure as SVG: no date, no random ids, text as outlines, so that it needs no font where it is read."""
+    """The figure as SVG: no date, no random ids, text as outlines, so that it needs no font where it is read.
+
+    Where a panel has very many points, they are drawn as an image within it: as shapes they would fill megabytes.
+    """
+    for ax in figure.axes:
+        marks = [*ax.collections, *ax.lines]
+        if sum(map(_points, marks)) > MANY_POINTS:
+            for mark in marks:
+                mark.set_rasterized(_points(mark) > 2)  # not intervals and rules
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
+
+
+def _points(mark: Artist) -> int:
+    """How many points a collection or a line has."""
+    if isinstance(mark, Line2D):
+        return len(np.atleast_1d(mark.get_xdata()))
+    return len(mark.get_offsets()) if isinstance(mark, PathCollection) else 0
 
 
 def question_figure(

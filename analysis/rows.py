@@ -1,8 +1,10 @@
-"""From MLflow's runs to the typed run table: one row for each seed run."""
+"""From MLflow's runs to typed records: a row of the run table for each seed run, a TrialRun for each trial run."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -30,16 +32,62 @@ OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ec
 MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 
-def table_of(runs: list[Run]) -> pd.DataFrame:
+@dataclass(frozen=True)
+class TrialRun:
+    """What is needed of a trial run. If it is not finished its scores count for nothing, but it is counted."""
+
+    run_id: str
+    name: str
+    status: str  # FINISHED, FAILED, KILLED, RUNNING or SCHEDULED
+    phase: str
+    arm: str
+    trial_hash: str
+    start: int = 0  # milliseconds
+    number: int | None = None  # Optuna's, of a search trial
+    params: dict[str, str] = field(default_factory=dict)  # as logged; empty where the process died before
+
+    @property
+    def seeds(self) -> str:
+        """Joined by commas; MLflow cuts off what is beyond 6,000 characters."""
+        return self.params.get("seeds", "")
+
+
+def trial_of(run: Run) -> TrialRun:
+    """The record of a trial run; what it lacks is empty."""
+    return TrialRun(
+        run_id=run.info.run_id,
+        name=run.info.run_name or "",
+        status=run.info.status,
+        phase=run.data.tags.get(schema.TAG_PHASE, ""),
+        arm=run.data.tags.get(schema.TAG_ARM, ""),
+        trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
+        start=run.info.start_time or 0,
+        number=int(number) if (number := run.data.tags.get(schema.TAG_NUMBER, "")).isdecimal() else None,
+        params=dict(run.data.params),
+    )
+
+
+def table_of(runs: Iterable[Run]) -> pd.DataFrame:
     """One row for each run, in the order of phases, arms and seeds.
+
+    A run is let go once its values are read, so as many can be given as a page at a time brings.
 
     Raises:
         StoreError: a run lacks what it must have, or has it in another type.
     """
-    measured = sorted({name for run in runs for name in run.data.metrics} - RUN_TABLE.keys())
-    types = {**RUN_TABLE, **dict.fromkeys(measured, "float64")}
-    rows = [_row(run) | {name: _typed(run.data.metrics.get(name), "float64") for name in measured} for run in runs]
-    table = pd.DataFrame(rows, columns=list(types)).astype(types).copy()  # in one block: columns are added
+    columns: dict[str, list[object]] = {name: [] for name in RUN_TABLE}
+    measured: dict[str, dict[int, object]] = {}  # metric -> row -> value
+    for at, run in enumerate(runs):
+        for name, value in _row(run).items():
+            columns[name].append(value)
+        for name in run.data.metrics.keys() - RUN_TABLE.keys():
+            measured.setdefault(name, {})[at] = _typed(run.data.metrics[name], "float64")
+    count = len(columns["run_id"])
+    series = {name: pd.Series(columns[name], dtype=dtype) for name, dtype in RUN_TABLE.items()}
+    for name in sorted(measured):
+        values = [measured[name].get(at, math.nan) for at in range(count)]
+        series[name] = pd.Series(values, dtype="float64")
+    table = pd.DataFrame(series).copy()  # in one block: columns are added
     with np.errstate(divide="ignore"):  # no error at all has no logit; a contrast on it is refused
         table[DERIVED] = np.log(1 / table["test/accuracy"] - 1)
     place = [PHASES.index(phase) if phase in PHASES else len(PHASES) for phase in table["phase"]]
@@ -54,13 +102,17 @@ def _row(run: Run) -> dict[str, object]:
             continue
         kind, name, value = _stored(run, column)
         if value is None and column not in OPTIONAL:
-            raise StoreError(f"seed run {run.info.run_name} ({run.info.run_id}) lacks the {kind} {name!r}")
+            raise StoreError(f"seed run {named(run)} lacks the {kind} {name!r}")
         try:
             row[column] = _typed(value, dtype)
         except ValueError:
-            which = f"seed run {run.info.run_name} ({run.info.run_id})"
-            raise StoreError(f"{which}: {kind} {name!r} is {value!r}, not {dtype}") from None
+            raise StoreError(f"seed run {named(run)}: {kind} {name!r} is {value!r}, not {dtype}") from None
     return row
+
+
+def named(run: Run) -> str:
+    """A run's name, on one line whatever it holds, and its id."""
+    return f"{' '.join((run.info.run_name or '').split())} ({run.info.run_id})"
 
 
 def _stored(run: Run, column: str) -> tuple[str, str, str | float | None]:
@@ -79,6 +131,9 @@ def _typed(value: str | float | None, dtype: str) -> object:
     if dtype == "string":
         return str(value)
     if dtype != "float64":
-        return int(value)
-    number = float(value)
-    return math.copysign(math.inf, number) if abs(number) >= MAX_DOUBLE else number
+        number = int(value)
+        if abs(number) >= 2**63:
+            raise ValueError(f"{value!r} is too large for {dtype}")
+        return number
+    real = float(value)
+    return math.copysign(math.inf, real) if abs(real) >= MAX_DOUBLE else real

@@ -6,69 +6,31 @@ database where a mistyped address points to none.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import tempfile
-import zipfile
-import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 from mlflow import artifacts
 from mlflow.entities import Run
 
-from analysis import rows
+from analysis import image_scores, rows
 from analysis.address import StoreError, address, check_address, one_line_errors
+from analysis.image_scores import ImageScores
+from analysis.rows import TrialRun
 from study import schema
 from study.schema import Declaration
 
-# Three small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
+# Small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
-ALL = 1_000_000  # search_runs fetches page after page up to this many
-
-
-@dataclass(frozen=True)
-class TrialRun:
-    """A trial that is not finished: its scores count for nothing, but it is counted.
-
-    Attributes:
-        status: FAILED, KILLED or RUNNING.
-        number: Optuna's, of a search trial; else None.
-        params: as logged, text; empty where the process died before.
-    """
-
-    run_id: str
-    name: str
-    status: str
-    phase: str
-    arm: str
-    trial_hash: str
-    number: int | None = None
-    params: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ImageScores:
-    """What each test image said of an arm's networks.
-
-    Attributes:
-        seeds: of the rows.
-        nll: in nats, float16, (seeds, images).
-        correct: bool, (seeds, images).
-    """
-
-    seeds: tuple[int, ...]
-    nll: np.ndarray
-    correct: np.ndarray
-
-    def of(self, score: str, seeds: Sequence[int]) -> np.ndarray:
-        """`nll` or `correct` of these seeds, in their order: float32, (seeds, images)."""
-        rows = [self.seeds.index(seed) for seed in seeds]
-        return np.asarray(getattr(self, score)[rows], dtype=np.float32)
+PAGE = 20_000  # runs of one request: each sorts all the runs anew, and takes some 40 kB a run while it is read
 
 
 @dataclass(frozen=True)
@@ -133,22 +95,26 @@ def load(
         if found is None:
             there = ", ".join(sorted(one.name for one in mlflow.search_experiments(max_results=20)))
             raise StoreError(f"no experiment {experiment!r} in the tracking store {address()}; it has: {there}")
-        study_runs = _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
-        study_runs = [run for run in study_runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))]
+        study_runs = [
+            run
+            for run in _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
+            if run.data.tags.get(schema.TAG_ID) and preset in (None, run.data.tags.get(schema.TAG_PRESET))
+        ]
+        study_runs.sort(key=lambda run: (-(run.info.start_time or 0), run.info.run_id))  # newest first
         if not study_runs:
             of_preset = f" of preset {preset!r}" if preset else ""
             raise StoreError(f"experiment {experiment!r} in {address()} holds no study run{of_preset} yet")
-        known = list(dict.fromkeys(run.data.tags.get(schema.TAG_ID, "") for run in study_runs))
+        known = list(dict.fromkeys(run.data.tags[schema.TAG_ID] for run in study_runs))
         study_id = study_id or known[0]
         if study_id not in known:
             raise StoreError(f"no study {study_id!r} in experiment {experiment!r}; known: {', '.join(known)}")
-        newest = next(run for run in study_runs if run.data.tags.get(schema.TAG_ID) == study_id)
+        newest = next(run for run in study_runs if run.data.tags[schema.TAG_ID] == study_id)
 
         of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
-        trials = _search(found.experiment_id, of_study + "'trial'")
+        trials = [rows.trial_of(run) for run in _search(found.experiment_id, of_study + "'trial'")]
+        finished = _first_of_each(trial for trial in trials if trial.status == "FINISHED")
         seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
-        finished = _first_of_each([run for run in trials if run.info.status == "FINISHED"])
-        table = rows.table_of([run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished])
+        table = rows.table_of(run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished)
         declaration = _declaration(newest)
         return Study(
             study_id=study_id,
@@ -160,37 +126,24 @@ def load(
             versions=_json(newest, schema.VERSIONS_FILE),
             commit=newest.data.tags.get(schema.TAG_COMMIT, ""),
             dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
-            failed=_unfinished(trials, {"FAILED", "KILLED"}),
-            running=_unfinished(trials, {"RUNNING", "SCHEDULED"}),
+            failed=_with_status(trials, {"FAILED", "KILLED"}),
+            running=_with_status(trials, {"RUNNING", "SCHEDULED"}),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
-            images=_images([run for run in trials if run.info.run_id in finished]) if images else {},
+            images=_images(finished.values(), table) if images else {},
         )
 
 
-def _unfinished(trials: list[Run], statuses: set[str]) -> tuple[TrialRun, ...]:
-    records = [
-        TrialRun(
-            run_id=run.info.run_id,
-            name=run.info.run_name or "",
-            status=run.info.status,
-            phase=run.data.tags.get(schema.TAG_PHASE, ""),
-            arm=run.data.tags.get(schema.TAG_ARM, ""),
-            trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
-            number=int(number) if (number := run.data.tags.get(schema.TAG_NUMBER)) else None,
-            params=dict(run.data.params),
-        )
-        for run in trials
-        if run.info.status in statuses
-    ]
-    return tuple(sorted(records, key=lambda record: (record.phase, record.arm, record.run_id)))
+def _with_status(trials: Iterable[TrialRun], statuses: set[str]) -> tuple[TrialRun, ...]:
+    found = (trial for trial in trials if trial.status in statuses)
+    return tuple(sorted(found, key=lambda trial: (trial.phase, trial.arm, trial.run_id)))
 
 
-def _first_of_each(trials: list[Run]) -> set[str]:
-    """The run ids of the trials that count: the earliest of each hash, should two coordinators have run the study."""
-    first: dict[str, str] = {}
-    for run in sorted(trials, key=lambda run: (run.info.start_time, run.info.run_id)):
-        first.setdefault(run.data.tags.get(schema.TAG_HASH, run.info.run_id), run.info.run_id)
-    return set(first.values())
+def _first_of_each(trials: Iterable[TrialRun]) -> dict[str, TrialRun]:
+    """Run id -> trial, of those that count: the earliest of each hash, should two coordinators have run the study."""
+    first: dict[str, TrialRun] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.start, trial.run_id)):
+        first.setdefault(trial.trial_hash or trial.run_id, trial)
+    return {trial.run_id: trial for trial in first.values()}
 
 
 def _confirmed_elsewhere(experiment_id: str, study_id: str, declaration: Declaration) -> dict[str, tuple[str, ...]]:
@@ -200,63 +153,77 @@ def _confirmed_elsewhere(experiment_id: str, study_id: str, declaration: Declara
     looks: dict[str, set[str]] = {}
     for run in _search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
         tags = run.data.tags
-        if tags.get(schema.TAG_ID) != study_id and tags.get(schema.TAG_CONTENT, "") == content:
+        if tags.get(schema.TAG_ID, study_id) != study_id and tags.get(schema.TAG_CONTENT, "") == content:
             for question in tags.get(schema.TAG_QUESTION, "").split(","):
-                looks.setdefault(question, set()).add(tags.get(schema.TAG_ID, ""))
+                looks.setdefault(question, set()).add(tags[schema.TAG_ID])
     return {question: tuple(sorted(ids)) for question, ids in sorted(looks.items())}
 
 
 def _declaration(run: Run) -> Declaration:
-    text = _artifact(run, schema.DECLARATION_FILE)
+    text = _text(run.info.run_id, schema.DECLARATION_FILE)
     if text is None:
-        raise StoreError(f"study run {run.info.run_name} ({run.info.run_id}) holds no {schema.DECLARATION_FILE}")
+        raise StoreError(f"study run {rows.named(run)} holds no {schema.DECLARATION_FILE}")
     try:
         return Declaration.from_json(text)
     except ValueError as error:
-        raise StoreError(f"study run {run.info.run_name} ({run.info.run_id}): {error}") from error
+        raise StoreError(f"study run {rows.named(run)}: {error}") from error
 
 
-def _images(trials: list[Run]) -> dict[str, ImageScores]:
+def _images(trials: Iterable[TrialRun], table: pd.DataFrame) -> dict[str, ImageScores]:
     """Arm -> the scores of single images, of the trials that kept them."""
-    found = {}
-    for run in sorted(trials, key=lambda run: run.info.run_id):
-        tags, run_id = run.data.tags, run.info.run_id
-        if tags.get(schema.TAG_PHASE) != schema.CONFIRM or not _has_artifact(run_id, schema.IMAGES_FILE):
-            continue
-        with tempfile.TemporaryDirectory() as folder:
-            path = artifacts.download_artifacts(f"runs:/{run_id}/{schema.IMAGES_FILE}", dst_path=folder)
-            try:
-                with np.load(path, allow_pickle=False) as file:
-                    nll, correct = file["nll"], np.unpackbits(file["correct"], axis=1, count=file["nll"].shape[1])
-                seeds = tuple(int(seed) for seed in run.data.params["seeds"].split(","))
-            except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-                raise StoreError(f"{schema.IMAGES_FILE} of run {run.info.run_name} ({run_id}) is damaged") from error
-        found[tags[schema.TAG_ARM]] = ImageScores(seeds, nll, correct.astype(bool))
-    return found
+    found: dict[str, list[ImageScores]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.run_id):
+        if trial.phase == schema.CONFIRM and _has_artifact(trial.run_id, schema.IMAGES_FILE):
+            with tempfile.TemporaryDirectory() as folder:
+                file = artifacts.download_artifacts(f"runs:/{trial.run_id}/{schema.IMAGES_FILE}", dst_path=folder)
+                seeds = table.loc[table["trial_run_id"] == trial.run_id, "seed"]
+                found.setdefault(trial.arm, []).append(image_scores.read(Path(file), trial, seeds))
+    return {arm: image_scores.joined(blocks) for arm, blocks in found.items()}
+
+
+def _json(run: Run, name: str) -> dict[str, dict[str, str]]:
+    """A file of names within names; empty when it was not logged."""
+    try:
+        found = json.loads(_text(run.info.run_id, name) or "{}")
+        return {str(key): {str(inner): str(value) for inner, value in part.items()} for key, part in found.items()}
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise StoreError(f"{name} of study run {rows.named(run)} is damaged: {error}") from error
+
+
+def _search(experiment_id: str, filter_string: str) -> Iterator[Run]:
+    """All runs that match, each once, a page at a time: of very many not all are held at once.
+
+    Runs, not a frame: a frame shows a lacking metric and a NaN alike.
+    """
+    client, token, seen = mlflow.MlflowClient(), None, set[str]()
+    while True:
+        with _no_collection():
+            page = client.search_runs([experiment_id], filter_string, max_results=PAGE, page_token=token)
+        yield from (run for run in page if run.info.run_id not in seen)
+        seen.update(run.info.run_id for run in page)  # a run that begins meanwhile moves the others to the next page
+        token = page.token
+        if not token:
+            return
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """A page is made of hundreds of thousands of objects: to look for garbage among them takes longer than to read."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _has_artifact(run_id: str, name: str) -> bool:
     return name in (file.path for file in mlflow.MlflowClient().list_artifacts(run_id))
 
 
-def _artifact(run: Run, name: str) -> str | None:
-    run_id = run.info.run_id
+def _text(run_id: str, name: str) -> str | None:
+    """A run's artifact, None where it has none of that name."""
     if not _has_artifact(run_id, name):
         return None
     return artifacts.load_text(f"runs:/{run_id}/{name}")
-
-
-def _json(run: Run, name: str) -> dict[str, dict[str, str]]:
-    """A file of names within names; empty when it was not logged."""
-    try:
-        found = json.loads(_artifact(run, name) or "{}")
-        return {str(key): {str(inner): str(value) for inner, value in part.items()} for key, part in found.items()}
-    except (ValueError, AttributeError, RecursionError) as error:
-        raise StoreError(f"{name} of study run {run.info.run_name} ({run.info.run_id}) is damaged: {error}") from error
-
-
-def _search(experiment_id: str, filter_string: str) -> list[Run]:
-    """All runs that match, newest first. A list, not a frame: a frame shows a lacking metric and a NaN alike."""
-    runs = mlflow.search_runs([experiment_id], filter_string, max_results=ALL, output_format="list")
-    assert isinstance(runs, list)
-    return sorted(runs, key=lambda run: (-run.info.start_time, run.info.run_id))

@@ -21,18 +21,21 @@ from matplotlib.ticker import MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial
 from optuna.visualization import matplotlib as views
 
 from analysis import wording
 from analysis.optuna_export import quiet
 from analysis.plots import GREY, INK, STYLE, WIDTH
 from analysis.runs import Study
+from analysis.stats import RESAMPLING_SEED
 from study.schema import SEARCH, Declaration, higher_is_better
 
 PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
 MANY = 10  # noise types above which their names need a wider panel
 FEWEST = 4  # trials below which an importance is no more than chance
 FORESTS = 10  # random forests, each from its own seed, that an importance is the mean of
+MOST = 500  # trials that an importance is computed from: fANOVA's time grows with their square
 
 
 def search_figures(study: Study) -> dict[str, Figure]:
@@ -61,9 +64,11 @@ def rebuild(rows: pd.DataFrame, declaration: Declaration) -> optuna.Study:
     """
     objective = declaration.objective
     trials = []
-    for _, seeds in rows.groupby("trial_hash"):
-        first = seeds.iloc[0]
-        value = float(seeds[objective].to_numpy(dtype=float).mean()) * wording.scale(objective)
+    scores = rows[objective].to_numpy(dtype=float)
+    settings = rows[["trial_number", *PARAMS]].to_dict("records")
+    for places in rows.groupby("trial_hash").indices.values():
+        first = settings[places[0]]
+        value = float(scores[places].mean()) * wording.scale(objective)
         trials.append((int(first["trial_number"]), {name: first[name] for name in PARAMS}, value))
     trials.sort(key=lambda trial: trial[0])
 
@@ -100,7 +105,7 @@ def _history(study: optuna.Study, name: str, recipe: str) -> Figure:
 
 def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
     def draw() -> Figure:
-        varied = [param for param in PARAMS if len({trial.params[param] for trial in study.trials}) > 1]
+        varied = [param for param in PARAMS if len({trial.params[param] for trial in _trials(study)}) > 1]
         if not varied:
             return _words("the slice plot needs a parameter that varies")
         drawn = views.plot_slice(study, params=varied, target_name=name)
@@ -145,7 +150,8 @@ def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
             f"share of the variance of the {name.split(' (')[0]}: fANOVA, mean and standard deviation over "
             f"{len(shares)} forests"
         )
-        return _finish([ax], (WIDTH, 2.4), f"{recipe}: importance of the parameters, {_counted(study)}")
+        sampled = f", {MOST} of them drawn at random" if len(_trials(study)) > MOST else ""
+        return _finish([ax], (WIDTH, 2.4), f"{recipe}: importance of the parameters, {_counted(study)}{sampled}")
 
     return _or_words(draw, study, FEWEST, "the importance")
 
@@ -168,23 +174,33 @@ def _numbered(study: optuna.Study) -> optuna.Study:
     """The study with each noise type as a number: its place when the types are ordered by their mean score.
 
     fANOVA gives every choice of a category a column of its own and takes all combinations of them, 2^25 for 25 types. A
-    tree splits by such numbers as well as by sets of choices (Breiman et al. 1984, 4.2.2).
+    tree splits by such numbers as well as by sets of choices (Breiman et al. 1984, 4.2.2). Of more than MOST trials a
+    random sample is taken.
     """
+    trials = _trials(study)
+    if len(trials) > MOST:
+        sample = np.random.default_rng(RESAMPLING_SEED).choice(len(trials), MOST, replace=False)
+        trials = [trials[place] for place in sorted(sample)]
     scores: dict[str, list[float]] = {}
-    for trial in study.trials:
+    for trial in trials:
         scores.setdefault(trial.params["noise"], []).append(float(trial.value or 0.0))
     order = sorted(scores, key=lambda noise: (float(np.mean(scores[noise])), noise))
     with quiet():
         numbered = optuna.create_study(direction=study.direction)
-    for trial in study.trials:
+    for trial in trials:
         params = trial.params | {"noise": order.index(trial.params["noise"])}
         distributions = trial.distributions | {"noise": IntDistribution(0, len(order) - 1)}
         numbered.add_trial(optuna.create_trial(value=trial.value, params=params, distributions=distributions))
     return numbered
 
 
+def _trials(study: optuna.Study) -> list[FrozenTrial]:
+    """The study's trials themselves: `study.trials` would copy each of them every time."""
+    return study.get_trials(deepcopy=False)
+
+
 def _counted(study: optuna.Study) -> str:
-    return wording.plural(len(study.trials), "trial")
+    return wording.plural(len(_trials(study)), "trial")
 
 
 def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
@@ -208,8 +224,8 @@ def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
 
 def _or_words(draw: Callable[[], Figure], study: optuna.Study, fewest: int, what: str) -> Figure:
     """The drawing, or a figure that says what is missing for it."""
-    if len(study.trials) < fewest:
-        return _words(f"{what} needs {fewest} finished trials or more; there are {len(study.trials)}")
+    if (count := len(_trials(study))) < fewest:
+        return _words(f"{what} needs {fewest} finished trials or more; there are {count}")
     try:
         return draw()
     except (ValueError, RuntimeError) as error:  # such as fANOVA where all scores are equal

@@ -85,7 +85,7 @@ def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> s
     rows = table.loc[(table["phase"] == RERANK) & table["arm"].isin(arms)]
     _refuse_duplicates(rows)
     sign = -1 if higher_is_better(objective) else 1
-    means = {str(arm): sign * _mean(of_arm, objective) for arm, of_arm in rows.groupby("arm")}
+    means = {str(arm): sign * float(of_arm[objective].mean()) for arm, of_arm in rows.groupby("arm")}
     return min(sorted(means), key=means.__getitem__, default=None)
 
 
@@ -112,13 +112,16 @@ def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
     if rows.empty:
         raise ValueError(f"no confirm run of {arm}")
     _refuse_duplicates(rows)
-    return _mean(rows, objective)
+    return float(rows[objective].to_numpy(dtype=float).mean())
 
 
 def _ranking(table: pd.DataFrame, phase: str, noise: str, objective: str, recipe: str | None) -> list[Ranked]:
+    rows = _rows(table, phase, noise, recipe)
+    scores = rows[objective].to_numpy(dtype=float)
+    settings = rows[["rate1", "rate2", "weight_decay", "recipe", "epochs"]].to_dict("records")
     ranked = []
-    for arm, of_arm in _rows(table, phase, noise, recipe).groupby("arm"):
-        first = of_arm.iloc[0]
+    for arm, places in rows.groupby("arm").indices.items():
+        first = settings[places[0]]
         ranked.append(
             Ranked(
                 arm=str(arm),
@@ -128,16 +131,12 @@ def _ranking(table: pd.DataFrame, phase: str, noise: str, objective: str, recipe
                 weight_decay=float(first["weight_decay"]),
                 recipe=str(first["recipe"]),
                 epochs=int(first["epochs"]),
-                score=_mean(of_arm, objective),
-                n_seeds=len(of_arm),
+                score=float(scores[places].mean()),
+                n_seeds=len(places),
             )
         )
     sign = -1 if higher_is_better(objective) else 1
     return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
-
-
-def _mean(rows: pd.DataFrame, objective: str) -> float:
-    return float(rows[objective].to_numpy(dtype=float).mean())
 
 
 def _rows(table: pd.DataFrame, phase: str, noise: str, recipe: str | None) -> pd.DataFrame:

@@ -20,6 +20,7 @@ OBJECTIVE = "val/accuracy"
 SETTINGS = {"decay": {"epochs": 4, "learning_rate": 0.1, "momentum": 0.0, "schedule": "linear", "batch_size": 256}}
 GAIN = {"none": 0.0, "dropout": 0.004, "gaussian": 0.0045}  # in accuracy, at the best rates
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
+PARAM_LENGTH = 6000  # MLflow cuts off what is longer
 NOISE_TYPES = ("none", "dropout", "gaussian")
 
 
@@ -121,7 +122,7 @@ class Writer:
         self.client = mlflow.MlflowClient()
         found = self.client.get_experiment_by_name(experiment)
         self.experiment_id = found.experiment_id if found else self.client.create_experiment(experiment)
-        self.declared = declared
+        self.declared, self.study_id = declared, declared.study_id  # a hash of everything: not anew for each run
         self.clock = start
         self.study_run = self._create(f"study-{declared.preset}", "study", {})
         self.artifact(schema.DECLARATION_FILE, declared.to_json())
@@ -130,7 +131,7 @@ class Writer:
 
     def _create(self, name: str, kind: str, tags: dict[str, str]) -> str:
         self.clock += 1000
-        tags = {schema.TAG_ID: self.declared.study_id, schema.TAG_KIND: kind, **tags}
+        tags = {schema.TAG_ID: self.study_id, schema.TAG_KIND: kind, **tags}
         if kind == "study":
             tags |= {schema.TAG_COMMIT: "c0ffee0" * 5, schema.TAG_DIRTY: "true"}
         return self.client.create_run(self.experiment_id, self.clock, tags, name).info.run_id
@@ -195,7 +196,7 @@ class Writer:
         self.client.log_batch(
             run,
             [Metric(key, value, self.clock, 4) for key, value in values.items() if key not in drop],
-            [Param(key, value) for key, value in params.items() if key not in drop],
+            [Param(key, value[:PARAM_LENGTH]) for key, value in params.items() if key not in drop],
             [RunTag("written", "at once")],
         )
 

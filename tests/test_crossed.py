@@ -38,7 +38,7 @@ def test_it_covers_the_mean_of_a_population_of_seeds_and_images() -> None:
     assert 178 <= covered <= 198  # 89 to 99 %: a percentile interval over 20 seeds covers about 94 %
 
 
-def test_a_contrast_is_made_of_its_arms_images_paired_by_seed() -> None:
+def test_a_contrast_is_made_of_its_arms_images_paired_by_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seeds may stand in any order, and an arm may have more of them."""
     rng = np.random.default_rng(9)
     correct = {"a": rng.random((3, IMAGES)) < 0.9, "b": rng.random((4, IMAGES)) < 0.8}
@@ -53,5 +53,8 @@ def test_a_contrast_is_made_of_its_arms_images_paired_by_seed() -> None:
     answers = [ContrastAnswer(one, estimate, 1.0, 1.0, "inconclusive", "", ()) for one in (contrast, other)]
     found = crossed.intervals(answers, {"decay": {"A": "arm a", "B": "arm b"}}, images)
     assert found == {("a - b", "decay", "test/accuracy"): crossed.pigeonhole(difference)}
+    monkeypatch.setattr(crossed, "BLOCK", 2)  # as many seeds at once: what thousands of them need
+    in_blocks = crossed.intervals(answers[:1], {"decay": {"A": "arm a", "B": "arm b"}}, images)
+    assert list(in_blocks.values()) == [pytest.approx(interval) for interval in found.values()]
     low, high = found["a - b", "decay", "test/accuracy"]
     assert low < estimate.mean < high

@@ -20,7 +20,7 @@ import synthetic
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import fresh, integrity, ledger, report, runs, search_plots, wording
+from analysis import fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
 from analysis.questions import QUESTIONS
 from study import presets, schema
 
@@ -340,6 +340,35 @@ def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
     (tmp_path / "figures" / "old.svg").write_text("<svg/>")
     report.write(small, tmp_path)
     assert not (tmp_path / "figures" / "old.svg").exists()
+
+
+def test_a_report_of_very_many_runs_counts_what_it_leaves_out(small, monkeypatch, tmp_path):
+    """The page names some runs, the figures show points as pixels; what is for machines stays as it is."""
+    report.write(small, tmp_path / "all")
+    monkeypatch.setattr(page, "SHOWN_RUNS", 5)
+    monkeypatch.setattr(ledger, "SHOWN_TRIALS", 1)
+    monkeypatch.setattr(plots, "MANY_POINTS", 20)
+    many = replace(small, failed=small.failed * 2)
+    report.write(many, tmp_path / "some")
+    for name in ("answers.json", "run_table.csv"):
+        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+    runs_of = {
+        run_id for row in json.loads((tmp_path / "all" / "answers.json").read_text()) for run_id in row["run_ids"]
+    }
+    for name in ("index.html", "report.md"):
+        text = (tmp_path / "some" / name).read_text()
+        assert sum(run_id in text for run_id in runs_of) == 5
+        assert f"and {len(runs_of) - 5} more, which" in text
+        assert "4 failed or killed, 0 still marked running; 3 of them without a row here" in text
+        assert "more, which" not in (tmp_path / "all" / name).read_text()
+    some, every = ((tmp_path / which / "figures" / "swap.svg").read_text() for which in ("some", "all"))
+    assert "<image" in some and "<image" not in every
+
+
+def test_the_importance_of_a_long_search_is_that_of_a_sample(study, monkeypatch):
+    monkeypatch.setattr(search_plots, "MOST", 10)
+    title = search_plots.search_figures(study)["importance-decay"].get_suptitle()
+    assert title.endswith("importance of the parameters, 18 trials, 10 of them drawn at random")
 
 
 @pytest.mark.parametrize("trials", [1, 2, 5])

@@ -2,10 +2,12 @@
 
 import math
 import socket
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 import synthetic
 from synthetic import Arm, Writer
@@ -122,8 +124,56 @@ def test_of_two_coordinators_trials_the_earliest_finished_one_counts():
 
 def test_all_pages_of_a_large_store_are_read(store, monkeypatch):
     whole = runs.load(store[1].declared.study_id).table
-    monkeypatch.setattr("mlflow.tracking.fluent.NUM_RUNS_PER_PAGE_PANDAS", 7)
+    monkeypatch.setattr(runs, "PAGE", 7)
     assert runs.load(store[1].declared.study_id).table.equals(whole)
+
+
+def test_a_run_that_begins_while_pages_are_read_makes_no_other_appear_twice(monkeypatch):
+    writer = Writer(synthetic.declaration(), "moving")
+    monkeypatch.setattr(runs, "PAGE", 2)
+    for seed in range(3):
+        writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [seed], "search", number=seed)
+    found = runs._search(writer.experiment_id, f"tags.`{schema.TAG_KIND}` = 'seed'")
+    first = next(found)
+    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [3], "search", number=3)
+    seeds = [run.data.params["seed"] for run in (first, *found)]
+    assert seeds == ["2", "1", "0"]
+
+
+def with_images(writer, arm, seeds, rows, **changes):
+    """A confirmed trial whose images.npz has so many rows, in each of which the nll is the seed."""
+    trial = writer.trial(arm, seeds, schema.CONFIRM, "swap", **changes)
+    nll = np.repeat(np.array(rows, dtype=np.float16)[:, None], 12, axis=1)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / schema.IMAGES_FILE
+        np.savez_compressed(path, nll=nll, correct=np.packbits(nll > 2, axis=1))
+        writer.client.log_artifact(trial, str(path))
+    return trial
+
+
+def test_the_image_scores_of_an_arm_s_trials_come_together():
+    writer, arm = Writer(synthetic.declaration(), "images"), Arm("dropout", 0.5, 0.5, 0.0)
+    with_images(writer, arm, (3, 1), (3, 1))
+    with_images(writer, arm, (7, 8), (7, 8))
+    images = runs.load(experiment="images", images=True).images[arm.name]
+    assert sorted(images.seeds) == [1, 3, 7, 8]
+    assert images.of("nll", [8, 1, 3]).tolist() == [[8.0] * 12, [1.0] * 12, [3.0] * 12]
+    assert images.of("correct", [7, 1]).tolist() == [[1.0] * 12, [0.0] * 12]
+    assert runs.load(experiment="images").images == {}
+
+
+def test_a_list_of_seeds_that_mlflow_cut_off_is_made_up_for_by_the_seed_runs(monkeypatch):
+    monkeypatch.setattr(synthetic, "PARAM_LENGTH", 5)  # "4,5,11" becomes "4,5,1"
+    writer, arm = Writer(synthetic.declaration(), "cut off"), Arm("dropout", 0.5, 0.5, 0.0)
+    with_images(writer, arm, (4, 5, 11), (4, 5, 11))
+    assert runs.load(experiment="cut off", images=True).images[arm.name].seeds == (4, 5, 11)
+
+
+def test_image_scores_of_other_networks_than_the_trial_s_are_named():
+    writer = Writer(synthetic.declaration(), "too few")
+    trial = with_images(writer, Arm("dropout", 0.5, 0.5, 0.0), (4, 5), (4,))
+    with pytest.raises(runs.StoreError, match=f"{schema.IMAGES_FILE} of run .* \\({trial}\\) holds 1 networks, not 2"):
+        runs.load(experiment="too few", images=True)
 
 
 def test_a_study_without_trials_is_an_empty_table():

@@ -11,6 +11,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from analysis import contrasts, stats
+from analysis.questions.audit import misordered
 from analysis.stats import Refusal
 from study.schema import Contrast
 
@@ -62,6 +63,19 @@ def test_sign_flip_resamples_where_enumeration_is_too_long_and_agrees_with_t():
     assert stats.sign_flip(series) == stats.sign_flip(series)
     assert 0.001 < stats.sign_flip(series) < 0.2
     assert stats.sign_flip(series) == pytest.approx(stats.paired_t(series), abs=0.02)
+
+
+def test_many_seeds_are_resampled_in_blocks_to_the_same_end(monkeypatch):
+    series = draw(0.05, n=700, seed=4) ** 2
+    series -= series.mean() - 0.05
+    few = stats.bca(series), stats.sign_flip(series)
+    monkeypatch.setattr(stats, "MANY", 100)
+    many = stats.bca(series), stats.sign_flip(series)
+    assert many[0] == pytest.approx((0.0, 0.1), abs=0.2) and many[1] == pytest.approx(stats.paired_t(series), abs=0.02)
+    monkeypatch.setattr(stats, "MANY", 10_000)
+    assert many[0] == pytest.approx(stats.bca(series), rel=1e-9)
+    assert many[1] == pytest.approx(stats.sign_flip(series), abs=0.02)
+    assert few == many
 
 
 def test_bca_agrees_with_its_formula():
@@ -316,6 +330,25 @@ def test_a_broken_table_is_refused_in_one_line(case):
     rest = {"A": "x", "B": "z"}  # the same table answers a contrast that the damage does not touch
     if case != "no metric":
         assert len(contrasts.contrast_by_seed(table, rest, contrast())) == 3
+
+
+def test_a_refusal_names_some_of_very_many_seeds():
+    with pytest.raises(Refusal, match="arm 'x' lacks seeds 4, 5, .*, 53 and 47 more$"):
+        contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(), seeds=range(1, 101))
+
+
+def test_the_runs_of_a_question_are_those_that_name_it():
+    table = pd.DataFrame({"question": pd.Series(["swap,epochs", "search", None, "swap-more", "swap"], dtype="string")})
+    assert list(contrasts.serves(table, "swap")) == [True, False, False, False, True]
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0, -1.0])
+def test_the_share_of_misordered_pairs_is_that_of_all_pairs(shift):
+    random = np.random.default_rng(6)
+    first, second = random.integers(0, 5, 40) + shift, random.integers(0, 5, 30).astype(float)
+    order = np.sign(first[:, None] - second[None, :])
+    assert misordered(first, second) == np.mean(order != np.sign(first.mean() - second.mean()))
+    assert misordered(first, first) == np.mean(np.sign(first[:, None] - first[None, :]) != 0)
 
 
 def test_a_label_without_an_arm_is_refused():
