@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
 import mlflow
 import pytest
 import torch
@@ -140,7 +141,8 @@ def test_help_and_version(monkeypatch: pytest.MonkeyPatch, capfd: pytest.Capture
         out, err = capfd.readouterr()
         assert not ended.value.code and not err and expected in " ".join(out.split())
     for command in cli.commands.values():
-        assert all(param.show_default and getattr(param, "help", "") for param in command.params)
+        for param in command.params:
+            assert isinstance(param, click.Option) and param.show_default and param.help
 
 
 def test_mlproject_and_command_line_agree() -> None:

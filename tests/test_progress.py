@@ -35,7 +35,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 def trial(noise: str, phase: str = schema.SEARCH, recipe: Recipe = SHORT, weight_decay: float = 0.0) -> Trial:
-    return Trial(Arm(noise, *(0.5, 0.5) if noise != "none" else (0, 0), weight_decay, recipe), (0, 1), phase)
+    rate = 0.0 if noise == "none" else 0.5
+    return Trial(Arm(noise, rate, rate, weight_decay, recipe), (0, 1), phase)
 
 
 SEARCHED = [trial("none"), trial("dropout")]
