@@ -1,49 +1,61 @@
-# `make study` runs the main job, `make test` the tests; both set up all they need in .venv.
+# `make study` runs the main job, `make test` the tests; both set up all they need in .venv. `make help` lists the rest.
 
 PRESET ?= quick
 PRECISION ?= auto
 PYTHON ?= python3
+PORT ?= 5000
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: study plan doctor report ui test test-all contract bench docs lint clean
 
-study: .venv/installed
+study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
-plan: .venv/installed
+plan: .venv/installed  ## say what a study would cost; run nothing
 	python -m study plan --preset $(PRESET)
 
-doctor: .venv/installed
+doctor: .venv/installed  ## check what a study needs, and say what to do
 	python -m study doctor
 
-report: .venv/installed
+report: .venv/installed  ## write the report again, from the tracking store
 	python -m study report
 
-ui: .venv/installed
-	mlflow ui --host 127.0.0.1
+# The runs in a browser: those of MLFLOW_TRACKING_URI where it is set, else of mlflow.db here. make ui PORT=5001
+ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
+	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the UI of these runs is at $$MLFLOW_TRACKING_URI"; exit;; esac; \
+	exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 2 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
-test: lint
+test: lint  ## lint, types and tests
 	python -m pytest -n auto --dist loadfile
 
 # What needs minutes, a cluster, a database or repeated kills. Postgres: apt-get install postgresql.
-test-all: .venv/installed
+test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
 	python -m pytest -m slow
 
 # The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
-contract: .venv/installed
+contract: .venv/installed  ## the contract on a type of your own: make contract NOISE=module:Class
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
 	python -m pytest tests/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
 
-bench: .venv/bench-installed
+bench: .venv/bench-installed  ## training speed against other trainers
 	python -m benchmarks.speed
 
-docs: .venv/installed
+docs: .venv/installed  ## write the catalogue of noise types, docs/noise.md
 	python -m study.catalogue
 
-lint: .venv/installed
+lint: .venv/installed  ## ruff and mypy
 	ruff check .
 	ruff format --check .
 	mypy
+
+# The notebook's outputs, anew; a test compares them with what it shows when it runs.
+notebook: .venv/installed  ## run docs/notebook.ipynb and keep what it shows
+	jupyter execute --inplace docs/notebook.ipynb
+
+.PHONY: notebook help
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
@@ -54,5 +66,5 @@ lint: .venv/installed
 	.venv/bin/python -m pip install --quiet -r requirements-bench.txt
 	touch $@
 
-clean:
+clean:  ## remove the environment and the results
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache results

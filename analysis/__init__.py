@@ -1,1 +1,103 @@
-"""Reads the tracking store and answers the questions; the only reader."""
+"""Reads the tracking store and answers the questions; the only reader. These four are all that a notebook needs:
+
+    runs = load_runs("docs/results")  # a report's folder, or without one the tracking store
+    runs.table  # pandas, one row for each trained network
+    found = answer("swap", runs)  # found.verdict, found.sentence
+    estimates(found)  # pandas, one row for each contrast
+    draw(found)  # matplotlib axes
+
+Nothing is imported before it is used, and never torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from analysis.answers import Answer
+    from analysis.runs import Study
+
+__all__ = ["answer", "draw", "estimates", "load_runs"]
+
+
+def load_runs(
+    folder: str | Path | None = None,
+    *,
+    study_id: str | None = None,
+    experiment: str | None = None,
+    preset: str | None = None,
+) -> Study:
+    """One study: from a report's folder, or from the tracking store that MLFLOW_TRACKING_URI names.
+
+    Args:
+        folder: holds a report; no store is needed then.
+        study_id: which study of the store, by its id; the newest if none is given.
+        experiment: name of the MLflow experiment, `dropout-study` if none is given.
+        preset: only studies of this preset count.
+
+    Raises:
+        analysis.address.StoreError: there is no such store, study or report.
+    """
+    if folder is not None:
+        if study_id or experiment or preset:
+            raise ValueError("a report's folder holds one study: study_id, experiment and preset are for the store")
+        from analysis import published
+
+        return published.read(Path(folder))
+    from analysis import runs
+
+    return runs.load(study_id, experiment, preset)
+
+
+def answer(question: str, runs: Study) -> Answer:
+    """The answer to a declared question, from the study's runs.
+
+    Raises:
+        ValueError: the study did not declare this question.
+    """
+    from analysis.questions import QUESTIONS
+
+    declared = {one.name: one for one in runs.declaration.questions}
+    if question not in declared:
+        raise ValueError(f"this study has no question {question!r}; it has {', '.join(declared)}")
+    return QUESTIONS[question](declared[question], runs.table, runs.arms)
+
+
+def estimates(answer: Answer) -> pd.DataFrame:
+    """The answered contrasts, one row each: in the metric's own unit, p adjusted within the family."""
+    import pandas as pd
+
+    return pd.DataFrame(
+        [
+            {
+                "contrast": one.contrast.name,
+                "recipe": one.contrast.recipe,
+                "metric": one.contrast.metric,
+                "estimate": one.estimate.mean,
+                "ci_low": one.estimate.ci_low,
+                "ci_high": one.estimate.ci_high,
+                "p_adjusted": one.p_adjusted,
+                "margin": one.contrast.margin,
+                "seeds": one.estimate.n,
+                "verdict": one.verdict,
+            }
+            for one in answer.contrasts
+        ]
+    )
+
+
+def draw(answer: Answer, picture: str = "") -> list[Axes]:
+    """The question's figure, or one of its further pictures by name; `draw(found)[0].figure` shows it in a notebook.
+
+    Raises:
+        ValueError: the answer has no such picture.
+    """
+    pictures = {"": answer.figure, **{one.name: one.draw for one in answer.pictures}}
+    if picture not in pictures:
+        known = ", ".join(filter(None, pictures)) or "none beside its figure"
+        raise ValueError(f"{answer.question} has no picture {picture!r}; it has {known}")
+    return list(pictures[picture]().axes)

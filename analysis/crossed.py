@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from analysis.answer import ContrastAnswer
+from analysis.answers import ContrastAnswer
 from analysis.runs import ImageScores
 from analysis.stats import RESAMPLING_SEED
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis import contrasts, stats, wording
-from analysis.answer import Answered, ContrastAnswer, Estimate, Refused
+from analysis.answers import Answered, ContrastAnswer, Estimate, Refused
 from study.schema import Contrast, Question, higher_is_better
 
 DIRECTIONS = ("better", "worse", "higher", "lower")

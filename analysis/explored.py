@@ -11,7 +11,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis import wording
-from analysis.answer import Picture
+from analysis.answers import Picture
 from analysis.plots import GREY, INK, STYLE, WIDTH
 from study.schema import EXPLORE, Question, higher_is_better
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis import wording
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.runs import Study
 from study.schema import RERANK, SEARCH, Question
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from analysis import selection, wording
-from analysis.answer import Answer, Table
+from analysis.answers import Answer, Table
 from analysis.contrasts import UNMIXED
 from analysis.runs import Study
 from study.schema import CONFIRM

@@ -18,7 +18,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import wording
-from analysis.answer import ContrastAnswer, Picture
+from analysis.answers import ContrastAnswer, Picture
 from analysis.plots import BAND, GREY, INK, SEED, STYLE, VERDICT_COLOURS, WIDTH
 from analysis.telling import gain_interval
 from study.schema import Question, higher_is_better

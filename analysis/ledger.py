@@ -9,7 +9,7 @@ from typing import ParamSpec, TypeVar
 import pandas as pd
 
 from analysis import selection, wording
-from analysis.answer import Table
+from analysis.answers import Table
 from analysis.runs import Study
 from study.schema import CONFIRM, PHASES, SEARCH
 

@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass
 
 from analysis import fresh, integrity, ledger, wording
-from analysis.answer import Answer, ContrastAnswer, Table
+from analysis.answers import Answer, ContrastAnswer, Table
 from analysis.crossed import Interval
 from analysis.runs import Study
 from study.schema import Contrast, Question, higher_is_better

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from scipy import stats
 
 from analysis import explored, wording
-from analysis.answer import Picture
+from analysis.answers import Picture
 from analysis.explored import PALETTE, grid
 from analysis.plots import BAND, GREY, INK, STYLE
 from study.schema import Question

@@ -24,7 +24,7 @@ from matplotlib.patches import Patch, Rectangle
 from scipy import stats
 
 from analysis import wording
-from analysis.answer import ContrastAnswer, Estimate
+from analysis.answers import ContrastAnswer, Estimate
 from study.schema import Contrast, Question, higher_is_better
 
 # Okabe and Ito's colours, which the common kinds of colour blindness keep apart.

@@ -18,9 +18,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import best_so_far, crossed, page, plots, search_plots
-from analysis.answer import Answer, ContrastAnswer, Refused
+from analysis.answers import Answer, ContrastAnswer, Refused
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
+from study import schema
 from study.schema import Contrast, Question, term
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,6 +41,8 @@ SEARCH_CAPTIONS = {
 
 def write(study: Study, folder: Path) -> Path:
     """Write index.html, report.md, answers.json, run_table.csv and figures/*.svg into `folder`.
+
+    Beside them stand declaration.json and arms.json: with the run table, all that the analysis needs without a store.
 
     Everything is computed before the first file is touched, and each file is replaced whole, so a report that fails
     leaves an earlier one as it was.
@@ -69,6 +72,8 @@ def write(study: Study, folder: Path) -> Path:
         **figures,
         "answers.json": (json.dumps(rows, indent=2, allow_nan=False) + "\n").encode(),
         "run_table.csv": run_table_csv(study.table).encode(),
+        schema.DECLARATION_FILE: study.declaration.to_json().encode(),
+        schema.ARMS_FILE: json.dumps(study.arms, indent=2, sort_keys=True).encode(),
         "report.md": _render("report.md.j2", content, figures).encode(),
         "index.html": _render("index.html.j2", content, figures).encode(),
     }

@@ -6,6 +6,7 @@ arm of its noise type. Only validation scores are read here.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -74,6 +75,18 @@ def tuned_arm(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> s
         ValueError: as `rerank_ranking`.
     """
     return rerank_ranking(table, noise, recipe, objective)[0].arm
+
+
+def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> str | None:
+    """Name of the best of these arms by their mean objective on the re-ranking seeds; ties by the name.
+
+    None where none of them was re-ranked. Arms of different recipes may be compared: the images are the same.
+    """
+    rows = table.loc[(table["phase"] == RERANK) & table["arm"].isin(arms)]
+    _refuse_duplicates(rows)
+    sign = -1 if higher_is_better(objective) else 1
+    means = {str(arm): sign * _mean(of_arm, objective) for arm, of_arm in rows.groupby("arm")}
+    return min(sorted(means), key=means.__getitem__, default=None)
 
 
 def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> float:

@@ -22,7 +22,7 @@ from scipy import stats as st
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.answer import Estimate
+from analysis.answers import Estimate
 
 MIN_SEEDS = 3
 POWER = 0.8

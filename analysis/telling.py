@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import stats, wording
-from analysis.answer import Answer, Answered, ContrastAnswer
+from analysis.answers import Answer, Answered, ContrastAnswer
 from analysis.decide import Arms, is_book
 from study.schema import CONFIRM, Question, base_metric, higher_is_better
 

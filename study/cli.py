@@ -68,6 +68,7 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
     """Run the study, or go on with it; write the report."""
     from analysis import report
     from analysis.address import address
+    from study import registry
     from study.coordination import open_study
     from study.declare import planned_trials
     from study.executors import trainer
@@ -95,6 +96,7 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         page = report.write(session.read(images=True), folder)
         tracker.log_report(folder)
         tracker.finish()
+        click.echo(registry.register(tracker, session.winner), err=True)
     click.echo(
         f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}", err=True
     )

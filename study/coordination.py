@@ -8,12 +8,14 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from itertools import count
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Metric, Run
+from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
 from analysis.address import StoreError, check_address, one_line_errors
 from study import schema
@@ -131,6 +133,7 @@ def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
     That happens to a process that was asleep for longer than `STALE_SECONDS`, as on a laptop that is shut.
     """
     ended = threading.Event()
+    log_machine = _machine_log(client, tracker.run_id)
 
     def beat() -> None:
         value = {"host": socket.gethostname(), "pid": os.getpid(), "time": int(time.time())}
@@ -141,6 +144,7 @@ def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
         while not ended.wait(HEARTBEAT_SECONDS):
             with suppress(Exception):  # a store that is away for a moment is no reason to end a study
                 beat()
+                log_machine()
 
     beat()
     thread = threading.Thread(target=keep_beating, daemon=True)
@@ -150,3 +154,28 @@ def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+    with suppress(Exception):  # a study shorter than a beat has its one sample here
+        log_machine()
+
+
+def _machine_log(client: MlflowClient, run_id: str) -> Callable[[], None]:
+    """What logs the machine's load since the last call, in one batch, under the names of MLflow's system metrics.
+
+    MLflow's own thread would ask the store twice for each sample, and end for good when the store is away once.
+    """
+    try:
+        monitor = SystemMetricsMonitor(run_id)  # never started: only its sensors serve
+        monitor.collect_metrics()  # the processor's load is counted from here
+    except Exception:  # a system that does not tell its load is no reason to end a study
+        return lambda: None
+    steps = count()
+
+    def log() -> None:
+        for sensor in monitor.monitors:
+            sensor.clear_metrics()
+        monitor.collect_metrics()
+        now, step = int(time.time() * 1000), next(steps)
+        metrics = [Metric(f"system/{name}", value, now, step) for name, value in monitor.aggregate_metrics().items()]
+        client.log_batch(run_id, metrics=metrics)
+
+    return log

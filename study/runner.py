@@ -38,8 +38,7 @@ def run_study(session: Session) -> None:
     picked = pick_arms(preset, tuned)
     session.tracker.log_arms(arm_names(picked))
     session.run(explore_trials(preset, tuned))
-    best, *_ = tuned[preset.recipes[0]].values()
-    session.run(question_trials(picked, preset), winner=best)
+    session.run(question_trials(picked, preset), winner=winner(session, picked))
 
 
 def go_on(types: tuple[str, ...], tuned: Tuned, finalists: int) -> tuple[str, ...]:
@@ -110,6 +109,22 @@ def tuned_for(recipe: Recipe, tuned: dict[Recipe, Tuned]) -> Tuned:
         return tuned[recipe]
     first, *_ = tuned.values()
     return {noise: replace(arm, recipe=recipe) for noise, arm in first.items()}
+
+
+def winner(session: Session, picked: Picked) -> Arm | None:
+    """Of the arms of the question that names a winner, the best one on the re-ranking's validation images.
+
+    None where no such question is asked. The test images have no say in it.
+    """
+    table, objective = session.table(), session.declaration.objective
+    arms = {
+        arm.name: arm
+        for (question, _), arms in picked.items()
+        for arm in arms.values()
+        if DESIGNS[question].names_winner
+    }
+    best = selection.best_reranked(table, list(arms), objective)
+    return arms[best] if best else None
 
 
 def arm_names(picked: Picked) -> dict[str, dict[str, str]]:

@@ -46,7 +46,7 @@ VERSIONS_FILE = "versions.json"
 IMAGES_FILE = "images.npz"
 """Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits packed by row."""
 REPORT_FOLDER = "report"
-REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", "figures")
+REPORT_FILES = ("index.html", "report.md", "answers.json", "run_table.csv", DECLARATION_FILE, ARMS_FILE, "figures")
 
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"

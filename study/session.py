@@ -29,12 +29,14 @@ class Session:
         """Reads the finished trials of the same study from the store."""
         self.preset, self.declaration, self.tracker = preset, declaration, tracker
         self.failed: list[Trial] = []
+        self.winner: Arm | None = None
         self._trainer, self._progress = trainer, progress
         self._adopted = self.table()
         self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Trains and logs the trials that are not finished yet; the winner's first network also as a model."""
+        self.winner = winner or self.winner
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
         self._progress.begin(trials)
         for trial in trials:

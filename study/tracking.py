@@ -14,20 +14,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import fmean
 
-import mlflow
-import mlflow.pytorch
 import numpy as np
-import torch
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
-from mlflow.models import infer_signature
 
 from analysis.address import STORE_ERRORS
-from models.export import to_module
-from models.mlp import SIZES
 from models.sources import IN_FOLDER
 from models.train import Trained
-from study import provenance, schema
+from study import champion, first_view, provenance, schema
 from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
@@ -76,9 +70,12 @@ class Tracker:
             **self._origin,
             "mlflow.source.git.commit": self._origin[schema.TAG_COMMIT],
             "mlflow.runName": f"study-{declaration.preset}",
-            "mlflow.note.content": _note(declaration),
+            "mlflow.note.content": first_view.note(declaration, self.experiment_id),
         }
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
+        have = self.client.get_experiment(self.experiment_id).tags
+        for name, value in first_view.experiment_tags(declaration, self.experiment_id, have).items():
+            self.client.set_experiment_tag(self.experiment_id, name, value)
         versions = json.dumps(provenance.versions(self.setting.device), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
         # The tags come last: who finds the run by them finds it whole.
@@ -90,7 +87,7 @@ class Tracker:
         """One trial run with a seed run for each network; FAILED when a network diverged.
 
         Args:
-            with_model: whether to log the first seed's network as an MLflow model.
+            with_model: whether to log the first seed's network as an MLflow model, too.
 
         Raises:
             AlreadyRunning: another process has taken the study over.
@@ -120,8 +117,8 @@ class Tracker:
                 run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
                 with ending_well(self.client, run):
                     self.client.log_batch(run, _curves(network, start), _as_params({**params, "seed": network.seed}))
-                    if with_model and network is networks[0] and not network.error:
-                        log_model(run, network)
+                    if with_model and network is networks[0] and network.converged:
+                        champion.log_model(run, network, self.setting)
                     self.client.set_terminated(run, _status([network]))
             means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
             seeds = ",".join(str(network.seed) for network in networks)
@@ -210,20 +207,6 @@ def discard_half_logged(client: MlflowClient, experiment_id: str, study_id: str)
         client.set_terminated(seed.info.run_id, "KILLED")
 
 
-def log_model(run_id: str, network: Trained) -> None:
-    """A network as an MLflow model of plain torch layers: it loads by mlflow.pyfunc without this project."""
-    # Two rows: the export would take an example of one row to mean that there is always one.
-    module, example = to_module(network.weights), np.zeros((2, SIZES[0]), dtype=np.float32)
-    with torch.no_grad():
-        signature = infer_signature(example, module(torch.from_numpy(example)).numpy())
-    versions = provenance.versions("cpu")["packages"]
-    requirements = [f"{name}=={versions[name]}" for name in ("mlflow", "torch", "numpy")]  # else inferred, in 10 s
-    with mlflow.start_run(run_id=run_id):
-        mlflow.pytorch.log_model(
-            module, name="model", signature=signature, input_example=example, pip_requirements=requirements
-        )
-
-
 def _status(networks: Sequence[Trained]) -> str:
     return "FINISHED" if all(network.converged for network in networks) else "FAILED"
 
@@ -236,21 +219,6 @@ def _dataset(declaration: Declaration, part: str) -> DatasetInput:
         kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
     dataset = Dataset(f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
-
-
-def _note(declaration: Declaration) -> str:
-    questions = "\n".join(f"- **{question.name}**: {question.title}" for question in declaration.questions)
-    recipes = ", ".join(f"{name} ({recipe['epochs']} epochs)" for name, recipe in declaration.recipes.items())
-    return (
-        f"A study of noise in a 784-256-256-10 ReLU network on {declaration.data['name']}; preset "
-        f"`{declaration.preset}`, recipes {recipes}.\n\n{questions}\n\n"
-        "**How to read it.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's network. "
-        "Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares the "
-        "declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` repeats "
-        "what others measured, both on validation images. Trial metrics are means over seeds. The answers are "
-        f"in the artifact `{schema.REPORT_FOLDER}/index.html`. All runs of the study: "
-        f"`tags.{schema.TAG_ID} = '{declaration.study_id}'`."
-    )
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.answer import ContrastAnswer, Estimate
+from analysis.answers import ContrastAnswer, Estimate
 from analysis.decide import NEGLIGIBLE, VERDICTS, answer_contrasts, decide, sentence
 from analysis.questions import QUESTIONS, additivity
 from analysis.stats import estimate as estimate_of

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from analysis import crossed, stats
-from analysis.answer import ContrastAnswer
+from analysis.answers import ContrastAnswer
 from analysis.runs import ImageScores
 from study.schema import Contrast
 

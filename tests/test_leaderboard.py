@@ -11,7 +11,7 @@ import pytest
 import synthetic
 
 from analysis import best_so_far, integrity, leaderboard, ledger, report, telling, wording
-from analysis.answer import Answer
+from analysis.answers import Answer
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
 from study.designs import DESIGNS

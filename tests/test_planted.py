@@ -15,7 +15,7 @@ import pytest
 from scipy.stats import binom
 
 from analysis import stats
-from analysis.answer import Answer
+from analysis.answers import Answer
 from analysis.decide import DIRECTIONS
 from analysis.questions import QUESTIONS
 from models.config import Arm

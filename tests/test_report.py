@@ -84,10 +84,11 @@ class Links(HTMLParser):
                 self.ids.add(str(value))
 
 
-def test_the_folder_holds_the_page_its_twin_the_figures_and_two_files_for_machines(written):
+def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machines(written):
     figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
     figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "history", "slice", "importance")}
-    assert set(contents(written)) == figures | {"index.html", "report.md", "answers.json", "run_table.csv"}
+    machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
+    assert set(contents(written)) == figures | {"index.html", "report.md"} | machine
 
 
 def test_the_page_needs_nothing_from_outside(written):

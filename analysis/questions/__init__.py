@@ -8,7 +8,7 @@ from pkgutil import iter_modules
 
 import pandas as pd
 
-from analysis.answer import Answer
+from analysis.answers import Answer
 from study.schema import Question
 
 QUESTIONS: dict[str, Callable[[Question, pd.DataFrame, dict[str, dict[str, str]]], Answer]] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import NEGLIGIBLE, answer_contrasts
 from analysis.telling import brief, by_metric, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis import wording
-from analysis.answer import Answer, Answered, ContrastAnswer, Table
+from analysis.answers import Answer, Answered, ContrastAnswer, Table
 from analysis.decide import NEGLIGIBLE, answer_contrasts
 from analysis.telling import brief, by_metric, conclude, not_answered
 from study.schema import Contrast, Question

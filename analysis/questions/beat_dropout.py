@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import leaderboard, wording
-from analysis.answer import Answer, Answered, ContrastAnswer
+from analysis.answers import Answer, Answered, ContrastAnswer
 from analysis.decide import answer_contrasts
 from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
 from study.schema import Question

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.answer import Answer
+from analysis.answers import Answer
 from analysis.decide import answer_contrasts
 from analysis.telling import AGAINST, brief, by_metric, conclude, condition, not_answered
 from study.schema import Question

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import answer_contrasts
 from analysis.telling import brief, by_metric, conclude, condition, directed, gain, not_answered
 from study.schema import Question

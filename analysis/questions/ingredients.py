@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import NEGLIGIBLE, answer_contrasts
 from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, not_answered
 from study.schema import Question

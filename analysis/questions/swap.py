@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import NEGLIGIBLE, answer_contrasts
 from analysis.telling import brief, by_recipe, conclude, condition, not_answered
 from study.schema import Question

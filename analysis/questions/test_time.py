@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import answer_contrasts
 from analysis.telling import AGAINST, brief, by_metric, conclude, condition, not_answered
 from study.schema import Question

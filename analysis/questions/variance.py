@@ -7,7 +7,7 @@ from math import exp
 import pandas as pd
 
 from analysis import wording
-from analysis.answer import Answer, ContrastAnswer
+from analysis.answers import Answer, ContrastAnswer
 from analysis.decide import NEGLIGIBLE, answer_contrasts
 from analysis.telling import conclude, condition, not_answered
 from study.schema import Question

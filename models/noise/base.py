@@ -47,6 +47,17 @@ class Context:
     progress: float
 
 
+@dataclass(frozen=True)
+class Evaluated:
+    """What a hidden layer passes on at evaluation: factor ReLU(z), times sigmoid(slope z + offset) where gated.
+
+    It says in numbers what `Noise.hidden` says in code, so that a network can be served without the code.
+    """
+
+    factor: float = 1.0
+    gate: tuple[float, float] | None = None
+
+
 class Noise:
     """No noise; the base of every noise type.
 
@@ -65,6 +76,10 @@ class Noise:
 
     parts: ClassVar[tuple[type[Noise], ...]] = ()
     """The types that it is composed of."""
+    multiplier: ClassVar[str] = ""
+    """The distribution, where all of the noise is to multiply what its site names by independent draws of mean 1 and
+    variance p/(1-p): bernoulli, normal, uniform or lognormal. A served network can then repeat it without this code.
+    A class says so for itself: it is not inherited, since a hook that is overridden may make something else of it."""
 
     def __init__(self, rates: Tensor) -> None:
         """`rates` has the shape (networks, 2): one column for each hidden layer."""
@@ -73,6 +88,10 @@ class Noise:
     def rate_of(self, layer: int) -> Tensor:
         """The networks' rates at a hidden layer, shape (networks, 1, 1): ready to broadcast."""
         return self._rates[:, layer, None, None]
+
+    def rates_at_the_end(self) -> Tensor:
+        """The rates of the training's last step, (networks, 2)."""
+        return self._rates
 
     @property
     def parameters(self) -> Sequence[Tensor]:
@@ -108,6 +127,10 @@ class Noise:
     def at_evaluation(self) -> Noise:
         """The noise of an evaluation pass: none, unless the type's own rule says otherwise."""
         return Noise(self._rates)
+
+    def evaluated(self, layer: int) -> Evaluated:
+        """Of the noise of an evaluation pass, for a population of one: what its `hidden` does, in numbers."""
+        return Evaluated()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ class DropConnect(Noise):
     site = "weight"
     rates = per_layer(Rate("probability p of dropping a weight"))
     dependent = ("examples",)
+    multiplier = "bernoulli"
 
     def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
         """The affine map with masked weights; biases are never dropped."""

@@ -35,6 +35,7 @@ class Dropout(Noise):
 
     site = "activation"
     rates = per_layer(Rate("probability p of dropping a unit"))
+    multiplier = "bernoulli"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""

@@ -13,6 +13,7 @@ class Gaussian(Noise):
 
     site = "activation"
     rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
+    multiplier = "normal"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""

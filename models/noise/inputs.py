@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance
+from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance
 from models.noise.dropout import inverted_mask
 
 
@@ -84,6 +84,10 @@ class Composed(Noise):
     def at_evaluation(self) -> Noise:
         """Each by its own rule."""
         return Composed(self._rates, self.outer.at_evaluation(), self.inner.at_evaluation())
+
+    def evaluated(self, layer: int) -> Evaluated:
+        """The inner type's."""
+        return self.inner.evaluated(layer)
 
 
 def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:

@@ -16,6 +16,7 @@ class Lognormal(Noise):
 
     site = "activation"
     rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
+    multiplier = "lognormal"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""

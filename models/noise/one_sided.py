@@ -4,7 +4,7 @@ import math
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance, per_layer
 
 
 class Gain(Noise):
@@ -30,6 +30,10 @@ class Gain(Noise):
     def at_evaluation(self) -> Noise:
         """The same factor."""
         return Gain(self._rates)
+
+    def evaluated(self, layer: int) -> Evaluated:
+        """The factor."""
+        return Evaluated(factor=self.gain(layer).item())
 
 
 class OneSided(Gain):

@@ -64,6 +64,10 @@ class Scheduled(Noise):
             torch.mul(self._rates, self.schedule(self.progress), out=self.now)
         return self.quiet if self.may_rest and not self.schedule(self.progress) else self.inner
 
+    def rates_at_the_end(self) -> Tensor:
+        """The inner type's, times the schedule at its end."""
+        return self._rates * self.schedule(1.0)
+
     @property
     def parameters(self) -> Sequence[Tensor]:
         """The inner type's."""
@@ -96,7 +100,7 @@ def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[No
 
     class ScheduledType(Scheduled):
         site, rates, keeps_mean, dependent = inner.site, inner.rates, inner.keeps_mean, inner.dependent
-        parts = (inner,)
+        parts, multiplier = (inner,), inner.multiplier
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates, schedule, inner)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, per_layer
+from models.noise.base import Context, Evaluated, Noise, Rate, per_layer
 
 SLOPE = 1.0
 """a: pre-activations are of the order of 1, so the most active units are kept almost surely and none is decided."""
@@ -53,3 +53,7 @@ class MeanStandout(Standout):
     def at_evaluation(self) -> Noise:
         """The same."""
         return self
+
+    def evaluated(self, layer: int) -> Evaluated:
+        """The mask's mean is a gate."""
+        return Evaluated(gate=(SLOPE, (1 - self.rate_of(layer)).logit().item()))

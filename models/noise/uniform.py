@@ -13,6 +13,7 @@ class Uniform(Noise):
 
     site = "activation"
     rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
+    multiplier = "uniform"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""

@@ -47,6 +47,7 @@ class Design:
         metrics: each metric the contrasts are taken on -> what is negligible on it.
         measures: arm label -> what is measured on its networks beside the usual, names of `models.measures`.
         explore: (recipe, tuned arms) -> arms that are also trained, on few seeds and validation images, for a picture.
+        names_winner: whether the best of its arms, on validation images, is kept as a model.
         phase: "confirm", or "audit" for runs that judge nobody's arm and never see test images.
     """
 
@@ -62,6 +63,7 @@ class Design:
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     explore: Callable[[Recipe, Tuned], list[Arm]] = lambda recipe, tuned: []
     phase: str = CONFIRM
+    names_winner: bool = False
 
     def declare(self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]) -> Question:
         """The question as it is hashed and logged before the first run."""

@@ -43,4 +43,5 @@ DESIGN = Design(
     recipes=("decay", "long"),
     comparisons=comparisons,
     arms=arms,
+    names_winner=True,
 )
