@@ -42,7 +42,7 @@ def describe(questions: Sequence[Question]) -> list[str]:
     notes = [
         "alone: the smallest true difference that a paired t finds in 80 % of studies at alpha, as where the family's",
         "other contrasts have all passed before it; first by Holm: at alpha divided by the family's contrasts, as for",
-        "the only effect of its family. The SDs over seeds are those of earlier studies, which differ by recipe.",
+        "the only effect of its family. The SDs over seeds are earlier studies'; of decay where a recipe has none yet.",
     ]
     if candidates:
         notes.append(
