@@ -112,7 +112,7 @@ def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
     if rows.empty:
         raise ValueError(f"no confirm run of {arm}")
     _refuse_duplicates(rows)
-    return float(rows[objective].to_numpy(dtype=float).mean())
+    return _mean(rows, objective)
 
 
 def _ranking(table: pd.DataFrame, phase: str, noise: str, objective: str, recipe: str | None) -> list[Ranked]:
@@ -137,6 +137,10 @@ def _ranking(table: pd.DataFrame, phase: str, noise: str, objective: str, recipe
         )
     sign = -1 if higher_is_better(objective) else 1
     return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
+
+
+def _mean(rows: pd.DataFrame, objective: str) -> float:
+    return float(rows[objective].to_numpy(dtype=float).mean())
 
 
 def _rows(table: pd.DataFrame, phase: str, noise: str, recipe: str | None) -> pd.DataFrame:

@@ -71,9 +71,8 @@ class Bulk:
     def flush(self) -> None:
         self.database.execute("begin")
         for table, rows in (("runs", self.runs.values()), ("tags", self.tags), ("params", self.params)):
-            many = [tuple(row) for row in rows]
-            marks = ",".join("?" * (len(many[0]) if many else 0))
-            self.database.executemany(f"insert into {table} values ({marks})", many)
+            marks = ",".join("?" * (14 if table == "runs" else 3))
+            self.database.executemany(f"insert into {table} values ({marks})", [tuple(row) for row in rows])
         for table in ("metrics", "latest_metrics"):
             columns = "(key, value, is_nan, timestamp, step, run_uuid)"
             self.database.executemany(f"insert into {table} {columns} values (?,?,?,?,?,?)", self.metrics)

@@ -140,9 +140,9 @@ def test_a_run_that_begins_while_pages_are_read_makes_no_other_appear_twice(monk
     assert seeds == ["2", "1", "0"]
 
 
-def with_images(writer, arm, seeds, rows, **changes):
+def with_images(writer, arm, seeds, rows):
     """A confirmed trial whose images.npz has so many rows, in each of which the nll is the seed."""
-    trial = writer.trial(arm, seeds, schema.CONFIRM, "swap", **changes)
+    trial = writer.trial(arm, seeds, schema.CONFIRM, "swap")
     nll = np.repeat(np.array(rows, dtype=np.float16)[:, None], 12, axis=1)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / schema.IMAGES_FILE

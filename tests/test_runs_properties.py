@@ -27,7 +27,7 @@ METRICS = ["train/loss", "val/loss", "val/accuracy", "val/accuracy_last3", "seco
 NEEDED = {*PARAMS, *METRICS}
 IDS = ["run_id", "trial_run_id"]
 bounded = settings(
-    max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
@@ -86,6 +86,7 @@ def foreign(draw: st.DrawFn) -> dict[str, Any]:
         "metrics": draw(st.dictionaries(st.sampled_from(METRICS) | names, numbers, max_size=4)),
         "status": draw(st.sampled_from((*UNFINISHED, "FINISHED"))),
         "start": draw(times),
+        "of_study": draw(st.booleans()),  # tagged with the study's own id
     }
 
 
@@ -114,7 +115,9 @@ def test_foreign_and_half_written_runs_leave_the_table_as_it_is(
     store: Store, others: list[dict[str, Any]], halves: list[Any]
 ) -> None:
     for run in others:
-        write_foreign(store, run)
+        claims = run["of_study"] and run["tags"].get(schema.TAG_KIND) != "study"  # of that, another test
+        id_ = {schema.TAG_ID: store.writer.study_id} if claims else {}
+        write_foreign(store, run | {"tags": run["tags"] | id_})
     for arm, seeds, phase, status, lacking in halves:
         store.writer.trial(arm, seeds, phase, "swap", status=status, drop=lacking)
     pd.testing.assert_frame_equal(store.load(store.writer.study_id), store.table, check_exact=True)
@@ -175,15 +178,16 @@ def test_a_finished_seed_run_that_lacks_something_is_named_in_one_line(
 
 
 @bounded
-@given(run=foreign(), of_study=st.booleans())
-def test_the_newest_study_is_read_or_named(store: Store, run: dict[str, Any], of_study: bool) -> None:
+@given(run=foreign())
+def test_the_newest_study_is_read_or_named(store: Store, run: dict[str, Any]) -> None:
     """A study run without an id is nobody's; one without its declaration is told by name and id."""
-    tags = run["tags"] | {schema.TAG_KIND: "study"} | ({schema.TAG_ID: store.writer.study_id} if of_study else {})
+    id_ = {schema.TAG_ID: store.writer.study_id} if run["of_study"] else {}
+    tags = run["tags"] | {schema.TAG_KIND: "study"} | id_
     intruder = write_foreign(store, run | {"tags": tags})
     try:
         table = store.load()
     except runs.StoreError as error:
-        assert intruder in str(error) or tags.get(schema.TAG_ID)
+        assert intruder in str(error) or "'" in tags[schema.TAG_ID]  # an id that no filter can hold is said by MLflow
         assert len(str(error).splitlines()) == 1
     else:
         pd.testing.assert_frame_equal(table, store.table, check_exact=True)
