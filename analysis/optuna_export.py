@@ -16,6 +16,7 @@ import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
@@ -57,7 +58,8 @@ def export(study: Study, url: str) -> dict[str, int]:
         for name in sorted(set(searches) & set(optuna.get_all_study_names(storage))):
             raise ExportError(f"{shown(url)} has a study {name!r} already: delete it, or name another storage")
         for name, (recipe, trials) in searches.items():
-            direction = "maximize" if higher_is_better(declared.objective) else "minimize"
+            best = higher_is_better(declared.objective)
+            direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
             made = optuna.create_study(storage=storage, study_name=name, direction=direction)
             try:
                 made.set_metric_names([f"mean {declared.objective}"])

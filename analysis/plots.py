@@ -71,7 +71,7 @@ def to_svg(figure: Figure) -> bytes:
 def _points(mark: Artist) -> int:
     """How many points a collection or a line has."""
     if isinstance(mark, Line2D):
-        return len(np.atleast_1d(mark.get_xdata()))
+        return int(np.size(np.asarray(mark.get_xdata())))
     return len(mark.get_offsets()) if isinstance(mark, PathCollection) else 0
 
 

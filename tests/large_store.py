@@ -19,7 +19,7 @@ from pathlib import Path
 import mlflow
 import numpy as np
 import synthetic
-from mlflow.entities import Metric, Param, Run, RunInfo, RunTag
+from mlflow.entities import Metric, Param, Run, RunData, RunInfo, RunTag
 from synthetic import Arm, Writer
 
 from analysis.rows import MAX_DOUBLE
@@ -50,7 +50,7 @@ class Bulk:
         self.runs[run_id] = [run_id, run_name, "UNKNOWN", "", "", "unknown", "RUNNING", start_time, None, "", "active",
                              uri, int(experiment_id), None]  # fmt: skip
         self.tags += [(key, value, run_id) for key, value in (tags | {"mlflow.runName": run_name}).items()]
-        return Run(info, None)
+        return Run(info, RunData())
 
     def log_batch(
         self, run_id: str, metrics: Sequence[Metric], params: Sequence[Param], tags: Sequence[RunTag] = ()

@@ -64,7 +64,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     writer = Writer(synthetic.declaration())
     bulk = large_store.Bulk(writer.client, writer.experiment_id, folder)
     writer.client = bulk  # type: ignore[assignment]
-    trials = {}
+    trials: dict[str, tuple[Arm, tuple[int, ...], str]] = {}
     for number, arm in enumerate(ARMS):
         trials[writer.trial(arm, (1, 2), schema.SEARCH, number=number)] = (arm, (1, 2), schema.SEARCH)
         trials[writer.trial(arm, (7, 8), schema.CONFIRM, "swap")] = (arm, (7, 8), schema.CONFIRM)
