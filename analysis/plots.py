@@ -72,7 +72,7 @@ def _points(mark: Artist) -> int:
     """How many points a collection or a line has."""
     if isinstance(mark, Line2D):
         return int(np.size(np.asarray(mark.get_xdata())))
-    return len(mark.get_offsets()) if isinstance(mark, PathCollection) else 0
+    return len(np.asarray(mark.get_offsets())) if isinstance(mark, PathCollection) else 0
 
 
 def question_figure(
