@@ -34,7 +34,7 @@ from study.schema import SEARCH, Declaration, higher_is_better
 PARAMS = {"noise": "noise type", "rate1": "rate 1", "rate2": "rate 2", "weight_decay": "weight decay"}
 MANY = 10  # noise types above which their names need a wider panel
 FEWEST = 4  # trials below which an importance is no more than chance
-FORESTS = 10  # random forests, each from its own seed, that an importance is the mean of
+FORESTS = 5  # random forests, each from its own seed, that an importance is the mean of
 MOST = 500  # trials that an importance is computed from: fANOVA's time grows with their square
 
 
@@ -242,7 +242,8 @@ def _words(text: str) -> Figure:
 def _drawing() -> Iterator[None]:
     """Optuna sets the process's style to ggplot and leaves its figures open in pyplot: neither outlasts the drawing."""
     before = set(plt.get_fignums())
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    # Constrained from the start: a colour bar is placed by the layout that its figure has when it is drawn.
+    with mpl.rc_context(STYLE | {"figure.constrained_layout.use": True}), warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib views, since 2.2
         try:
             yield

@@ -142,7 +142,7 @@ def test_an_address_that_is_no_place_for_it(
 def test_a_study_without_a_search(study: runs.Study, url: str) -> None:
     with pytest.raises(optuna_export.ExportError, match="no search trial yet"):
         optuna_export.export(replace(study, table=study.table.iloc[:0], failed=()), url)
-    with pytest.raises(optuna_export.ExportError, match="lacks 'bounds' of its search space"):
+    with pytest.raises(optuna_export.ExportError, match="lacks 'log10_weight_decay' of its search space"):
         optuna_export.export(replace(study, declaration=replace(study.declaration, search_space={})), url)
 
 

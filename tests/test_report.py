@@ -386,7 +386,8 @@ def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
         study.table.assign(**{"val/accuracy": 0.5}),
         study.table.assign(weight_decay=0.0),
     ):
-        assert len(search_plots.search_figures(replace(study, table=table))) == 4
+        figures = search_plots.search_figures(replace(study, table=table))
+        assert len(figures) == 4 and all(plots.to_svg(figure) for figure in figures.values())
 
 
 def test_a_noise_type_without_results_is_shown_as_missing(study):
