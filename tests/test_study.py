@@ -196,7 +196,7 @@ def test_the_winner_is_a_registered_model_that_predicts_what_its_run_logged(fini
     assert (row["phase"], row["seed"]) == (schema.CONFIRM, SMOKE.confirm_seeds[0])
     assert f"the winner is {row['arm']}, models:/dropout-study-champion@champion" in finished.stderr
     report = mlflow.artifacts.load_text(version.tags["study.report"])
-    assert report.startswith("<!doctype html>") and version.tags[schema.TAG_ID] == finished.study.study_id
+    assert report.lower().startswith("<!doctype html>") and version.tags[schema.TAG_ID] == finished.study.study_id
     model = mlflow.pyfunc.load_model("models:/dropout-study-champion@champion")
     right = model.predict(parts.test_x.numpy())["probabilities"].argmax(axis=1) == parts.test_y.numpy()
     assert right.mean() == pytest.approx(float(row["test/accuracy"]), abs=1e-4)
