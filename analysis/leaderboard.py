@@ -79,7 +79,9 @@ def gains_of(contrasts: Iterable[ContrastAnswer]) -> dict[tuple[str, str, str, s
     gains = {}
     for one in contrasts:
         contrast, factor = one.contrast, wording.scale(one.contrast.metric)
-        first, second = (label.removeprefix(LABEL) for label, _, _ in contrast.terms)
+        # By coefficient: the declaration comes back from the store with its terms in alphabetical order.
+        plus_first = sorted(contrast.terms, key=lambda term: -term[2])
+        first, second = (label.removeprefix(LABEL) for label, _, _ in plus_first)
         sign = 1 if higher_is_better(contrast.metric) else -1
         seeds = sign * factor * one.estimate.differences.to_numpy(dtype=float)
         low, high = (factor * end for end in gain_interval(one))

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import synthetic
 
-from analysis import best_so_far, integrity, leaderboard, ledger, report, telling, wording
-from analysis.answers import Answer
+from analysis import best_so_far, integrity, leaderboard, ledger, report, stats, telling, wording
+from analysis.answers import Answer, ContrastAnswer
 from analysis.questions import QUESTIONS
 from analysis.runs import Study
 from study.designs import DESIGNS
@@ -175,3 +175,20 @@ def test_the_best_so_far_never_falls_and_ends_at_the_best(study: Study) -> None:
         means = rows.loc[rows["noise"] == noise].groupby("trial_hash")["val/accuracy"].mean() * 100
         assert len(scores) == TRIALS and (np.diff(scores) >= 0).all()
         assert scores[-1] == pytest.approx(means.max())
+
+
+def test_a_gain_keeps_its_sign_whatever_the_order_of_the_terms() -> None:
+    """The store gives a declaration back with its terms in alphabetical order: `dropout` before `gaussian`."""
+    declared = synthetic.declaration()
+    (contrast, *_) = [one for one in declared.questions[2].contrasts if one.name == "gaussian - dropout"]
+    turned = replace(contrast, coefficients=dict(sorted(contrast.coefficients.items())))
+    assert list(turned.coefficients) != list(contrast.coefficients)
+    estimate = stats.estimate(pd.Series([0.01, 0.02, 0.03]), contrast.margin, 0.05)
+    for one in (contrast, turned):
+        answered = ContrastAnswer.__new__(ContrastAnswer)
+        object.__setattr__(answered, "contrast", one)
+        object.__setattr__(answered, "estimate", estimate)
+        object.__setattr__(answered, "verdict", "better")
+        gains = leaderboard.gains_of([answered])
+        assert gains["decay", "test/accuracy", "gaussian", "dropout"].mean == pytest.approx(2.0)
+        assert gains["decay", "test/accuracy", "dropout", "gaussian"].mean == pytest.approx(-2.0)
