@@ -109,6 +109,9 @@ def _curves(declaration: Declaration) -> dict[str, Any]:
     ]  # fmt: skip
     state = {
         "searchFilter": _confirmed(declaration),
+        # Sorted by date, the UI would fetch the trials above the seeds too, and mix their means into the curves.
+        "orderByKey": "tags.`mlflow.runName`",
+        "orderByAsc": True,
         "selectedColumns": list(COLUMNS),
         "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": schema.TAG_ARM}]},
         "runsHiddenMode": "FIRST_20_RUNS",
