@@ -13,6 +13,8 @@ from study import schema
 from study.schema import Declaration
 
 VIEW_TAG = "mlflow.sharedViewState."
+WORKFLOW = "workflowType=machine_learning"
+"""Else the UI shows its menus for language models."""
 TREE_VIEW, TREE_VIEW_NAME = "study-tree", "Studies, trials and seeds"
 COLUMNS = (
     "attributes.`Duration`",
@@ -48,20 +50,23 @@ def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
     report = f"{schema.REPORT_FOLDER}/index.html"
     questions = "\n".join(f"- **{question.name}**: {question.title}" for question in declaration.questions)
     recipes = ", ".join(f"{name} (epochs: {recipe['epochs']})" for name, recipe in declaration.recipes.items())
+    tree = _link(experiment_id, TREE_VIEW)
+    curves = _link(experiment_id, _curves_view(declaration), charts=True)
+    # The UI folds a note after some ten lines: what leads on comes first.
     return (
         f"A study of noise in a 784-256-256-10 ReLU network on {declaration.data['name']}; preset "
-        f"`{declaration.preset}`, recipes {recipes}.\n\n{questions}\n\n"
-        f"**The answers**: [the report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}), once the "
-        f"study is finished; it is `{report}` in the tab Artifacts.\n\n"
+        f"`{declaration.preset}`, recipes {recipes}.\n\n"
+        f"**[The report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}?{WORKFLOW})** has the answers, "
+        f"once the study is finished (tab Artifacts, `{report}`). **[The tree]({tree})** has every run. "
+        f"**[The curves]({curves})** show loss and accuracy per epoch, a line for each confirmed arm.\n\n"
+        f"{questions}\n\n"
         "**How to read the runs.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's "
-        f"network; [all of them as a tree]({_link(experiment_id, TREE_VIEW)}). "
-        "Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares the "
-        "declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` repeats "
-        "what others measured, both on validation images. Trial metrics are means over seeds.\n\n"
-        f"**Curves.** [Loss and accuracy per epoch]({_link(experiment_id, _curves_view(declaration), charts=True)}): "
-        "the confirmed networks, a line for each arm, the mean of its seeds. By hand: filter "
-        f"`{_confirmed(declaration)}`, *Group by* the tag `{schema.TAG_ARM}`, chart view. The UI loads 100 runs at a "
-        "time: *Load more* below the list brings the other seeds.\n\n"
+        "network. Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares "
+        "the declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` "
+        "repeats what others measured, both on validation images. Trial metrics are means over seeds.\n\n"
+        f"**The curves by hand**: filter `` {_confirmed(declaration)} ``, *Group by* the tag `{schema.TAG_ARM}`, chart "
+        "view, sorted by anything but the date (else the trials' means are mixed in). The UI loads 100 runs at a time: "
+        "*Load more* below the list brings the other seeds.\n\n"
         "The tab System metrics shows the machine that ran the study; workers elsewhere are not in it. All runs of "
         f"the study: `tags.{schema.TAG_ID} = '{declaration.study_id}'`."
     )
@@ -70,7 +75,7 @@ def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
 def _experiment_note(experiment_id: str) -> str:
     return (
         "Studies of noise in a small network: each top run is a study, its children are trials, theirs are seeds. "
-        f"[The tree, with the columns worth seeing]({_link(experiment_id, TREE_VIEW)}). Open a study's run for its "
+        f"[The tree]({_link(experiment_id, TREE_VIEW)}) has the columns worth seeing. Open a study's run for its "
         f"answers (Artifacts, `{schema.REPORT_FOLDER}/index.html`), its curves and how to read it."
     )
 
@@ -78,7 +83,7 @@ def _experiment_note(experiment_id: str) -> str:
 def _link(experiment_id: str, view: str, charts: bool = False) -> str:
     """The UI's own address of a view, whatever host serves it."""
     mode = "&compareRunsMode=CHART" if charts else ""
-    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={view}&workflowType=machine_learning{mode}"
+    return f"#/experiments/{experiment_id}/runs?viewStateShareKey={view}&{WORKFLOW}{mode}"
 
 
 def _curves_view(declaration: Declaration) -> str:
@@ -101,7 +106,7 @@ def _tree() -> dict[str, Any]:
 def _curves(declaration: Declaration) -> dict[str, Any]:
     charts = [
         {"uuid": metric, "type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric],
-         "displayName": f"{metric} per epoch", "metricSectionId": "curves", "isGenerated": False, "deleted": False,
+         "displayName": metric, "metricSectionId": "curves", "isGenerated": False, "deleted": False,
          "runsCountToCompare": 20, "xAxisKey": "step", "selectedXAxisMetricKey": "", "xAxisScaleType": "linear",
          "scaleType": "linear", "lineSmoothness": 0, "yAxisKey": "metric", "yAxisExpressions": [], "range": {},
          "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "ignoreOutliers": False}

@@ -12,18 +12,18 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from running import ROOT, environment
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
 
-PATIENCE = 400
+PATIENCE = int(os.environ.get("DROPOUT_STUDY_PATIENCE", "400"))
 """Seconds that a page may take on a machine with other work."""
 FLAGS = (
     "--headless=new",
@@ -89,10 +89,14 @@ class Browser:
 
     def see(self, xpath: str) -> WebElement:
         """The first element of this kind that is shown."""
-        return WebDriverWait(self.driver, PATIENCE, ignored_exceptions=(Exception,)).until(
-            lambda driver: next((one for one in driver.find_elements(By.XPATH, xpath) if one.is_displayed()), False),
-            f"not seen: {xpath}",
-        )  # type: ignore[return-value]
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            with suppress(StaleElementReferenceException):
+                for found in self.driver.find_elements(By.XPATH, xpath):
+                    if found.is_displayed():
+                        return found
+            time.sleep(0.5)
+        pytest.fail(f"not seen: {xpath}; what is: {self.driver.find_element(By.TAG_NAME, 'body').text[:2000]!r}")
 
     def see_text(self, text: str) -> WebElement:
         """The first element that holds this text."""
@@ -101,6 +105,10 @@ class Browser:
     def click(self, xpath: str) -> None:
         """Clicks what is there, also where something is drawn over it for a moment."""
         self.driver.execute_script("arguments[0].click()", self.see(xpath))
+
+    def hide(self, xpath: str) -> None:
+        """Leaves an element out of a picture."""
+        self.driver.execute_script("arguments[0].style.visibility = 'hidden'", self.see(xpath))
 
     def count(self, xpath: str) -> int:
         """How many elements of this kind the page has."""

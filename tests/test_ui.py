@@ -63,6 +63,7 @@ def keep(browser: Browser) -> Callable[[str], None]:
 
     def picture(name: str) -> None:
         if folder:
+            Path(folder).mkdir(parents=True, exist_ok=True)
             browser.picture(Path(folder) / f"{name}.png")
             assert (Path(folder) / f"{name}.png").stat().st_size < 150_000
 
@@ -72,7 +73,7 @@ def keep(browser: Browser) -> Callable[[str], None]:
 def test_the_tree_has_the_columns_worth_seeing(browser: Browser, experiment: str, study: Study, keep) -> None:
     """The description of the experiment leads to it; the study opens into trials, a trial into its seeds."""
     browser.open(f"{experiment}/runs")
-    link = browser.see("//a[contains(., 'The tree')]").get_attribute("href")
+    link = browser.see("//a[text()='The tree']").get_attribute("href")
     browser.open(str(link))
     browser.see_text(first_view.TREE_VIEW_NAME)
     browser.see_text(f"study-{study.declaration.preset}")
@@ -89,18 +90,18 @@ def test_the_tree_has_the_columns_worth_seeing(browser: Browser, experiment: str
 
 
 def test_the_study_says_what_it_is_and_on_which_data(browser: Browser, experiment: str, study: Study, keep) -> None:
-    browser.open(f"{experiment}/runs/{study.run_id}")
+    browser.open(f"{experiment}/runs/{study.run_id}?{first_view.WORKFLOW}")
+    browser.see("//a[text()='The report']")
+    browser.click("//button[contains(., 'Show more')]")
     browser.see_text("How to read the runs.")
     browser.see_text(f"{study.declaration.data['name']} train")
-    note = browser.see("//*[@data-testid='note-view-outer-container']")
-    browser.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", note)
     keep("study")
 
 
 def test_the_report_opens_in_the_artifact_viewer(browser: Browser, experiment: str, study: Study, keep) -> None:
     """The note's link leads there; the table of verdicts stands in it, with every question's."""
-    browser.open(f"{experiment}/runs/{study.run_id}")
-    link = browser.see("//a[text()='the report']").get_attribute("href")
+    browser.open(f"{experiment}/runs/{study.run_id}?{first_view.WORKFLOW}")
+    link = browser.see("//a[text()='The report']").get_attribute("href")
     browser.open(str(link))
     frame = browser.see("//iframe[contains(@class, 'mlflow-html-iframe')]")
     browser.driver.switch_to.frame(frame)
@@ -109,26 +110,29 @@ def test_the_report_opens_in_the_artifact_viewer(browser: Browser, experiment: s
         assert question.title in table.text
     browser.driver.execute_script("arguments[0].scrollIntoView()", table)
     browser.driver.switch_to.default_content()
+    browser.hide("//*[starts-with(text(), 'Path:')]")  # of the machine that took the picture
     keep("report")
 
 
 def test_the_curves_are_grouped_by_arm(browser: Browser, experiment: str, study: Study, keep) -> None:
-    browser.open(f"{experiment}/runs/{study.run_id}")
-    link = browser.see("//a[contains(., 'Loss and accuracy per epoch')]").get_attribute("href")
+    browser.open(f"{experiment}/runs/{study.run_id}?{first_view.WORKFLOW}")
+    link = browser.see("//a[text()='The curves']").get_attribute("href")
     browser.open(str(link))
     browser.see_text(f"Group by: {schema.TAG_ARM}")
-    browser.see_text("Curves by arm (3)")
+    browser.see("//*[text()='Curves by arm']")
+    for metric in first_view.CURVES:
+        browser.see(f"//*[text()='{metric}']")
     browser.see("//*[name()='svg'][contains(@class, 'main-svg')]")
     confirmed = study.table[study.table["phase"] == schema.CONFIRM]
     browser.see_text("Group: ")
-    browser.see(f"//*[contains(., '{min(len(confirmed), 100)}') and contains(., 'matching runs')]")
+    browser.see(f"//*[text()='{len(confirmed)}'][contains(.., 'matching runs')]")  # none of the trials above them
     keep("curves")
 
 
 def test_the_study_run_has_the_load_of_its_machine(browser: Browser, experiment: str, study: Study, keep) -> None:
     metrics = mlflow.get_run(study.run_id).data.metrics
     assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(metrics)
-    browser.open(f"{experiment}/runs/{study.run_id}/system-metrics")
+    browser.open(f"{experiment}/runs/{study.run_id}/system-metrics?{first_view.WORKFLOW}")
     browser.see_text("cpu_utilization_percentage")
     browser.see("//*[name()='svg'][contains(@class, 'main-svg')]")
     keep("system")
