@@ -26,7 +26,7 @@ def read(folder: Path) -> Study:
         arms = json.loads((folder / schema.ARMS_FILE).read_text())
         columns = pd.read_csv(folder / TABLE_FILE, nrows=0).columns
         types = {name: schema.RUN_TABLE.get(name, "float64") for name in columns}
-        table = pd.read_csv(folder / TABLE_FILE, dtype=types, float_precision="round_trip")
+        table = pd.read_csv(folder / TABLE_FILE, dtype=types)
     except OSError as error:
         raise StoreError(f"{folder} holds no report: no {Path(error.filename or '').name} in it") from None
     except ValueError as error:
