@@ -112,7 +112,7 @@ def test_study_trials_and_seeds_form_a_tree(finished: Finished) -> None:
 
 def test_study_run_says_what_it_is(finished: Finished) -> None:
     run = tree(finished.study)["study"][0]
-    assert "How to read it" in run.data.tags["mlflow.note.content"]
+    assert "How to read the runs" in run.data.tags["mlflow.note.content"]
     assert set(run.data.tags) >= {schema.TAG_COMMIT, schema.TAG_DIRTY, schema.TAG_DATA, schema.TAG_HEARTBEAT}
     contexts = {tag.value for used in run.inputs.dataset_inputs for tag in used.tags}
     assert contexts == {"train", "validation", "test"}
