@@ -139,10 +139,9 @@ def test_a_full_disk_ends_the_study_and_loses_nothing(small_disk: Path, folder: 
     process = place.start()
     wait_until(lambda: rows(place) >= 8, process)
     filler = small_disk / "filler"
-    with filler.open("wb") as file, pytest.raises(OSError, match="No space left"):
+    with filler.open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
         while True:
             file.write(bytes(4096))
-            file.flush()
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 3, stderr
     assert "the same command goes on from them" in stderr and "Traceback" not in stderr
