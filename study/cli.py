@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -20,6 +21,7 @@ from study.options import (
     output_option,
     resolve,
     scheduler_option,
+    study_id_option,
     study_options,
     where_to_train,
     worker_options,
@@ -161,13 +163,7 @@ def plan(output: str, **options: Any) -> None:
 
 
 @cli.command()
-@click.option(
-    "--study-id",
-    default="newest",
-    show_default=True,
-    type=values.Value("id", values.study_id, "newest"),
-    help="Which study, by its id.",
-)
+@study_id_option
 @click.option(
     "--preset", default="any", show_default=True, type=click.Choice(["any", *PRESETS]), help="Of this preset."
 )
@@ -184,14 +180,21 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
 
 
 @cli.command()
-@click.option("--optuna", "storage", default="sqlite:///search.db", show_default=True, help="Database to write to.")
-@click.option("--study-id", default="newest", show_default=True, help="Which study, by its id.")
+@click.option(
+    "--optuna",
+    "storage",
+    default="sqlite:///search.db",
+    show_default=True,
+    type=values.text("a database's address"),
+    help="Database to write to.",
+)
+@study_id_option
 @experiment_option
-def export(storage: str, study_id: str, experiment: str) -> None:
+def export(storage: str, study_id: str | None, experiment: str) -> None:
     """Write the search of a study into a storage that Optuna's own tools open, such as optuna-dashboard."""
     from analysis import optuna_export, runs
 
-    found = runs.load(None if study_id == "newest" else study_id, experiment)
+    found = runs.load(study_id, experiment)
     for name, trials in optuna_export.export(found, storage).items():
         click.echo(f"{trials} trials: {name}")
     click.echo(f"exported: {optuna_export.shown(storage)} (optuna-dashboard opens it)")
@@ -201,6 +204,7 @@ def quiet_libraries() -> None:
     """Standard error is for progress and what goes wrong, not for what libraries do as usual."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)  # its tracebacks of what we tell in a line
 
 
 def expected_errors() -> tuple[type[Exception], ...]:

@@ -34,6 +34,13 @@ experiment_option = click.option(
     type=values.text("an experiment's name", values.LONGEST_EXPERIMENT),
     help="MLflow experiment; under `mlflow run` that of the project's run.",
 )
+study_id_option = click.option(
+    "--study-id",
+    default="newest",
+    show_default=True,
+    type=values.Value("id", values.study_id, "newest"),
+    help="Which study, by its id.",
+)
 
 
 def dataset_name(value: str) -> str:

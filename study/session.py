@@ -35,7 +35,7 @@ class Session:
         self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
-        """Trains and logs the trials that are not finished yet; the winner's first network also as a model."""
+        """Trains and logs the trials that are not finished yet; of the winner, one network also as a model."""
         self.winner = winner or self.winner
         missing = {self._hash(trial): trial for trial in trials if self._hash(trial) not in self._scores}
         self._progress.begin(trials)
@@ -47,7 +47,9 @@ class Session:
         for batch, results in self._trainer.train(grouped, setting, winner):
             for trial, networks in zip(batch, results, strict=True):
                 interrupts.check()
-                self.tracker.log_trial(trial, networks, with_model=trial.arm == winner)
+                self.tracker.log_trial(
+                    trial, networks, with_model=trial.arm == winner and trial.phase == schema.CONFIRM
+                )
                 score = fmean(network.scores[self.declaration.objective] for network in networks)
                 if not all(network.converged for network in networks):
                     score = math.nan

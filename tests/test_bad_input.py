@@ -1,6 +1,7 @@
 """Every parameter of every entry point, given what it cannot mean: one line, the stated exit code, nothing left behind.
 
-Exit code 2 is for a value that can never be right, 1 for one that the world at hand does not go with.
+Exit code 2 is for a value that can never be right, 1 for one that the world at hand does not go with. What an address
+for --optuna may be is in test_export.py, since it needs a search to export.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from study.trial import Setting
 from study.work import load_split
 
 BOTH, ALL = ("study", "plan"), ("study", "plan", "report")
+READERS = ("report", "export")
 DOCTOR = (*BOTH, "doctor")  # what its exit code 1 is for is in test_doctor.py
 QUOTED = "x' or '1'='1"
 SHELL = "$(touch x); `touch x` | touch x"
@@ -101,8 +103,8 @@ TABLE = [
     *rows(BOTH, "data", 1, "choose another by --data", "file/below", "dangling", "x" * 300, "/dev/null"),
     *rows(BOTH, "data", 1, "fashion-mnist cannot be had from any source: connect to",
           "größe/данные 📁", SHELL, ".."),
-    *rows(ALL, "experiment", 2, "an experiment's name: 1 to 256 characters", *NO_TEXT, "x" * 257),
-    *rows(("report",), "experiment", 1, "it has: Default, dropout-study",
+    *rows((*ALL, "export"), "experiment", 2, "an experiment's name: 1 to 256 characters", *NO_TEXT, "x" * 257),
+    *rows(READERS, "experiment", 1, "it has: Default, dropout-study",
           "nowhere", "a/b", "größe 📁", "x" * 256, QUOTED, SHELL),
     *rows(("study",), "workers", 2, "it must be a whole number from 0 to 1024", "1025", *NO_WHOLE),
     *rows(("study", "doctor"), "scheduler", 2, "it must be none, or an address such as tcp://host:8786", *NO_ADDRESS),
@@ -111,11 +113,12 @@ TABLE = [
           "file"),
     *rows(ALL, "output", 1, "choose another by --output",
           "file/below", "dangling", "x" * 300, "/dev/null", "/dev/null/x"),
-    *rows(("report",), "study_id", 2, "it must be newest, or a study's id, 12 hexadecimal digits",
+    *rows(READERS, "study_id", 2, "it must be newest, or a study's id, 12 hexadecimal digits",
           "", "newest ", "0123", QUOTED,
           "0123456789AB", "٠" * 12, "0" * 13, "0123456789a\n", "0123456789\0b", "x" * 5000, SHELL),
-    *rows(("report",), "study_id", 1, "no study '0123456789ab' in experiment 'dropout-study'; known: ",
+    *rows(READERS, "study_id", 1, "no study '0123456789ab' in experiment 'dropout-study'; known: ",
           "0123456789ab"),
+    *rows(("export",), "optuna", 2, "it must be a database's address: 1 to 4096 characters", *NO_TEXT),
 ]  # fmt: skip
 
 
@@ -153,7 +156,7 @@ def test_a_bad_value_is_one_line(
     (tmp_path / "file").write_text("not a folder")
     (tmp_path / "dangling").symlink_to("nowhere")
     monkeypatch.setattr(sources, "SOURCES", {})
-    if row.command == "report":  # the others have an address where no database is yet, and make none
+    if row.command in READERS:  # the others have an address where no database is yet, and make none
         mlflow.set_tracking_uri(store)
     before = files(tmp_path) | files(Path(store.removeprefix("sqlite:///")).parent)
     code, stderr = call(row.command, option(row.parameter), row.value)
@@ -162,7 +165,7 @@ def test_a_bad_value_is_one_line(
     assert code == row.code
     assert code == 1 or len(line) < 600 or len(row.value) > 600  # nothing is told at a length that nobody reads
     assert files(tmp_path) | files(Path(store.removeprefix("sqlite:///")).parent) == before
-    assert row.command != "report" or nothing_runs()
+    assert row.command not in READERS or nothing_runs()
 
 
 def test_the_table_leaves_no_parameter_out() -> None:
