@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from analysis import wording
@@ -54,9 +55,12 @@ def settling(study: Study, question: Question, answer: Answer) -> Fresh | None:
         "noise": ",".join(searched),
         "seeds": seeds,
         "first_seed": first_fresh_seed(study),
+        "max_rate": declared.max_rate,
+        "dataset": declared.data["name"],
+        "precision": declared.precision,
     }
-    options = " ".join(f"-P {name}={value}" for name, value in parameters.items())
-    return Fresh(seeds, float(seconds), f"mlflow run . -e study {options}")
+    options = " ".join(f"--{name.replace('_', '-')} {shlex.quote(str(value))}" for name, value in parameters.items())
+    return Fresh(seeds, float(seconds), f"python -m study study {options}")
 
 
 def _seeds(one: ContrastAnswer) -> int:

@@ -145,6 +145,8 @@ def _no_picture(kind: type[Noise]) -> str:
         return ""
     if not set(kind.site.split(", ")) & set(PANELS):
         return f"No picture: it acts on the {kind.site}, where there is no single number to draw."
+    if not kind.dependent:
+        return "No picture: it is a constant factor."
     return "No picture: it works between examples, and does nothing where they are all alike, as they are in a picture."
 
 

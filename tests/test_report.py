@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import sqlite3
 import subprocess
@@ -23,6 +24,7 @@ from scipy import stats
 from analysis import fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
 from analysis.questions import QUESTIONS
 from study import presets, schema
+from study.cli import cli
 
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
@@ -475,9 +477,12 @@ def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
     assert found
     needed = [one.estimate for one in undecided if one.contrast.metric == "test/accuracy"]
     assert found.seeds == max(e.seeds_needed if e.seeds_needed > e.n else 2 * e.n for e in needed)
-    options = dict(part.split("=") for part in re.findall(r"-P (\S+)", found.command))
+    program, arguments = shlex.split(found.command)[:4], shlex.split(found.command)[4:]
+    assert program == ["python", "-m", "study", "study"]
+    options = cli.commands["study"].make_context("study", arguments).params
     assert options["noise"] == "none,dropout" and options["questions"] == "swap"
-    preset = presets.chosen(options["preset"], options["questions"], int(options["seeds"]), int(options["first_seed"]))
+    assert (options["precision"], options["dataset"]) == ("float32", "fashion-mnist")
+    preset = presets.chosen(options["preset"], options["questions"], options["seeds"], options["first_seed"])
     assert len(preset.confirm_seeds) == found.seeds and list(preset.questions) == ["swap"]
     assert not set(preset.confirm_seeds) & set(small.table["seed"])
     assert fresh.settling(small, question, replace(answer, contrasts=())) is None
