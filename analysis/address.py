@@ -22,6 +22,10 @@ class StoreError(RuntimeError):
     """The tracking store cannot give what was asked for; the message is one line for the user."""
 
 
+class StoreAway(StoreError):
+    """The tracking store does not answer, or not with what it keeps: later it may."""
+
+
 def address() -> str:
     """The tracking URI without a user's name and password."""
     uri = mlflow.get_tracking_uri()
@@ -48,7 +52,7 @@ def check_address() -> None:
             if port:
                 socket.create_connection((parts.hostname, port), timeout=10).close()
         except (OSError, ValueError) as error:  # ValueError: the port is no port number
-            raise StoreError(f"the tracking store {address()} does not answer: {error}") from error
+            raise StoreAway(f"the tracking store {address()} does not answer: {error}") from error
 
 
 def inspect_store() -> str:
@@ -118,9 +122,9 @@ STORE_ERRORS = (StoreError, MlflowException, SQLAlchemyError, OSError)
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What MLflow or its database raises becomes a StoreError of one line that names the store."""
+    """What MLflow or its database raises becomes a StoreAway of one line that names the store."""
     try:
         yield
     except STORE_ERRORS[1:] as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreError(f"the tracking store {address()} cannot be read: {reason}") from error
+        raise StoreAway(f"the tracking store {address()} cannot be read: {reason}") from error

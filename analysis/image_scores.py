@@ -14,6 +14,8 @@ from analysis.address import StoreError
 from analysis.rows import TrialRun
 from study import schema
 
+MEND = "delete that run (mlflow runs delete --run-id {}), and the study's command trains it anew"
+
 
 @dataclass(frozen=True)
 class ImageScores:
@@ -53,12 +55,13 @@ def read(file: Path, trial: TrialRun, seeds: Iterable[int]) -> ImageScores:
             nll = arrays["nll"]
             correct = np.unpackbits(arrays["correct"], axis=1, count=nll.shape[1]).view(bool)
     except (ValueError, KeyError, TypeError, IndexError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise StoreError(f"{which} is damaged") from error
+        raise StoreError(f"{which} is damaged; {MEND.format(trial.run_id)}") from error
     known = sorted(map(int, seeds))
     listed = trial.seeds.split(",")
     of_rows = tuple(map(int, listed)) if sorted(listed) == sorted(map(str, known)) else tuple(known)
     if not len(of_rows) == len(nll) == len(correct):
-        raise StoreError(f"{which} holds {len(nll)} networks, not {len(of_rows)} as the trial")
+        told = f"{which} holds {len(nll)} networks, not {len(of_rows)} as the trial"
+        raise StoreError(f"{told}; {MEND.format(trial.run_id)}")
     return ImageScores(of_rows, nll, correct)
 
 

@@ -29,6 +29,7 @@ TAGS = {
 PARAMS = {"noise", "rate1", "rate2", "weight_decay", "recipe", "epochs", "learning_rate", "seed", "precision", "device"}
 DERIVED = "test/logit_error"
 OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
+LONGEST_PARAM = 6000  # characters that the store keeps of a parameter
 MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 
@@ -50,6 +51,11 @@ class TrialRun:
     def seeds(self) -> str:
         """Joined by commas; MLflow cuts off what is beyond 6,000 characters."""
         return self.params.get("seeds", "")
+
+    def is_whole(self, seed_runs: int) -> bool:
+        """Whether so many finished seed runs are all it has: one may have been deleted, or ended by another process."""
+        listed = self.seeds.count(",") + bool(self.seeds)
+        return seed_runs >= listed if len(self.seeds) >= LONGEST_PARAM else seed_runs == listed
 
 
 def trial_of(run: Run) -> TrialRun:

@@ -10,7 +10,7 @@ import gc
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,12 +39,12 @@ class Study:
 
     Attributes:
         study_id: hash of the declaration; tags all runs of the study.
-        run_id: the newest study run of that id.
+        run_id: the newest study run of that id, of those that got as far as picking their arms if there are any.
         experiment: name of the MLflow experiment.
         declaration: what was declared before the first run.
         arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
-        table: one row per finished seed run of a finished trial, columns and types of `schema.RUN_TABLE` and then what
-            was measured beside, float64. Of two finished trials of one hash the earliest counts.
+        table: one row per finished seed run of a finished trial that has all its seeds, columns and types of
+            `schema.RUN_TABLE` and then what was measured beside, float64. Of two of one hash the earliest counts.
         images: arm name -> its confirmed networks' scores on each test image; empty unless they were asked for.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
@@ -108,13 +108,19 @@ def load(
         study_id = study_id or known[0]
         if study_id not in known:
             raise StoreError(f"no study {study_id!r} in experiment {experiment!r}; known: {', '.join(known)}")
-        newest = next(run for run in study_runs if run.data.tags[schema.TAG_ID] == study_id)
+        newest = _telling([run for run in study_runs if run.data.tags[schema.TAG_ID] == study_id])
 
         of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
         trials = [rows.trial_of(run) for run in _search(found.experiment_id, of_study + "'trial'")]
-        finished = _first_of_each(trial for trial in trials if trial.status == "FINISHED")
+        done = {trial.run_id: trial for trial in trials if trial.status == "FINISHED"}
         seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
-        table = rows.table_of(run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in finished)
+        table = rows.table_of(run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in done)
+        seeds_of = table["trial_run_id"].value_counts()
+        finished = _first_of_each(
+            trial for trial in done.values() if trial.is_whole(int(seeds_of.get(trial.run_id, 0)))
+        )
+        if len(finished) < len(done):
+            table = table[table["trial_run_id"].isin(list(finished))].reset_index(drop=True)
         declaration = _declaration(newest)
         return Study(
             study_id=study_id,
@@ -131,6 +137,11 @@ def load(
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
         )
+
+
+def _telling(of_study: Sequence[Run]) -> Run:
+    """The newest study run that has its arms: a later one may have been stopped before, or refused."""
+    return next((run for run in of_study if _has_artifact(run.info.run_id, schema.ARMS_FILE)), of_study[0])
 
 
 def _with_status(trials: Iterable[TrialRun], statuses: set[str]) -> tuple[TrialRun, ...]:

@@ -95,6 +95,7 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         progress.end()
         marks.append(time.monotonic())
         interrupts.check()
+        tracker.tidy_up()
         page = report.write(session.read(images=True), folder)
         tracker.log_report(folder)
         tracker.finish()

@@ -11,22 +11,28 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from itertools import count
+from typing import Any
 
 import mlflow
+import psutil
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Run
+from mlflow.entities import Metric, Run, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+from sqlalchemy.engine import make_url
 
 from analysis.address import StoreError, check_address, one_line_errors
 from study import schema
-from study.faults import AlreadyRunning
+from study.faults import PATIENCE_SECONDS, AlreadyRunning
 from study.schema import Declaration
 from study.tracking import Tracker, discard_half_logged, ending_well, find_runs
 from study.trial import Setting
 
 HEARTBEAT_SECONDS = 15
-STALE_SECONDS = 60
-"""A coordinator that is silent for this long is taken for dead."""
+STALE_SECONDS = PATIENCE_SECONDS + 60
+"""A coordinator elsewhere that is silent for this long is taken for dead; one that waits for the store is not."""
+OPENING = "opening"
+"""Kind of a study run that has not described its study yet."""
 
 
 @contextmanager
@@ -44,13 +50,24 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
     if run is not None:
         experiment_id = run.info.experiment_id
     _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
-    run = run or client.create_run(experiment_id)
-    tracker = Tracker(client, run, declaration, setting)
-    with ending_well(client, tracker.run_id), _heartbeat(client, tracker):
-        tracker.describe_study()
+    # By these tags it is found should the process die before it has described the study.
+    opening = {schema.TAG_ID: declaration.study_id, schema.TAG_KIND: OPENING, schema.TAG_HEARTBEAT: _sign_of_life()}
+    if run is None:
+        run = client.create_run(experiment_id, tags=opening)
+    else:
+        client.log_batch(run.info.run_id, tags=[RunTag(key, value) for key, value in opening.items()])
+    with ending_well(client, run.info.run_id, failed="FAILED"), _opened(client, run, declaration, setting) as tracker:
         # Again, now that others can see this one: of two that start at the same moment, none has missed the other.
         _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
-        _take_over(client, experiment_id, declaration.study_id, tracker.run_id)
+        _take_over(client, experiment_id, declaration, tracker.run_id)
+        yield tracker
+
+
+@contextmanager
+def _opened(client: MlflowClient, run: Run, declaration: Declaration, setting: Setting) -> Iterator[Tracker]:
+    tracker = Tracker(client, run, declaration, setting)
+    with _heartbeat(client, tracker):
+        tracker.describe_study()
         yield tracker
 
 
@@ -65,7 +82,7 @@ def _connect() -> MlflowClient:
         client.search_experiments(max_results=1)
     if is_file:
         # Readers do not wait for the writer then; where it cannot be had, it is not needed either.
-        with suppress(sqlite3.Error), closing(sqlite3.connect(uri.removeprefix("sqlite:///"))) as database:
+        with suppress(sqlite3.Error), closing(sqlite3.connect(make_url(uri).database or "")) as database:
             database.execute("PRAGMA journal_mode=WAL")
     return client
 
@@ -77,8 +94,13 @@ def _experiment(client: MlflowClient, name: str) -> str:
         raise StoreError(f"experiment {name!r} was deleted: {remedy}")
     if found:
         return found.experiment_id
-    # Without this the UI opens the experiment among its tools for language models.
-    return client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"})
+    try:
+        # Without this the UI opens the experiment among its tools for language models.
+        return client.create_experiment(name, tags={"mlflow.experimentKind": "custom_model_development"})
+    except MlflowException:
+        if found := client.get_experiment_by_name(name):  # another study was faster
+            return found.experiment_id
+        raise
 
 
 def _adopted_project_run(client: MlflowClient) -> Run | None:
@@ -87,41 +109,59 @@ def _adopted_project_run(client: MlflowClient) -> Run | None:
     return client.get_run(run_id) if run_id else None
 
 
-def _coordinators(client: MlflowClient, experiment_id: str, declaration: Declaration) -> list[Run]:
-    return find_runs(client, experiment_id, declaration.study_id, "study", "and attributes.status = 'RUNNING'")
+def _coordinators(
+    client: MlflowClient, experiment_id: str, declaration: Declaration, kinds: Sequence[str] = ("study",)
+) -> list[Run]:
+    """The study runs that are not ended."""
+    running = "and attributes.status = 'RUNNING'"
+    return [run for kind in kinds for run in find_runs(client, experiment_id, declaration.study_id, kind, running)]
 
 
 def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
     for run in earlier:
-        tag = run.data.tags.get(schema.TAG_HEARTBEAT)
-        if not tag or run.info.status != "RUNNING" or (own and run.info.run_id == own.info.run_id):
-            continue
-        beat = json.loads(tag)
-        fresh = time.time() - beat["time"] < STALE_SECONDS
-        # On this machine a process that was killed is known at once; a number alone may be another process's by now.
-        if fresh and (beat["host"] != socket.gethostname() or _process_exists(beat["pid"])):
+        beat = _parsed(run.data.tags.get(schema.TAG_HEARTBEAT, ""))
+        if beat and not (own and run.info.run_id == own.info.run_id) and _lives(beat):
             raise AlreadyRunning(
-                f"process {beat['pid']} on {beat['host']} is running this study already; stop it, or wait for it"
+                f"process {beat['pid']} on {beat['host']} is running this study already; stop it, or wait for it "
+                f"(one on another machine is taken for dead after {STALE_SECONDS / 60:.0f} silent minutes)"
             )
 
 
-def _process_exists(pid: int) -> bool:
+def _sign_of_life() -> str:
+    """Who coordinates, and when it was last seen."""
+    own = psutil.Process()
+    beat = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time(), "time": int(time.time())}
+    return json.dumps(beat)
+
+
+def _parsed(heartbeat: str) -> dict[str, Any] | None:
+    """What `_sign_of_life` wrote; None for anything else."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        beat = dict(json.loads(heartbeat))
+        types = {"host": str, "pid": int, "started": float, "time": float}
+        return {name: kind(beat[name]) for name, kind in types.items()}
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _lives(beat: dict[str, Any]) -> bool:
+    """Whether another process of this study is alive: on this machine it is known, elsewhere told by its silence."""
+    if beat["host"] != socket.gethostname():
+        return bool(abs(time.time() - beat["time"]) < STALE_SECONDS)
+    try:  # its number alone may be another process's by now
+        same = abs(psutil.Process(beat["pid"]).create_time() - beat["started"]) < 1
+    except psutil.Error:
         return False
-    except PermissionError:
-        return True
-    return pid != os.getpid()
+    return same and beat["pid"] != os.getpid()
 
 
-def _take_over(client: MlflowClient, experiment_id: str, study_id: str, study_run: str) -> None:
+def _take_over(client: MlflowClient, experiment_id: str, declaration: Declaration, study_run: str) -> None:
     """Finished trials move under the new study run; what an earlier process left unfinished is KILLED."""
-    discard_half_logged(client, experiment_id, study_id)
-    for run in find_runs(client, experiment_id, study_id, "trial"):
+    discard_half_logged(client, experiment_id, declaration.study_id)
+    for run in find_runs(client, experiment_id, declaration.study_id, "trial"):
         if run.data.tags.get(schema.TAG_PARENT) != study_run:
             client.set_tag(run.info.run_id, schema.TAG_PARENT, study_run)
-    for run in find_runs(client, experiment_id, study_id, "study", "and attributes.status = 'RUNNING'"):
+    for run in _coordinators(client, experiment_id, declaration, ("study", OPENING)):
         if run.info.run_id != study_run:
             client.set_terminated(run.info.run_id, "KILLED")
 
@@ -136,8 +176,7 @@ def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
     log_machine = _machine_log(client, tracker.run_id)
 
     def beat() -> None:
-        value = {"host": socket.gethostname(), "pid": os.getpid(), "time": int(time.time())}
-        client.set_tag(tracker.run_id, schema.TAG_HEARTBEAT, json.dumps(value))
+        client.set_tag(tracker.run_id, schema.TAG_HEARTBEAT, _sign_of_life())
         tracker.taken_over |= client.get_run(tracker.run_id).info.status == "KILLED"
 
     def keep_beating() -> None:
@@ -153,7 +192,7 @@ def _heartbeat(client: MlflowClient, tracker: Tracker) -> Iterator[None]:
         yield
     finally:
         ended.set()
-        thread.join()
+        thread.join(timeout=HEARTBEAT_SECONDS)  # a server that hangs would hold it for minutes
     with suppress(Exception):  # a study shorter than a beat has its one sample here
         log_machine()
 

@@ -10,7 +10,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from mlflow.exceptions import MlflowException
 
-from analysis.address import STORE_ERRORS, StoreError, address
+from analysis.address import STORE_ERRORS, StoreAway, StoreError, address
 from study import interrupts
 
 P = ParamSpec("P")
@@ -60,8 +60,11 @@ def patient(action: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 
 
 def _is_final(error: Exception) -> bool:
-    """Whether the store has understood, and says no: asking again would change nothing."""
-    return isinstance(error, MlflowException) and error.get_http_status_code() in REFUSED
+    """Whether the store has understood, and says no, or what it keeps is damaged: asking again would change nothing."""
+    if isinstance(error, StoreError) and not isinstance(error, StoreAway):
+        return True
+    cause = error.__cause__ if isinstance(error, StoreAway) else error
+    return isinstance(cause, MlflowException) and cause.get_http_status_code() in REFUSED
 
 
 def one_line(error: BaseException) -> str:

@@ -1,12 +1,13 @@
-"""The only writer to MLflow: study run -> trial runs -> seed runs.
+"""The only writer of runs: study run -> trial runs -> seed runs.
 
 A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole, whatever happened
-to the process. The tree is written with MlflowClient alone, so nothing depends on which run is "active".
+to the process. Runs are named to MlflowClient by their ids, so nothing depends on which run is "active".
 """
 
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,6 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 
-from analysis.address import STORE_ERRORS
 from models.sources import IN_FOLDER
 from models.train import Trained
 from study import champion, first_view, provenance, schema
@@ -26,16 +26,18 @@ from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
 
+TAKEN_OVER = "another process goes on with this study; this one ends"
+
 
 @contextmanager
-def ending_well(client: MlflowClient, run_id: str) -> Iterator[None]:
-    """A run that an exception cuts off ends as KILLED (interrupted) or FAILED, never stays RUNNING."""
+def ending_well(client: MlflowClient, run_id: str, failed: str = "KILLED") -> Iterator[None]:
+    """A run that an exception cuts off ends as KILLED, or as `failed` where nobody interrupted it."""
     try:
         yield
     except BaseException as error:
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
         with suppress(Exception):  # the store may be what failed; the first error is the one to tell
-            client.set_terminated(run_id, "KILLED" if interrupted else "FAILED")
+            client.set_terminated(run_id, "KILLED" if interrupted else failed)
         raise
 
 
@@ -49,7 +51,7 @@ class Tracker:
         self.experiment = client.get_experiment(self.experiment_id).name
         self.taken_over = False
         """Whether another process goes on with this study; set by whoever finds out."""
-        self._broke_off = False
+        self._open_trial = ""  # the run of the trial that is being logged, or whose logging broke off
         commit, dirty = provenance.git_state()
         self._origin = {
             schema.TAG_COMMIT: commit,
@@ -94,15 +96,12 @@ class Tracker:
             CutShort: the store stayed away.
         """
         if self.taken_over:
-            raise AlreadyRunning("another process goes on with this study; this one ends")
-        try:
-            if self._broke_off:
-                discard_half_logged(self.client, self.experiment_id, self.declaration.study_id)
-            self._log_trial(trial, networks, with_model)
-            self._broke_off = False
-        except STORE_ERRORS:
-            self._broke_off = True
-            raise
+            raise AlreadyRunning(TAKEN_OVER)
+        if self._open_trial:
+            _discard(self.client, self.experiment_id, self.declaration.study_id, self._open_trial)
+            self._open_trial = ""
+        self._log_trial(trial, networks, with_model)
+        self._open_trial = ""
 
     def _log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool) -> None:
         start = int(time.time() * 1000) - int(sum(network.seconds for network in networks) * 1000)
@@ -110,7 +109,7 @@ class Tracker:
         if networks[0].error:
             tags["mlflow.note.content"] = networks[0].error
         name = f"{trial.arm.noise}-{self._short_name(trial)}"
-        trial_run = self._create(name, "trial", self.run_id, tags, start)
+        self._open_trial = trial_run = self._create(name, "trial", self.run_id, tags, start)
         with ending_well(self.client, trial_run):
             for network in networks:
                 seed_tags = {**tags, schema.TAG_SEED: str(network.seed)}
@@ -125,6 +124,9 @@ class Tracker:
             self.client.log_batch(trial_run, _as_metrics(means), _as_params({**params, "seeds": seeds}))
             if networks[0].images:
                 self._log_images(trial_run, networks)
+                os.sync()  # a database survives a power cut by itself, a file beside it need not
+            if self.client.get_run(trial_run).info.status != "RUNNING":
+                raise AlreadyRunning(TAKEN_OVER)  # and the seed runs that it ended are missing from this trial
             self.client.set_terminated(trial_run, _status(networks))
 
     def _log_images(self, trial_run: str, networks: Sequence[Trained]) -> None:
@@ -144,6 +146,13 @@ class Tracker:
         """The report's files, so that it opens in the MLflow UI."""
         for name in schema.REPORT_FILES:
             self.client.log_artifact(self.run_id, str(folder / name), schema.REPORT_FOLDER)
+
+    @patient
+    def tidy_up(self) -> None:
+        """Ends runs of which the store never said that it had made them; to be called when all trials are logged."""
+        if self.taken_over:
+            raise AlreadyRunning(TAKEN_OVER)
+        discard_half_logged(self.client, self.experiment_id, self.declaration.study_id)
 
     @patient
     def finish(self) -> None:
@@ -197,14 +206,20 @@ def find_runs(client: MlflowClient, experiment_id: str, study_id: str, kind: str
 
 def discard_half_logged(client: MlflowClient, experiment_id: str, study_id: str) -> None:
     """Trials whose logging broke off are KILLED with all their seed runs, which then count for nothing."""
-    running = "and attributes.status = 'RUNNING'"
-    for trial in find_runs(client, experiment_id, study_id, "trial", running):
-        parent = f"and tags.`{schema.TAG_PARENT}` = '{trial.info.run_id}'"
-        for seed in find_runs(client, experiment_id, study_id, "seed", parent):
-            client.set_terminated(seed.info.run_id, "KILLED")
-        client.set_terminated(trial.info.run_id, "KILLED")
-    for seed in find_runs(client, experiment_id, study_id, "seed", running):
+    for status in ("RUNNING", "KILLED"):
+        for trial in find_runs(client, experiment_id, study_id, "trial", f"and attributes.status = '{status}'"):
+            _discard(client, experiment_id, study_id, trial.info.run_id)
+    for seed in find_runs(client, experiment_id, study_id, "seed", "and attributes.status = 'RUNNING'"):
         client.set_terminated(seed.info.run_id, "KILLED")
+
+
+def _discard(client: MlflowClient, experiment_id: str, study_id: str, trial_run: str) -> None:
+    """A trial run and its seed runs are KILLED, whatever they are."""
+    parent = f"and tags.`{schema.TAG_PARENT}` = '{trial_run}' and attributes.status != 'KILLED'"
+    for seed in find_runs(client, experiment_id, study_id, "seed", parent):
+        client.set_terminated(seed.info.run_id, "KILLED")
+    if client.get_run(trial_run).info.status != "KILLED":  # else its end would move to now
+        client.set_terminated(trial_run, "KILLED")
 
 
 def _status(networks: Sequence[Trained]) -> str:

@@ -86,9 +86,9 @@ class Place:
         kinds = [(run.data.tags[schema.TAG_KIND], run.info) for run in self.runs()]
         return {info.run_id for kind, info in kinds if kind == "trial" and info.status == "FINISHED"}
 
-    def answers(self) -> list[dict[str, Any]]:
+    def answers(self, output: str = "results") -> list[dict[str, Any]]:
         """The answers of the report, without what is another thing every time: run ids, and how long training took."""
-        rows: list[dict[str, Any]] = json.loads((self.folder / "results" / "answers.json").read_text())
+        rows: list[dict[str, Any]] = json.loads((self.folder / output / "answers.json").read_text())
         for row in rows:
             row["run_ids"] = len(row["run_ids"])
             row["sentence"] = re.sub(r"about [\d.,]+ \w+ of training", "some training", row["sentence"])

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mlflow
+import psutil
 import pytest
 import torch
 import yaml
@@ -87,7 +88,7 @@ def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
     declared = declare(PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.8, load_split(setting), setting)
     client = MlflowClient()
-    beat = json.dumps({"host": "elsewhere", "pid": 1, "time": int(time.time())})
+    beat = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "time": int(time.time())})
     tags = {schema.TAG_ID: declared.study_id, schema.TAG_KIND: "study", schema.TAG_HEARTBEAT: beat}
     run = client.create_run(client.create_experiment(schema.EXPERIMENT), tags=tags)
     code, stderr = call("study", "--preset", "smoke", "--data", str(folder))
@@ -158,22 +159,35 @@ def test_mlproject_and_command_line_agree() -> None:
 
 
 def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
-    """After a power cut the process number may be another process's: an old heartbeat stands in nobody's way."""
-    from study.coordination import _refuse_second_coordinator
+    """After a power cut the process number may be another process's; one that lives may be silent for long."""
+    from study.coordination import STALE_SECONDS, _refuse_second_coordinator
     from study.faults import AlreadyRunning
 
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     client = MlflowClient()
     experiment = client.create_experiment(schema.EXPERIMENT)
 
-    def run(seconds_ago: float, pid: int) -> Run:
-        beat = json.dumps({"host": socket.gethostname(), "pid": pid, "time": time.time() - seconds_ago})
-        return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: beat})
+    def run(host: str, pid: int, started: float, seconds_ago: float) -> Run:
+        beat = {"host": host, "pid": pid, "started": started, "time": time.time() - seconds_ago}
+        return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: json.dumps(beat)})
 
-    living = os.getppid()
-    with pytest.raises(AlreadyRunning):
-        _refuse_second_coordinator([run(5, living)], None)
-    _refuse_second_coordinator([run(24 * 3600, living), run(5, 2**22 + 1)], None)
+    here, living = socket.gethostname(), psutil.Process(os.getppid())
+    for refused in (
+        run(here, living.pid, living.create_time(), 24 * 3600),
+        run("elsewhere", 1, 0.0, STALE_SECONDS - 10),
+    ):
+        with pytest.raises(AlreadyRunning):
+            _refuse_second_coordinator([refused], None)
+    _refuse_second_coordinator(
+        [
+            run(here, living.pid, living.create_time() - 3600, 5),
+            run(here, 2**22 + 1, 0.0, 5),
+            run("elsewhere", 1, 0.0, STALE_SECONDS + 10),
+            run("elsewhere", 1, 0.0, -24 * 3600),  # a clock that is ahead
+            client.create_run(experiment, tags={schema.TAG_HEARTBEAT: "[1"}),
+        ],
+        None,
+    )
 
 
 @pytest.mark.parametrize("port", ["99999", "abc"])

@@ -171,7 +171,8 @@ def test_of_two_coordinators_one_at_most_goes_on(place: Place, undisturbed: Plac
     told = [process.communicate(timeout=300)[1] for process in both]
     codes = [process.returncode for process in both]
     assert sorted(codes) in ([0, 1], [1, 1]), told
-    for code, stderr in zip(codes, told, strict=True):
+    for code, stderr, number in zip(codes, told, range(2), strict=True):
         assert code == 0 or "is running this study already" in stderr
+        assert code != 0 or place.answers(f"results{number}") == undisturbed.answers()
     place.finish()
     place.check(undisturbed)
