@@ -12,11 +12,12 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.request import urlopen
 
-import psycopg2
+import mlflow
+import psycopg
 import pytest
-from psycopg2.extensions import ISOLATION_LEVEL_AUTOCOMMIT
 from running import SMALL, Place, environment, wait_until
 
 from analysis import runs
@@ -108,12 +109,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         address = f"postgresql://study@127.0.0.1:{port}/"
         for _ in range(50):
             try:
-                connection = psycopg2.connect(address + "postgres")
+                connection = psycopg.connect(address + "postgres", autocommit=True)
                 break
-            except psycopg2.OperationalError:  # it is still starting
+            except psycopg.OperationalError:  # it is still starting
                 time.sleep(0.2)
-        connection.set_isolation_level(ISOLATION_LEVEL_AUTOCOMMIT)
-        connection.cursor().execute("create database mlflow")
+        connection.execute("create database mlflow")
         connection.close()
         yield address + "mlflow"
 
@@ -152,14 +152,20 @@ def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     one.stop()
 
 
+class Cluster(NamedTuple):
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: list[subprocess.Popen[bytes]]
+
+
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
-    """A Dask scheduler and two workers, as docs/teams.md starts them; its address, and the workers."""
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """A Dask scheduler and two workers, as docs/teams.md starts them."""
     port, log = free_port(), tmp_path / "dask.log"
     dask = (sys.executable, "-m", "dask")
     address = f"tcp://127.0.0.1:{port}"
     with ExitStack() as stack:
-        stack.enter_context(
+        scheduler = stack.enter_context(
             running(*dask, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard", log=log)
         )
         wait_for(port, log)
@@ -170,7 +176,7 @@ def cluster(tmp_path: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]
             )
             for _ in range(2)
         ]  # fmt: skip
-        yield address, workers
+        yield Cluster(address, scheduler, workers)
 
 
 @pytest.fixture(scope="module")
@@ -186,13 +192,12 @@ def study_there(server: Server, where: Path, folder: Path, experiment: str, smal
 
 
 def test_a_cluster_that_loses_a_worker_gives_the_numbers_of_one_process(
-    server: Server, cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, folder: Path, alone: Place
+    server: Server, cluster: Cluster, tmp_path: Path, folder: Path, alone: Place
 ) -> None:
-    address, workers = cluster
     place = study_there(server, tmp_path, folder, "cluster")
-    process = place.start("--scheduler", address)
+    process = place.start("--scheduler", cluster.address)
     wait_until(lambda: place.count() >= 8, process, every=0.5)
-    os.killpg(workers[0].pid, signal.SIGKILL)
+    os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 0, stderr
     assert "Traceback" not in stderr and "Warning" not in stderr
@@ -249,36 +254,29 @@ def test_a_server_that_stays_away_ends_the_study_and_loses_nothing(
 
 
 def test_a_scheduler_that_goes_away_ends_the_study_and_loses_nothing(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, folder: Path, alone: Place
+    cluster: Cluster, tmp_path: Path, folder: Path, alone: Place
 ) -> None:
-    address, workers = cluster
     where = tmp_path / "study"
     where.mkdir()
     place = Place(where, folder)
-    process = place.start("--scheduler", address)
+    process = place.start("--scheduler", cluster.address)
     wait_until(lambda: place.count() >= 8, process, every=0.5)
-    port = int(address.rpartition(":")[2])
-    listening = subprocess.run(["pgrep", "-f", f"scheduler.*{port}"], capture_output=True, text=True, check=True)
-    for pid in listening.stdout.split():
-        os.kill(int(pid), signal.SIGKILL)
+    os.killpg(cluster.scheduler.pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 3, stderr
     assert "the cluster is gone" in stderr and "Traceback" not in stderr
-    assert workers
     place.finish()
     place.check(alone)
 
 
-def test_workers_of_other_code_are_refused(
-    cluster: tuple[str, list[subprocess.Popen[bytes]]], tmp_path: Path, folder: Path
-) -> None:
-    address, _ = cluster
+def test_workers_of_other_code_are_refused(cluster: Cluster, tmp_path: Path, folder: Path) -> None:
     where = tmp_path / "study"
     where.mkdir()
     place = Place(where, folder)
     (where / "newer.py").write_text("from study import schema\nschema.CODE_VERSION += 1\n")
     (where / "sitecustomize.py").write_text("import newer\n")
     place.more = {"PYTHONPATH": f"{where}{os.pathsep}{ROOT}"}
-    stderr = place.finish("--scheduler", address, code=1)
+    stderr = place.finish("--scheduler", cluster.address, code=1)
     assert "a worker cannot take part: it has code of the versions" in stderr
+    mlflow.set_tracking_uri(place.uri)
     assert runs.load().table.empty

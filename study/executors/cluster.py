@@ -74,7 +74,8 @@ def dask_cluster(address: str, on_step: Callable[[float], None], tell: Callable[
     Raises:
         ClusterError: no scheduler answers there.
     """
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what it has to say of dead workers is told here
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they have to say of the dead is told here
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (TypeError, RuntimeError) as error:  # of Dask, for certificates that are missing, or an address without
