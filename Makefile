@@ -31,7 +31,7 @@ ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 test: lint  ## lint, types and tests
 	python -m pytest -n auto --dist loadfile
 
-# What needs minutes, a cluster, a database or repeated kills. Postgres: apt-get install postgresql.
+# About 20 minutes on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
 	python -m pytest -m slow
 
