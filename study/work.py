@@ -13,6 +13,9 @@ from models.train import Trained, not_trained, train_population
 from study import schema
 from study.trial import Setting, Trial
 
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "bad_alloc")
+"""What a RuntimeError of torch's says where memory does not suffice: on Linux, on Windows and macOS, in its C++."""
+
 
 class Stopped(Exception):
     """The study ends: a population in training gives up at its next step."""
@@ -81,7 +84,8 @@ def _told(trial: Trial, error: Exception) -> str:
     """Why a batch failed, where that is nobody's bug here; else empty."""
     if isinstance(error, Stopped):
         return ""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error):
+    short = any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or short:
         return f"out of memory while {trial.arm.noise} was trained"
     return "" if noise_version(trial.arm.noise) is None else outside.failure(trial.arm.noise, error)
 
