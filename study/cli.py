@@ -86,9 +86,9 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
         open_study(declaration, setting, options["experiment"]) as tracker,
     ):
-        click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}", err=True)
+        terminal.tell(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
         if tracker.experiment != options["experiment"]:
-            click.echo(f"logged to experiment {tracker.experiment}: name it when you ask for the report", err=True)
+            terminal.tell(f"logged to experiment {tracker.experiment}: name it when you ask for the report")
         session = Session(preset, declaration, tracker, trains, progress)
         marks = [time.monotonic()]
         run_study(session)
@@ -98,13 +98,11 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         page = report.write(session.read(images=True), folder)
         tracker.log_report(folder)
         tracker.finish()
-        click.echo(registry.register(tracker, session.winner), err=True)
-    click.echo(
-        f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}", err=True
-    )
+        terminal.tell(registry.register(tracker, session.winner))
+    terminal.tell(f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}")
     if session.failed:
         names = [trial.arm.name for trial in session.failed]
-        click.echo(f"{len(names)} trials failed and count for nothing: {', '.join(names)}", err=True)
+        terminal.tell(f"{len(names)} trials failed and count for nothing: {', '.join(names)}")
     uri = address()
     click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
     if session.incomplete:
@@ -233,14 +231,14 @@ def main() -> NoReturn:
         code = error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         code = error.exit_code
-        click.echo(error.format_message(), err=True)
+        terminal.tell(error.format_message())
     except click.ClickException as error:
         code = error.exit_code
-        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+        terminal.tell(f"error: {' '.join(error.format_message().split())}")
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-        click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)
+        terminal.tell("\ninterrupted; finished trials are kept: the same command goes on from them")
     except expected_errors() as error:
         code = INCOMPLETE if type(error).__name__ == "CutShort" else FAILURE
-        click.echo(f"error: {(str(error).splitlines() or [type(error).__name__])[0]}", err=True)
+        terminal.tell(f"error: {(str(error).splitlines() or [type(error).__name__])[0]}")
     sys.exit(code)
