@@ -32,7 +32,9 @@ class Session:
         self.winner: Arm | None = None
         self._trainer, self._progress = trainer, progress
         self._adopted = self.table()
-        self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
+        # By the same mean as in `run`: that of pandas may differ in the last bit, and TPE sees it.
+        by_trial = self._adopted.groupby("trial_hash")[declaration.objective]
+        self._scores: dict[str, float] = {str(name): fmean(scores) for name, scores in by_trial}
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Trains and logs the trials that are not finished yet; of the winner, one network also as a model."""
