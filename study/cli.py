@@ -60,6 +60,10 @@ def _tell_version(context: click.Context, option: click.Parameter, wanted: bool)
 )
 def cli() -> None:
     """What does noise in a network do, and can you beat dropout?"""
+    try:
+        values.patience()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @cli.command(epilog=ENVIRONMENT)

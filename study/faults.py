@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -11,13 +10,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 from mlflow.exceptions import MlflowException
 
 from analysis.address import STORE_ERRORS, StoreError, address
-from study import interrupts
+from study import interrupts, values
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-PATIENCE_SECONDS = float(os.environ.get("DROPOUT_STUDY_PATIENCE", "180"))
+PATIENCE_SECONDS = values.patience()
 """So long a study waits for a tracking store that is away, locked or full."""
 REFUSED = {400, 401, 403, 404, 405, 409, 413}
 FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
