@@ -27,16 +27,6 @@ def remembered() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def ignored() -> Iterator[None]:
-    """Within, SIGINT is ignored, also by the processes that are started: a terminal sends it to all of them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def check() -> None:
     """Raises KeyboardInterrupt if a signal has come."""
     if _asked.is_set():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections import Counter
+from concurrent.futures.process import BrokenProcessPool
+
 import pytest
 import torch
 
 from models.config import Arm, Recipe
 from models.train import Trained
-from study import schema, work
+from study import interrupts, schema, work
+from study.executors import ClusterError, processes, trainer
 from study.trial import Setting, Trial
 
 RECIPE = Recipe("short", epochs=1)
@@ -54,3 +61,82 @@ def test_a_registered_type_that_runs_out_of_memory_fails_alone(
 def test_what_is_a_bug_of_ours_is_let_through(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RuntimeError, match="shapes"):
         failing(monkeypatch, RuntimeError("shapes do not match"))
+
+
+def nothing(network_epochs: float) -> None:
+    """Nobody asks how far it is."""
+
+
+class Fake:
+    """A worker process that is none."""
+
+    asked = Counter[str]()
+
+    def train(self, *arguments: object) -> list[list[Trained]]:
+        self.asked["train"] += 1
+        raise BrokenProcessPool
+
+    def kill(self) -> None:
+        self.asked["kill"] += 1
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
+    monkeypatch.setattr(processes, "Worker", Fake)
+    Fake.asked = Counter()
+    return Fake
+
+
+def dies(worker: Fake) -> None:
+    """As one that the kernel ends while it imports torch."""
+    worker.asked["start"] += 1
+    raise BrokenProcessPool
+
+
+def test_workers_that_die_while_they_start_are_told_in_a_line(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fake, "__init__", dies)
+    with (
+        pytest.raises(ClusterError, match="4 worker processes died while they started"),
+        trainer("cpu", nothing, workers=1),
+    ):
+        pass
+    assert fake.asked["start"] == processes.TRIES
+
+
+def test_a_replacement_that_dies_while_it_starts_has_successors(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with trainer("cpu", nothing, workers=1) as workers:
+        outcomes = iter(
+            [dies, dies, lambda worker: None, lambda worker: None, lambda worker: None, lambda worker: None]
+        )
+        monkeypatch.setattr(fake, "__init__", lambda worker: next(outcomes)(worker))
+        [(_, [networks])] = workers.train([[TRIAL]], SETTING)
+    assert {network.error for network in networks} == {"given up: 4 workers died of it"}
+    assert fake.asked["start"] == 2 and fake.asked["train"] == processes.TRIES
+
+
+def test_ctrl_c_while_workers_start_is_remembered(fake: type[Fake], monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(worker: Fake) -> None:
+        assert signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ())  # which its process inherits
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(fake, "__init__", start)
+    with interrupts.remembered(), trainer("cpu", nothing, workers=1):
+        time.sleep(0.01)
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
+def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    with trainer("cpu", nothing, workers=1) as workers:
+        [worker] = workers._alive  # type: ignore[attr-defined]
+        blocked = worker._pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
+        assert signal.SIGINT in blocked
+        worker._process.kill()
+        worker._process.join()
+        monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("it may be another process's by now"))
+        worker.kill()
+        monkeypatch.undo()
