@@ -10,7 +10,9 @@ from typing import Concatenate, ParamSpec, TypeVar
 from mlflow.exceptions import MlflowException
 
 from analysis.address import STORE_ERRORS, StoreError, address
+from analysis.wording import one_line
 from study import interrupts, values
+from study.interrupts import KEPT
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -20,9 +22,6 @@ PATIENCE_SECONDS = values.patience()
 """So long a study waits for a tracking store that is away, locked or full."""
 REFUSED = {400, 401, 403, 404, 405, 409, 413}
 FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
-
-
-KEPT = "finished trials are kept: the same command goes on from them"
 
 
 class CutShort(RuntimeError):
@@ -61,11 +60,6 @@ def patient(action: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
 def _is_final(error: Exception) -> bool:
     """Whether the store has understood, and says no: asking again would change nothing."""
     return isinstance(error, MlflowException) and error.get_http_status_code() in REFUSED
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _pause(seconds: float) -> None:

@@ -12,6 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+KEPT = "finished trials are kept: the same command goes on from them"
+"""What is told of a study that ends before its end."""
+
 _asked = threading.Event()
 
 

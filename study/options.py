@@ -212,6 +212,7 @@ def resolve(
         terminal.tell("this device has no bfloat16 products of its own: float32 will be many times faster")
     setting = Setting(dataset, folder, wanted.train_examples, device, precision)
     here = load_split(replace(setting, device="cpu") if elsewhere else setting)
+    setting = replace(setting, digest=here.digest)
     return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), here, setting)
 
 

@@ -22,7 +22,7 @@ class Stopped(Exception):
 
 
 class WorkerDiffers(RuntimeError):
-    """A worker has other code than the study's coordinator: its numbers would not be those of the study."""
+    """A worker has other code or data than the study's coordinator: its numbers would not be those of the study."""
 
 
 @cache
@@ -101,10 +101,18 @@ def train_in_worker(
     """`train_batch` in a process of a cluster, with the same bits as in the coordinator's.
 
     Raises:
-        WorkerDiffers: this process has code of other versions than `expected`.
+        WorkerDiffers: this process has code of other versions than `expected`, or other data than the study.
+        DataError: it has no data.
     """
-    if versions(trials[0]) != expected:
-        raise WorkerDiffers(f"it has code of the versions {versions(trials[0])}, the study of {expected}")
+    try:
+        own = versions(trials[0])
+    except (KeyError, ValueError) as error:  # a type from outside that is not here, or is broken here
+        raise WorkerDiffers(f"it lacks the noise type {trials[0].arm.noise} ({error})") from error
+    if own != expected:
+        raise WorkerDiffers(f"it has code of the versions {own}, the study of {expected}")
+    if (digest := load_split(setting).digest) != setting.digest:
+        told = f"it has other data of the name {setting.dataset} (digest {digest}, the study's is {setting.digest})"
+        raise WorkerDiffers(told)
     if setting.device == "cpu":
         torch.set_num_threads(1)  # sums of one thread have one order
     return train_batch(trials, setting, keep_weights)

@@ -7,11 +7,13 @@ import signal
 import time
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 
 import pytest
 import torch
 
 from models.config import Arm, Recipe
+from models.data import DataError, Split
 from models.train import Trained
 from study import interrupts, schema, work
 from study.executors import ClusterError, processes, trainer
@@ -85,6 +87,45 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
     monkeypatch.setattr(processes, "Worker", Fake)
     Fake.asked = Counter()
     return Fake
+
+
+def in_a_worker(setting: Setting = SETTING, trial: Trial = TRIAL) -> object:
+    """What a worker does of a batch, in this process; all that the study asks of it is had here."""
+    return work.train_in_worker([trial], setting, True, (schema.CODE_VERSION, None))
+
+
+def test_a_worker_with_other_data_takes_no_part(monkeypatch: pytest.MonkeyPatch, small: Split) -> None:
+    """Another data set may be had by the same name: a folder of one's own has no digest that is known beforehand."""
+    monkeypatch.setattr(work, "load_split", lambda setting: small)
+    monkeypatch.setattr(work, "train_batch", lambda *arguments: "trained")
+    assert in_a_worker(replace(SETTING, digest=small.digest)) == "trained"
+    with pytest.raises(work.WorkerDiffers, match=f"other data of the name fashion-mnist .digest {small.digest}, the"):
+        in_a_worker(replace(SETTING, digest="0123456789abcdef"))
+    assert replace(SETTING, digest="0123456789abcdef") == SETTING  # the data is still read once
+
+
+def test_a_worker_without_the_type_takes_no_part() -> None:
+    lost = replace(TRIAL, arm=replace(TRIAL.arm, noise="dropout"))
+    object.__setattr__(lost.arm, "noise", "nowhere:Blink")  # as it comes by pickle
+    with pytest.raises(work.WorkerDiffers, match="it lacks the noise type nowhere:Blink .*no module nowhere"):
+        in_a_worker(trial=lost)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [work.WorkerDiffers("other\ncode"), ImportError("other\ncode"), DataError("\nother\ncode")],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_worker_process_that_cannot_take_part_is_told_in_a_line(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def train(worker: Fake, *arguments: object) -> None:
+        raise error
+
+    monkeypatch.setattr(fake, "train", train)
+    told = "a worker cannot take part: other; leave code and data as they are while a study runs; finished trials are"
+    with pytest.raises(ClusterError, match=told), trainer("cpu", nothing, workers=1) as workers:
+        list(workers.train([[TRIAL]], SETTING))
 
 
 def dies(worker: Fake) -> None:

@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from distributed import Client, KilledWorker
 from distributed.comm import CommClosedError
 
-from models.data import DataError
+from analysis.wording import one_line
 from study import work
 from study.executors.base import ClusterError, Results, Trainer
-from study.faults import KEPT, CutShort, one_line
+from study.faults import CutShort
+from study.interrupts import KEPT
 from study.trial import Setting, Trial
 
 CONNECT_SECONDS = 10
-EQUIPPED = "start every worker with this checkout as its folder and on PYTHONPATH, and with its requirements"
 
 
 class OnCluster(Trainer):
@@ -26,6 +26,8 @@ class OnCluster(Trainer):
     The engine hands a dead worker's batch to another; one that its workers die of, as when memory runs out, fails. A
     worker has one batch at a time: with a second in hand, that one would share the blame for its death.
     """
+
+    remedy = "start every worker with this checkout as its folder and on PYTHONPATH, its requirements and its data"
 
     def __init__(self, client: Client, on_step: Callable[[float], None], tell: Callable[[str], None]) -> None:
         """`client` is a `distributed.Client`; `tell` shows the user a line."""
@@ -52,15 +54,13 @@ class OnCluster(Trainer):
         """Of a batch that is done; those of one that its workers died of are failed.
 
         Raises:
-            ClusterError: a worker lacks the code or the data, or has other code.
+            ClusterError: a worker lacks the code or the data, or has others.
             CutShort: the scheduler is gone.
         """
         try:
             results = super().results(batch, future)
         except KilledWorker as error:
             results = work.failed_batch(batch, f"given up: {error.allowed_failures + 1} workers died of it")
-        except (work.WorkerDiffers, ImportError, DataError) as error:
-            raise ClusterError(f"a worker cannot take part: {one_line(error)}; {EQUIPPED}") from error
         except (CancelledError, CommClosedError) as error:
             raise CutShort(f"the cluster is gone; {KEPT}") from error
         self._on_step(sum(trial.network_epochs for trial in batch))

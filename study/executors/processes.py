@@ -14,6 +14,7 @@ from multiprocessing import active_children, connection, get_context, parent_pro
 
 from study import work
 from study.executors.base import ClusterError, Results, Trainer
+from study.interrupts import KEPT
 from study.trial import Setting, Trial
 
 TRIES = 4
@@ -69,6 +70,8 @@ def _begin() -> None:
 
 class Processes(Trainer):
     """So many spawned processes. A batch whose worker dies is given to a new one, a few times."""
+
+    remedy = f"leave code and data as they are while a study runs; {KEPT}"
 
     def __init__(self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None]) -> None:
         """The executor has a thread for each of `count` workers, which waits for it."""
