@@ -21,7 +21,8 @@ import synthetic
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
+from analysis import answer, fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
+from analysis.address import StoreError
 from analysis.questions import QUESTIONS
 from study import presets, schema
 from study.cli import cli
@@ -335,6 +336,15 @@ def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(small, written,
     with pytest.raises(ZeroDivisionError):
         report.write(small, place)
     assert contents(place) == contents(written)
+
+
+def test_a_question_that_this_version_does_not_know_is_told(small, tmp_path):
+    unknown = replace(small.declaration.questions[0], name="horizon")
+    later = replace(small, declaration=replace(small.declaration, questions=(unknown,)))
+    for ask in (lambda: report.write(later, tmp_path), lambda: answer("horizon", later)):
+        with pytest.raises(StoreError, match="asks 'horizon', .*: read the study with the commit that ran it"):
+            ask()
+    assert not list(tmp_path.iterdir())
 
 
 def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
