@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 import click
 
 import study as package
+from analysis.wording import one_line
 from study import interrupts, schema, terminal, values
 from study.options import (
     data_option,
@@ -72,7 +73,6 @@ def cli() -> None:
 @output_option
 def study(output: str, workers: int, scheduler: str | None, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
-    from analysis import report
     from analysis.address import address
     from study import registry
     from study.coordination import open_study
@@ -99,7 +99,7 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         progress.end()
         marks.append(time.monotonic())
         interrupts.check()
-        page = report.write(session.read(images=True), folder)
+        page = session.report(folder)
         tracker.log_report(folder)
         tracker.finish()
         terminal.tell(registry.register(tracker, session.winner))
@@ -241,8 +241,8 @@ def main() -> NoReturn:
         terminal.tell(f"error: {' '.join(error.format_message().split())}")
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-        terminal.tell("\ninterrupted; finished trials are kept: the same command goes on from them")
+        terminal.tell(f"\ninterrupted; {interrupts.KEPT}")
     except expected_errors() as error:
         code = INCOMPLETE if type(error).__name__ == "CutShort" else FAILURE
-        terminal.tell(f"error: {(str(error).splitlines() or [type(error).__name__])[0]}")
+        terminal.tell(f"error: {one_line(error)}")
     sys.exit(code)

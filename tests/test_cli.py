@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -21,13 +22,15 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch import Tensor
 
-from analysis import runs
+from analysis import report, runs
 from models import sources
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
 from study import probe, schema
 from study.cli import cli, main
+from study.faults import CutShort
 from study.presets import PRESETS
+from study.session import Session
 
 ROOT = Path(__file__).parents[1]
 
@@ -227,3 +230,20 @@ def test_a_type_that_diverges_is_left_out_and_told(
     verdicts = {row["contrast"]: row["verdict"] for row in answers if row["metric"] == "test/accuracy"}
     assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
     assert verdicts["dropout - none"] != "not answered"
+
+
+def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Exit code 3, as of whatever else a study can go on from."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "index.html.part"))
+
+    class Finished(Session):
+        def read(self, images: bool = False) -> Any:
+            return None
+
+    monkeypatch.setattr(report, "write", full)
+    with pytest.raises(CutShort, match="the report .*: No space left on device; finished trials are kept: the same"):
+        Finished.report(Finished.__new__(Finished), tmp_path)
