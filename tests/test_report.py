@@ -347,6 +347,24 @@ def test_a_question_that_this_version_does_not_know_is_told(small, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_dollar_in_a_name_is_no_formula(small):
+    """The names of recipes and arms come from the store; a broken formula would raise, a whole one change the name."""
+    name = r"dec$\frac$ay"
+    (question,) = small.declaration.questions
+    contrasts = tuple(replace(one, name=f"{name}: {one.name}", recipe=name) for one in question.contrasts)
+    table = small.table.assign(recipe=name)
+    answered = QUESTIONS["swap"](replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]})
+    assert plots.to_svg(answered.figure())
+
+
+def test_a_logarithmic_axis_has_plain_numbers(study):
+    figure = search_plots.search_figures(study)[f"slice-{synthetic.RECIPE}"]
+    assert plots.to_svg(figure)
+    axes = [ax for ax in figure.axes if ax.get_xscale() == "log"]
+    told = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
+    assert axes and "1e\N{MINUS SIGN}05" in told and not [text for text in told if "$" in text]
+
+
 def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "old.svg").write_text("<svg/>")
