@@ -17,6 +17,7 @@ from models.data import DataError, Split
 from models.train import Trained
 from study import interrupts, schema, work
 from study.executors import ClusterError, processes, trainer
+from study.faults import CutShort
 from study.trial import Setting, Trial
 
 RECIPE = Recipe("short", epochs=1)
@@ -181,3 +182,24 @@ def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(m
         monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("it may be another process's by now"))
         worker.kill()
         monkeypatch.undo()
+
+
+@pytest.mark.parametrize("asked", ["nthreads", "submit"])
+def test_a_scheduler_that_dies_while_a_trial_is_logged_leaves_the_study_to_go_on(asked: str) -> None:
+    cluster = pytest.importorskip("study.executors.cluster")
+
+    class Client:
+        def get_executor(self, pure: bool) -> Client:
+            return self
+
+        def nthreads(self) -> dict[str, int]:
+            if asked == "nthreads":
+                raise cluster.CommClosedError
+            return {"tcp://there:1": 1}
+
+        def submit(self, *arguments: object) -> None:
+            raise cluster.CommClosedError
+
+    there = cluster.OnCluster(Client(), nothing, print)
+    with pytest.raises(CutShort, match="the cluster is gone; finished trials are kept: the same command goes on"):
+        list(there.train([[TRIAL], [TRIAL]], SETTING))

@@ -37,7 +37,8 @@ class OnCluster(Trainer):
     @property
     def workers(self) -> int:
         """The threads of all workers."""
-        count = sum(self._client.nthreads().values())
+        with _cluster_there():
+            count = sum(self._client.nthreads().values())
         if not count:
             self._tell("the cluster has no workers: waiting for one to join")
         return count
@@ -48,7 +49,8 @@ class OnCluster(Trainer):
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         """To the scheduler."""
-        return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
+        with _cluster_there():
+            return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
 
     def results(self, batch: list[Trial], future: Future) -> Results:
         """Of a batch that is done; those of one that its workers died of are failed.
@@ -65,6 +67,15 @@ class OnCluster(Trainer):
             raise CutShort(f"the cluster is gone; {KEPT}") from error
         self._on_step(sum(trial.network_epochs for trial in batch))
         return results
+
+
+@contextmanager
+def _cluster_there() -> Iterator[None]:
+    """Within, the scheduler is asked; CutShort where it is gone, as while a trial was logged."""
+    try:
+        yield
+    except (CancelledError, OSError) as error:  # Dask's CommClosedError among them
+        raise CutShort(f"the cluster is gone; {KEPT}") from error
 
 
 @contextmanager
