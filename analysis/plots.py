@@ -33,7 +33,7 @@ from study.schema import Contrast, Question, higher_is_better
 INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
 HEADLINE = ("/accuracy", "/loss")
 VERDICT_COLOURS = {"better": "#0072b2", "worse": "#b8480a", "equivalent": "#00714f"}
-NO_MATH = {"text.parse_math": False}
+NO_MATH: dict[Any, Any] = {"text.parse_math": False}
 """A name from the store with two dollar signs is a name, and what stands between them no formula, broken or not."""
 STYLE: dict[Any, Any] = {
     **NO_MATH,

@@ -66,7 +66,7 @@ def train_batch(
             on_step=on_step,
         )
     except Exception as error:
-        if told := _told(first, error):
+        if told := told_of(first.arm.noise, error):
             return failed_batch(trials, told)
         raise
     if not keep_weights:
@@ -80,14 +80,14 @@ def failed_batch(trials: Sequence[Trial], told: str) -> list[list[Trained]]:
     return [[not_trained(trial.arm, seed, told) for seed in trial.seeds] for trial in trials]
 
 
-def _told(trial: Trial, error: Exception) -> str:
-    """Why a batch failed, where that is nobody's bug here; else empty."""
+def told_of(noise: str, error: Exception) -> str:
+    """Why a noise type could not be trained, where that is nobody's bug here; else empty."""
     if isinstance(error, Stopped):
         return ""
     short = any(words in str(error) for words in OUT_OF_MEMORY)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or short:
-        return f"out of memory while {trial.arm.noise} was trained"
-    return "" if noise_version(trial.arm.noise) is None else outside.failure(trial.arm.noise, error)
+        return f"out of memory while {noise} was trained"
+    return "" if noise_version(noise) is None else outside.failure(noise, error)
 
 
 def versions(trial: Trial) -> tuple[int, str | None]:
