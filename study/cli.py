@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
 from typing import Any, NoReturn
@@ -224,7 +223,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 def main() -> NoReturn:
     """Runs the command line; every expected failure is one line on standard error and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.heed()
     quiet_libraries()
     # A store that is away for a moment is waited for; one that does not answer is found out before anything starts.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")

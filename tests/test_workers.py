@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
@@ -172,11 +173,44 @@ def test_ctrl_c_while_workers_start_is_remembered(fake: type[Fake], monkeypatch:
             interrupts.check()
 
 
+@pytest.fixture
+def hangup() -> Iterator[Callable[[], None]]:
+    """Sends this process what one gets whose terminal is gone; its handler is put back."""
+
+    def send() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        time.sleep(0.01)
+
+    before = signal.getsignal(signal.SIGHUP)
+    yield send
+    signal.signal(signal.SIGHUP, before)
+
+
+def test_a_terminal_that_is_gone_stops_a_study_as_ctrl_c_does(hangup: Callable[[], None]) -> None:
+    """The shell and the system each send one: the second does not cut a trial's logging in two."""
+    interrupts.heed()
+    with pytest.raises(KeyboardInterrupt):
+        hangup()
+    with interrupts.remembered():
+        hangup()
+        hangup()
+        with pytest.raises(KeyboardInterrupt):
+            interrupts.check()
+
+
+def test_under_nohup_a_study_goes_on(hangup: Callable[[], None]) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.heed()
+    with interrupts.remembered():
+        hangup()
+        interrupts.check()
+
+
 def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     with trainer("cpu", nothing, workers=1) as workers:
         [worker] = workers._alive  # type: ignore[attr-defined]
         blocked = worker._pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
-        assert signal.SIGINT in blocked
+        assert {signal.SIGINT, signal.SIGHUP} <= blocked
         worker._process.kill()
         worker._process.join()
         monkeypatch.setattr(os, "kill", lambda pid, number: pytest.fail("it may be another process's by now"))

@@ -48,12 +48,12 @@ class Worker:
 
 
 def _keep_from_ctrl_c() -> None:
-    """A terminal sends Ctrl-C to every process; it is the coordinator's to answer, by its main thread.
+    """A terminal sends Ctrl-C, and its end, to every process; the coordinator's main thread is to answer.
 
-    A process that this thread starts has it blocked from its first instruction on; were it ignored for that while, the
-    coordinator would miss it.
+    A process that this thread starts has both blocked from its first instruction on; were they ignored for that while,
+    the coordinator would miss them.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
 def _begin() -> None:
