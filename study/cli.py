@@ -70,7 +70,7 @@ def cli() -> None:
 @study_options
 @worker_options
 @output_option
-def study(output: str, workers: int, scheduler: str | None, **options: Any) -> None:
+def study(output: str, workers: int, scheduler: str | None, experiment: str, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
     from analysis.address import address
     from study import registry
@@ -87,10 +87,10 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
     with (
         interrupts.remembered(),
         trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
-        open_study(declaration, setting, options["experiment"]) as tracker,
+        open_study(declaration, setting, experiment) as tracker,
     ):
         terminal.tell(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
-        if tracker.experiment != options["experiment"]:
+        if tracker.experiment != experiment:
             terminal.tell(f"logged to experiment {tracker.experiment}: name it when you ask for the report")
         session = Session(preset, declaration, tracker, trains, progress)
         marks = [time.monotonic()]
@@ -142,7 +142,7 @@ def doctor(**options: Any) -> None:
 @cli.command()
 @study_options
 @output_option
-def plan(output: str, **options: Any) -> None:
+def plan(output: str, experiment: str, **options: Any) -> None:
     """Say what a study would run, how long, and what it could detect; run nothing."""
     import study.session  # noqa: F401  # with what a study imports: its start is timed here
     from analysis import report  # noqa: F401
@@ -240,8 +240,11 @@ def main() -> NoReturn:
         terminal.tell(f"error: {' '.join(error.format_message().split())}")
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-        terminal.tell(f"\ninterrupted; {interrupts.KEPT}")
+        kept = f"; {interrupts.KEPT}" if sys.argv[1:2] == ["study"] else ""  # the other commands keep nothing
+        terminal.tell(f"\ninterrupted{kept}")
     except expected_errors() as error:
-        code = INCOMPLETE if type(error).__name__ == "CutShort" else FAILURE
+        from study.faults import CutShort
+
+        code = INCOMPLETE if isinstance(error, CutShort) else FAILURE
         terminal.tell(f"error: {one_line(error)}")
     sys.exit(code)

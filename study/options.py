@@ -181,7 +181,6 @@ def resolve(
     folder: str,
     device: str,
     precision: str,
-    experiment: str,
     elsewhere: bool = False,
 ) -> tuple[Preset, Setting, Declaration]:
     """The preset, setting and declaration that the options mean.

@@ -26,6 +26,7 @@ from analysis import report, runs
 from models import sources
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
+from study import cli as main_module
 from study import probe, schema
 from study.cli import cli, main
 from study.faults import CutShort
@@ -247,3 +248,39 @@ def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
     monkeypatch.setattr(report, "write", full)
     with pytest.raises(CutShort, match="the report .*: No space left on device; finished trials are kept: the same"):
         Finished.report(Finished.__new__(Finished), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("study", "interrupted; finished trials are kept: the same command goes on from them"),
+        ("plan", "interrupted"),
+    ],
+)
+def test_only_a_study_that_is_interrupted_has_trials_to_keep(
+    call: Call, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    def interrupted(**options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "resolve", interrupted)
+    code, stderr = call(command, "--preset", "smoke")
+    assert (code, stderr.strip()) == (130, told)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (CutShort("\nthe store is away"), 3, "error: the store is away\n"),
+        (type("OfTheCluster", (CutShort,), {})("gone"), 3, "error: gone\n"),
+        (OSError("\n\n"), 1, "error: OSError\n"),
+    ],
+)
+def test_an_expected_error_is_its_first_line_that_says_something(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, told: str
+) -> None:
+    def fails(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "resolve", fails)
+    assert call("plan", "--preset", "smoke") == (code, told)
