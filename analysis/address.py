@@ -17,6 +17,8 @@ from mlflow.exceptions import MlflowException
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from analysis.wording import one_line
+
 
 class StoreError(RuntimeError):
     """The tracking store cannot give what was asked for; the message is one line for the user."""
@@ -104,7 +106,7 @@ def _inspect_database(engine: Engine, other: str) -> str:
                 else []
             )
     except SQLAlchemyError as error:
-        reason = str(error.__cause__ or error).strip().splitlines()[0]
+        reason = one_line(error.__cause__ or error)
         raise StoreError(f"{address()} cannot be read ({reason}): move it out of the way, {other}") from error
     finally:
         engine.dispose()
@@ -126,5 +128,4 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except STORE_ERRORS[1:] as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise StoreAway(f"the tracking store {address()} cannot be read: {reason}") from error
+        raise StoreAway(f"the tracking store {address()} cannot be read: {one_line(error)}") from error

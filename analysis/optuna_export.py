@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 import pandas as pd
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -24,7 +24,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.address import StoreError, address
 from analysis.runs import Study, TrialRun
+from analysis.wording import one_line
 from study.schema import SEARCH, Declaration, higher_is_better
+
+COMPLETE = "complete"
+"""The user attribute of an Optuna study that is set once all is written; an export that is killed leaves none."""
 
 
 class ExportError(StoreError):
@@ -46,30 +50,59 @@ def export(study: Study, url: str) -> dict[str, int]:
         Name of each Optuna study written -> its number of trials.
 
     Raises:
-        ExportError: there is no search, the storage cannot be opened or is not Optuna's, or has a study of the name.
+        ExportError: there is no search, the storage cannot be opened or written or is not Optuna's, or has a study of
+            the name.
     """
     declared = study.declaration
     searches = {study_name(study, recipe): (recipe, trials_of(study, recipe)) for recipe in declared.tuned_recipes}
     searches = {name: search for name, search in searches.items() if search[1]}
     if not searches:
         raise ExportError(f"study {study.study_id} has no search trial yet: nothing to export")
-    with quiet():
+    with quiet(), _told_in_a_line(url):
         storage = open_storage(url)
-        for name in sorted(set(searches) & set(optuna.get_all_study_names(storage))):
-            raise ExportError(f"{shown(url)} has a study {name!r} already: delete it, or name another storage")
-        for name, (recipe, trials) in searches.items():
-            best = higher_is_better(declared.objective)
-            direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
-            made = optuna.create_study(storage=storage, study_name=name, direction=direction)
-            try:
-                made.set_metric_names([f"mean {declared.objective}"])
+        _make_room(storage, url, searches)
+        made: list[optuna.Study] = []
+        try:
+            for name, (recipe, trials) in searches.items():
+                best = higher_is_better(declared.objective)
+                direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
+                made.append(optuna.create_study(storage=storage, study_name=name, direction=direction))
+                made[-1].set_metric_names([f"mean {declared.objective}"])
                 for key, value in _origin(study, recipe).items():
-                    made.set_user_attr(key, value)
-                made.add_trials(trials)
-            except BaseException:
-                optuna.delete_study(study_name=name, storage=storage)  # half a search would pass for a whole one
-                raise
+                    made[-1].set_user_attr(key, value)
+                made[-1].add_trials(trials)
+            for one in made:
+                one.set_user_attr(COMPLETE, True)
+        except BaseException:
+            for one in made:  # half a search would pass for a whole one
+                with contextlib.suppress(OptunaError, SQLAlchemyError):  # the first error is the one to tell
+                    optuna.delete_study(study_name=one.study_name, storage=storage)
+            raise
     return {name: len(trials) for name, (_, trials) in searches.items()}
+
+
+def _make_room(storage: RDBStorage, url: str, searches: dict[str, tuple[str, list[FrozenTrial]]]) -> None:
+    """Deletes what an export that was killed has left of these searches.
+
+    Raises:
+        ExportError: one of them is there as a whole.
+    """
+    there = [one for one in optuna.get_all_study_summaries(storage) if one.study_name in searches]
+    for one in there:
+        if COMPLETE in one.user_attrs or one.n_trials >= len(searches[one.study_name][1]):
+            told = f"has a study {one.study_name!r} already: delete it, or name another storage"
+            raise ExportError(f"{shown(url)} {told}")
+    for one in there:
+        optuna.delete_study(study_name=one.study_name, storage=storage)
+
+
+@contextlib.contextmanager
+def _told_in_a_line(url: str) -> Iterator[None]:
+    """What a storage raises that is locked, full or gone becomes an ExportError."""
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError) as error:
+        raise ExportError(f"{shown(url)} cannot be written: {one_line(error.__cause__ or error)}") from error
 
 
 def study_name(study: Study, recipe: str) -> str:
@@ -186,8 +219,7 @@ def open_storage(url: str) -> RDBStorage:
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
         if isinstance(error, ExportError):
             raise
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ExportError(f"{shown(url)} cannot be opened as an Optuna storage: {reason}") from error
+        raise ExportError(f"{shown(url)} cannot be opened as an Optuna storage: {one_line(error)}") from error
 
 
 def shown(url: str) -> str:

@@ -33,7 +33,10 @@ from study.schema import Contrast, Question, higher_is_better
 INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
 HEADLINE = ("/accuracy", "/loss")
 VERDICT_COLOURS = {"better": "#0072b2", "worse": "#b8480a", "equivalent": "#00714f"}
+NO_MATH: dict[Any, Any] = {"text.parse_math": False}
+"""A name from the store with two dollar signs is a name, and what stands between them no formula, broken or not."""
 STYLE: dict[Any, Any] = {
+    **NO_MATH,
     **sns.axes_style("ticks", {"axes.edgecolor": GREY, "grid.color": "#e4e7eb", "axes.grid": True}),
     "axes.grid.axis": "x",
     "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure looks the same on every machine
@@ -63,7 +66,7 @@ def to_svg(figure: Figure) -> bytes:
             for mark in marks:
                 mark.set_rasterized(_points(mark) > 2)  # not intervals and rules
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
+    with mpl.rc_context(NO_MATH | {"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.address import StoreError
 from analysis.runs import Study
+from analysis.wording import one_line
 from study import schema
 from study.schema import Declaration
 
@@ -22,13 +23,41 @@ def read(folder: Path) -> Study:
         StoreError: the folder holds no report, or one that is damaged.
     """
     try:
-        declaration = Declaration.from_json((folder / schema.DECLARATION_FILE).read_text())
-        arms = json.loads((folder / schema.ARMS_FILE).read_text())
-        columns = pd.read_csv(folder / TABLE_FILE, nrows=0).columns
-        types = {name: schema.RUN_TABLE.get(name, "float64") for name in columns}
-        table = pd.read_csv(folder / TABLE_FILE, dtype=types)
-    except OSError as error:
+        declaration = Declaration.from_json((folder / schema.DECLARATION_FILE).read_text(encoding="utf-8"))
+        arms = _arms((folder / schema.ARMS_FILE).read_text(encoding="utf-8"))
+        table = _table(folder / TABLE_FILE)
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise StoreError(f"{folder} holds no report: no {Path(error.filename or '').name} in it") from None
-    except ValueError as error:
-        raise StoreError(f"the report in {folder} is damaged: {str(error).splitlines()[0]}") from None
+    except OSError as error:
+        raise StoreError(f"the report in {folder} cannot be read: {error.strerror or one_line(error)}") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"the report in {folder} is damaged: {one_line(error)}") from None
     return Study(declaration.study_id, "", schema.EXPERIMENT, declaration, arms, table)
+
+
+def _arms(text: str) -> dict[str, dict[str, str]]:
+    """Recipe -> arm label -> arm name.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    arms = json.loads(text)
+    parts = arms.values() if isinstance(arms, dict) else [None]
+    if not all(isinstance(part, dict) and all(isinstance(arm, str) for arm in part.values()) for part in parts):
+        raise ValueError(f"{schema.ARMS_FILE} does not hold the arms' names by recipe and label")
+    return dict(arms)
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """The run table.
+
+    Raises:
+        ValueError: it lacks a column, has text where numbers stand, or a search trial without its number.
+    """
+    columns = pd.read_csv(file, nrows=0).columns
+    if lacking := [name for name in schema.RUN_TABLE if name not in columns]:
+        raise ValueError(f"{file.name} lacks the column {lacking[0]}")
+    table = pd.read_csv(file, dtype={name: schema.RUN_TABLE.get(name, "float64") for name in columns})
+    if table.loc[table["phase"] == schema.SEARCH, "trial_number"].isna().any():
+        raise ValueError(f"{file.name} has a search trial without its trial_number")
+    return table

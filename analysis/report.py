@@ -18,9 +18,9 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import best_so_far, crossed, page, plots, search_plots
+from analysis import questions as asked
 from analysis.answers import Answer, ContrastAnswer, Refused
 from analysis.markup import figure_path, in_markdown
-from analysis.questions import QUESTIONS
 from analysis.runs import Study
 from study import schema
 from study.schema import Contrast, Question, term
@@ -56,8 +56,9 @@ def write(study: Study, folder: Path) -> Path:
 
     Raises:
         OSError: the folder cannot be written to.
+        StoreError: a question that only another version of this code knows.
     """
-    answers = [QUESTIONS[question.name](question, study.table, study.arms) for question in study.declaration.questions]
+    answers = [asked.answer(question, study.table, study.arms) for question in study.declaration.questions]
     figures = {figure_path(answer.question): plots.to_svg(answer.figure()) for answer in answers}
     figures |= {
         figure_path(answer.question, picture.name): plots.to_svg(picture.draw())

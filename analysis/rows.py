@@ -30,6 +30,7 @@ PARAMS = {"noise", "rate1", "rate2", "weight_decay", "recipe", "epochs", "learni
 DERIVED = "test/logit_error"
 OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
 LONGEST_PARAM = 6000  # characters that the store keeps of a parameter
+LONGEST_NUMBER = 19  # digits that always go into a 64-bit integer are fewer
 MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 
@@ -68,9 +69,14 @@ def trial_of(run: Run) -> TrialRun:
         arm=run.data.tags.get(schema.TAG_ARM, ""),
         trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
         start=run.info.start_time or 0,
-        number=int(number) if (number := run.data.tags.get(schema.TAG_NUMBER, "")).isdecimal() else None,
+        number=_number(run.data.tags.get(schema.TAG_NUMBER, "")),
         params=dict(run.data.params),
     )
+
+
+def _number(text: str) -> int | None:
+    """A trial's number; Python itself would raise for one of thousands of digits."""
+    return int(text) if text.isdecimal() and len(text) < LONGEST_NUMBER else None
 
 
 def table_of(runs: Iterable[Run]) -> pd.DataFrame:
@@ -107,12 +113,13 @@ def _row(run: Run) -> dict[str, object]:
         if column in row:
             continue
         kind, name, value = _stored(run, column)
-        if value is None and column not in OPTIONAL:
+        needed = row["phase"] == schema.SEARCH if column == "trial_number" else column not in OPTIONAL
+        if value is None and needed:
             raise StoreError(f"seed run {named(run)} lacks the {kind} {name!r}")
         try:
             row[column] = _typed(value, dtype)
         except ValueError:
-            raise StoreError(f"seed run {named(run)}: {kind} {name!r} is {value!r}, not {dtype}") from None
+            raise StoreError(f"seed run {named(run)}: {kind} {name!r} is {value!r:.80}, not {dtype}") from None
     return row
 
 

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.importance import FanovaImportanceEvaluator, get_param_importances
@@ -212,6 +212,9 @@ def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
         ax.grid(False, axis="y")
         ax.grid(True, axis="x", color=STYLE["grid.color"])
         ax.spines[["left", "bottom"]].set(visible=True, color=GREY)
+    for axis in (axis for ax in axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
+        axis.set_major_formatter(LogFormatter())  # in plain text: the usual one writes a formula
+        axis.set_minor_formatter(LogFormatter())
     for ax in figure.axes:  # the colour bar's too
         ax.tick_params(colors=INK, labelsize=STYLE["xtick.labelsize"])
         for label in (ax.xaxis.label, ax.yaxis.label):

@@ -1,4 +1,4 @@
-"""Numbers as a reader sees them: accuracies in % and percentage points, losses in nats, with a true minus sign."""
+"""What a reader sees: accuracies in % and percentage points, losses in nats, a true minus sign; an error as a line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from study.schema import base_metric
 
 MISSING = "–"
 OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message that says something, or the error's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def is_accuracy(metric: str) -> bool:

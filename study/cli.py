@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import sys
 import time
 from typing import Any, NoReturn
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 import click
 
 import study as package
+from analysis.wording import one_line
 from study import interrupts, schema, terminal, values
 from study.options import (
     data_option,
@@ -60,15 +60,18 @@ def _tell_version(context: click.Context, option: click.Parameter, wanted: bool)
 )
 def cli() -> None:
     """What does noise in a network do, and can you beat dropout?"""
+    try:
+        values.patience()
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
 
 
 @cli.command(epilog=ENVIRONMENT)
 @study_options
 @worker_options
 @output_option
-def study(output: str, workers: int, scheduler: str | None, **options: Any) -> None:
+def study(output: str, workers: int, scheduler: str | None, experiment: str, **options: Any) -> None:
     """Run the study, or go on with it; write the report."""
-    from analysis import report
     from analysis.address import address
     from study import registry
     from study.coordination import open_study
@@ -84,11 +87,11 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
     with (
         interrupts.remembered(),
         trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
-        open_study(declaration, setting, options["experiment"]) as tracker,
+        open_study(declaration, setting, experiment) as tracker,
     ):
-        click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}", err=True)
-        if tracker.experiment != options["experiment"]:
-            click.echo(f"logged to experiment {tracker.experiment}: name it when you ask for the report", err=True)
+        terminal.tell(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
+        if tracker.experiment != experiment:
+            terminal.tell(f"logged to experiment {tracker.experiment}: name it when you ask for the report")
         session = Session(preset, declaration, tracker, trains, progress)
         marks = [time.monotonic()]
         run_study(session)
@@ -96,16 +99,14 @@ def study(output: str, workers: int, scheduler: str | None, **options: Any) -> N
         marks.append(time.monotonic())
         interrupts.check()
         tracker.tidy_up()
-        page = report.write(session.read(images=True), folder)
+        page = session.report(folder)
         tracker.log_report(folder)
         tracker.finish()
-        click.echo(registry.register(tracker, session.winner), err=True)
-    click.echo(
-        f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}", err=True
-    )
+        terminal.tell(registry.register(tracker, session.winner))
+    terminal.tell(f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}")
     if session.failed:
         names = [trial.arm.name for trial in session.failed]
-        click.echo(f"{len(names)} trials failed and count for nothing: {', '.join(names)}", err=True)
+        terminal.tell(f"{len(names)} trials failed and count for nothing: {', '.join(names)}")
     uri = address()
     click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
     if session.incomplete:
@@ -142,7 +143,7 @@ def doctor(**options: Any) -> None:
 @cli.command()
 @study_options
 @output_option
-def plan(output: str, **options: Any) -> None:
+def plan(output: str, experiment: str, **options: Any) -> None:
     """Say what a study would run, how long, and what it could detect; run nothing."""
     import study.session  # noqa: F401  # with what a study imports: its start is timed here
     from analysis import report  # noqa: F401
@@ -223,7 +224,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
 
 def main() -> NoReturn:
     """Runs the command line; every expected failure is one line on standard error and an exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupts.heed()
     quiet_libraries()
     # A store that is away for a moment is waited for; one that does not answer is found out before anything starts.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
@@ -234,14 +235,17 @@ def main() -> NoReturn:
         code = error.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
         code = error.exit_code
-        click.echo(error.format_message(), err=True)
+        terminal.tell(error.format_message())
     except click.ClickException as error:
         code = error.exit_code
-        click.echo(f"error: {' '.join(error.format_message().split())}", err=True)
+        terminal.tell(f"error: {' '.join(error.format_message().split())}")
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-        click.echo("\ninterrupted; finished trials are kept: the same command goes on from them", err=True)
+        kept = f"; {interrupts.KEPT}" if sys.argv[1:2] == ["study"] else ""  # the other commands keep nothing
+        terminal.tell(f"\ninterrupted{kept}")
     except expected_errors() as error:
-        code = INCOMPLETE if type(error).__name__ == "CutShort" else FAILURE
-        click.echo(f"error: {(str(error).splitlines() or [type(error).__name__])[0]}", err=True)
+        from study.faults import CutShort
+
+        code = INCOMPLETE if isinstance(error, CutShort) else FAILURE
+        terminal.tell(f"error: {one_line(error)}")
     sys.exit(code)

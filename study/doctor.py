@@ -13,11 +13,11 @@ import click
 import torch
 
 from analysis.address import inspect_store
+from analysis.wording import one_line
 from models.data import kept
 from models.reachable import source_at_hand
 from models.sources import FILES, IN_FOLDER, read_own
 from study import devices
-from study.faults import one_line
 from study.options import data_folder, writable_folder
 
 PYTHON = (3, 11)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from functools import wraps
@@ -11,19 +10,18 @@ from typing import Concatenate, ParamSpec, TypeVar
 from mlflow.exceptions import MlflowException
 
 from analysis.address import STORE_ERRORS, StoreAway, StoreError, address
-from study import interrupts
+from analysis.wording import one_line
+from study import interrupts, values
+from study.interrupts import KEPT
 
 P = ParamSpec("P")
 R = TypeVar("R")
 S = TypeVar("S")
 
-PATIENCE_SECONDS = float(os.environ.get("DROPOUT_STUDY_PATIENCE", "180"))
+PATIENCE_SECONDS = values.patience()
 """So long a study waits for a tracking store that is away, locked or full."""
 REFUSED = {400, 401, 403, 404, 405, 409, 413}
 FIRST_WAIT, LONGEST_WAIT = 1.0, 20.0
-
-
-KEPT = "finished trials are kept: the same command goes on from them"
 
 
 class CutShort(RuntimeError):
@@ -65,11 +63,6 @@ def _is_final(error: Exception) -> bool:
         return True
     cause = error.__cause__ if isinstance(error, StoreAway) else error
     return isinstance(cause, MlflowException) and cause.get_http_status_code() in REFUSED
-
-
-def one_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _pause(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while a study runs: remembered, and asked for at every turn.
+"""Ctrl-C, SIGTERM and the terminal's end while a study runs: remembered, and asked for at every turn.
 
 An exception raised by a signal is dropped when it strikes inside a destructor or a callback of a library, and cuts a
 trial's logging in two when it strikes there. So the first signal only asks the study to stop; a second one raises.
@@ -12,14 +12,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+KEPT = "finished trials are kept: the same command goes on from them"
+"""What is told of a study that ends before its end."""
+
+HANGUP: int = getattr(signal, "SIGHUP", 0)
+"""What a process gets whose terminal is gone, as when ssh breaks off; Windows has none: 0."""
+
 _asked = threading.Event()
 
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Within, SIGINT and SIGTERM are remembered for `check`; a second one raises KeyboardInterrupt at once."""
+    """Within, what stops a study is remembered for `check`; a second one raises KeyboardInterrupt at once."""
     _asked.clear()
-    before = {number: signal.signal(number, _remember) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, _remember) for number in (signal.SIGINT, *_others())}
     try:
         yield
     finally:
@@ -27,14 +33,16 @@ def remembered() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-@contextmanager
-def ignored() -> Iterator[None]:
-    """Within, SIGINT is ignored, also by the processes that are started: a terminal sends it to all of them."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
+def heed() -> None:
+    """From here on, SIGTERM and the terminal's end raise KeyboardInterrupt as Ctrl-C does."""
+    for number in _others():
+        signal.signal(number, signal.default_int_handler)
+
+
+def _others() -> list[int]:
+    """What stops a study beside Ctrl-C; the terminal's end does not under `nohup`, which has it ignored."""
+    heard = HANGUP != 0 and signal.getsignal(HANGUP) != signal.SIG_IGN
+    return [signal.SIGTERM, *([HANGUP] if heard else [])]
 
 
 def check() -> None:
@@ -44,6 +52,6 @@ def check() -> None:
 
 
 def _remember(number: int, frame: FrameType | None) -> None:
-    if _asked.is_set():
+    if _asked.is_set() and number != HANGUP:  # of that, shell and system each send one
         raise KeyboardInterrupt
     _asked.set()

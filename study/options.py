@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from models.sources import DATASETS, IN_FOLDER
-from study import schema, values
+from study import schema, terminal, values
 from study.presets import FIRST_SEED, LAST_SEED, MAX_SEEDS, MIN_SEEDS, PRESETS, Preset, chosen
 
 if TYPE_CHECKING:  # MLflow and Optuna take seconds to import: a command does so when it needs them
@@ -181,7 +181,6 @@ def resolve(
     folder: str,
     device: str,
     precision: str,
-    experiment: str,
     elsewhere: bool = False,
 ) -> tuple[Preset, Setting, Declaration]:
     """The preset, setting and declaration that the options mean.
@@ -209,9 +208,10 @@ def resolve(
     precision = devices.pick_precision(precision)
     data_folder(folder)
     if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
-        click.echo("this device has no bfloat16 products of its own: float32 will be many times faster", err=True)
+        terminal.tell("this device has no bfloat16 products of its own: float32 will be many times faster")
     setting = Setting(dataset, folder, wanted.train_examples, device, precision)
     here = load_split(replace(setting, device="cpu") if elsewhere else setting)
+    setting = replace(setting, digest=here.digest)
     return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), here, setting)
 
 

@@ -19,8 +19,9 @@ from models.metrics import evaluate
 from models.streams import Stream
 from models.train import build, fit
 from study.executors import in_process
+from study.options import CommandError
 from study.trial import Setting, Trial, batches
-from study.work import load_split
+from study.work import load_split, told_of
 
 SECONDS = 16.0
 """Of the whole probe, about; its set-up and a slow type's steps come on top."""
@@ -99,7 +100,11 @@ def chunk_sizes(networks: int, population: int) -> list[int]:
 
 
 def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
-    """Times every noise type of a study, in the smallest and the largest population that it will be trained as."""
+    """Times every noise type of a study, in the smallest and the largest population that it will be trained as.
+
+    Raises:
+        CommandError: a type from outside fails in training.
+    """
     split, stop = load_split(setting), threading.Event()
     with in_process(setting.device, lambda network_epochs: None) as trainer:
         population, workers = trainer.population(setting), trainer.workers
@@ -111,16 +116,22 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
             sizes.setdefault(arm.noise, set()).update(chunk_sizes(len(batch) * len(batch[0].seeds), population))
         jobs: list[Job] = [(noise, size) for noise in arms for size in sorted({min(sizes[noise]), max(sizes[noise])})]
 
+        def timed(job: Job) -> tuple[Job, Sample]:
+            noise, size = job
+            try:
+                return job, _time(arms[noise], size, split, SECONDS / len(jobs), stop)
+            except Exception as error:
+                if told := told_of(noise, error):
+                    raise CommandError(f"{told}: a study would go on without it") from error
+                raise
+
         def work(worker: int) -> list[tuple[Job, Sample]]:
             turn = worker * len(jobs) // workers  # each begins elsewhere: a type is timed beside another one
-            return [
-                (job, _time(arms[job[0]], job[1], split, SECONDS / len(jobs), stop))
-                for job in (*jobs[turn:], *jobs[:turn])
-            ]
+            return [timed(job) for job in (*jobs[turn:], *jobs[:turn])]
 
         with ThreadPoolExecutor(workers) as executor:
             try:
-                found = [one for timed in executor.map(work, range(workers)) for one in timed]
+                found = [one for samples in executor.map(work, range(workers)) for one in samples]
             finally:
                 stop.set()
     return Costs(

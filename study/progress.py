@@ -13,7 +13,7 @@ from time import monotonic
 import click
 
 from analysis.wording import duration, plural
-from study.terminal import is_terminal, paint
+from study.terminal import is_terminal, paint, tell
 from study.trial import Trial
 
 PLAIN_SECONDS, TERMINAL_SECONDS = 20.0, 0.5
@@ -153,11 +153,10 @@ class Progress:
     def _line(self, line: str, lasting: bool) -> None:
         """Writes a line; on a terminal over the one before it, which stays where that one is `lasting`."""
         if not self._terminal:
-            sys.stderr.write(f"{line}\n")
+            tell(line)
         else:
             if not lasting:
                 line = line[: shutil.get_terminal_size().columns - 1]
             rest = " " * (self._width - len(click.unstyle(line)))
-            sys.stderr.write(f"\r{line}{rest}" + "\n" * lasting)
+            tell(f"\r{line}{rest}", end="\n" * lasting)
             self._width = 0 if lasting else len(line)
-        sys.stderr.flush()

@@ -8,9 +8,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from analysis.address import STORE_ERRORS
+from analysis.wording import one_line
 from models.config import Arm
 from study import schema
-from study.faults import one_line
 from study.tracking import Tracker, find_runs
 
 NAME, ALIAS = "dropout-study-champion", "champion"

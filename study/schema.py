@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, get_args, get_origin, get_type_hints
@@ -201,29 +202,20 @@ class Declaration:
 
     @classmethod
     def from_json(cls, text: str) -> Declaration:
-        """The inverse of `to_json`.
-
-        Raises:
-            ValueError: the text is not a declaration of this schema.
-        """
+        """The inverse of `to_json`; ValueError where the text is not a declaration of this schema."""
         try:
             fields = json.loads(text)
-            fields["questions"] = tuple(
-                Question(
-                    **{
-                        **question,
-                        "seeds": tuple(question["seeds"]),
-                        "contrasts": tuple(Contrast(**contrast) for contrast in question["contrasts"]),
-                    }
-                )
-                for question in fields["questions"]
-            )
+            json.dumps(fields, ensure_ascii=False).encode()  # half of a surrogate pair can be escaped, but not written
+            for question in fields["questions"]:
+                question["seeds"] = tuple(question["seeds"])
+                question["contrasts"] = tuple(Contrast(**contrast) for contrast in question["contrasts"])
+            fields["questions"] = tuple(Question(**question) for question in fields["questions"])
             for name in ("tuned_recipes", "noise_types", "search_seeds", "rerank_seeds", "explore_seeds"):
                 fields[name] = tuple(fields[name])
             found = cls(**fields)
         except (TypeError, KeyError, RecursionError) as error:
             raise ValueError(f"not a study declaration of this version: {error}") from error
-        if wrong := next(_misfits(found), None):
+        if wrong := next(_misfits(found), None) or next(_nonsense(found), None):
             raise ValueError(f"not a study declaration of this version: {wrong}")
         return found
 
@@ -236,6 +228,19 @@ def _misfits(record: Any) -> Iterator[str]:
     if isinstance(record, Declaration | Question):
         for part in record.questions if isinstance(record, Declaration) else record.contrasts:
             yield from _misfits(part)
+
+
+def _nonsense(found: Declaration) -> Iterator[str]:
+    """What a declaration of the right types says that no analysis can make sense of."""
+    contrasts = [contrast for question in found.questions for contrast in question.contrasts]
+    if not found.tuned_recipes or "name" not in found.data:
+        yield "it lacks a tuned recipe, or the name of its data"
+    if found.objective not in RUN_TABLE or higher_is_better(found.objective) is None:
+        yield f"its objective {found.objective!r} is no known score"
+    for name in (*found.recipes, *found.tuned_recipes, *(contrast.recipe for contrast in contrasts)):
+        if type(epochs := found.recipes.get(name, {}).get("epochs")) is not int or epochs < 1:
+            yield f"recipe {name!r} is not declared with its epochs"
+    yield from (f"the margin of {one.name!r} is not positive" for one in contrasts if not 0 < one.margin < math.inf)
 
 
 def _fits(value: Any, hint: Any) -> bool:

@@ -37,8 +37,11 @@ def search(
         asked: dict[int, optuna.Trial] = {}
         for number, noise in enumerate(noise_types, start=turn * len(noise_types)):
             distributions = space.distributions(noise, noise_types, max_rate)
-            known = space.to_parameters(told[number]) if number in told else None
-            study.enqueue_trial(known or _propose(study, number, turn, noise, distributions, max_rate))
+            arm = told.get(number) or space.to_arm(
+                _propose(study, number, turn, noise, distributions, max_rate), recipe
+            )
+            # Of the arm, not as proposed: Optuna's 0.07000000000000001 would be 0.07 in a search that is resumed.
+            study.enqueue_trial(space.to_parameters(arm))
             asked[number] = study.ask(distributions)
         for number, value in score({n: space.to_arm(trial.params, recipe) for n, trial in asked.items()}).items():
             failed = math.isnan(value)

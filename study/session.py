@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import fmean
 
 import pandas as pd
 
-from analysis import runs
+from analysis import report, runs
+from analysis.wording import one_line
 from models.config import Arm, Recipe
-from study import interrupts, schema
+from study import interrupts, schema, values
 from study.executors import Trainer
-from study.faults import patient
+from study.faults import CutShort, patient
+from study.interrupts import KEPT
 from study.presets import Preset
 from study.progress import Progress
 from study.schema import Declaration
@@ -32,7 +35,9 @@ class Session:
         self.winner: Arm | None = None
         self._trainer, self._progress = trainer, progress
         self._adopted = self.table()
-        self._scores = self._adopted.groupby("trial_hash")[declaration.objective].mean().to_dict()
+        # By the same mean as in `run`: that of pandas may differ in the last bit, and TPE sees it.
+        by_trial = self._adopted.groupby("trial_hash")[declaration.objective]
+        self._scores: dict[str, float] = {str(name): fmean(scores) for name, scores in by_trial}
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Trains and logs the trials that are not finished yet; of the winner, one network also as a model."""
@@ -93,6 +98,18 @@ class Session:
     def read(self, images: bool = False) -> runs.Study:
         """The study as the store has it now; `images` as of `runs.load`."""
         return runs.load(self.declaration.study_id, self.tracker.experiment, images=images)
+
+    def report(self, folder: Path) -> Path:
+        """The page of the study's report, written last.
+
+        Raises:
+            CutShort: it cannot be written, as on a full disk.
+        """
+        try:
+            return report.write(self.read(images=True), folder)
+        except OSError as error:
+            told = f"the report cannot be written to {values.cut(str(folder))}: {error.strerror or one_line(error)}"
+            raise CutShort(f"{told}; {KEPT}") from error
 
     def _hash(self, trial: Trial) -> str:
         return trial.hash(self.tracker.setting, self.declaration.data["digest"])

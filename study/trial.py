@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from models.config import Arm
 from models.noise import noise_version
@@ -18,6 +18,7 @@ class Setting:
         folder: where the data set is kept.
         device: a torch device, cpu, cuda or mps.
         precision: of the matrix products in training, float32 or bfloat16; weights and scores are float32 in both.
+        digest: of the study's data as the coordinator has split it; a worker that has other data takes no part.
     """
 
     dataset: str
@@ -25,6 +26,7 @@ class Setting:
     train_examples: int
     device: str
     precision: str = "float32"
+    digest: str = field(default="", compare=False)
 
     @property
     def device_type(self) -> str:

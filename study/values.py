@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -18,6 +19,8 @@ LONGEST = 4096
 """Characters of a text; what Linux allows a path."""
 LONGEST_EXPERIMENT = 256
 """Characters of an experiment's name: MLflow takes 500, but its column in a database 256."""
+LONGEST_PATIENCE = 7 * 24 * 60 * 60
+"""Seconds that a tracking store may be waited for: a week."""
 NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode's categories of what breaks a line, or cannot be encoded: control characters, surrogates, separators."""
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
@@ -114,6 +117,19 @@ def study_id(value: str) -> str:
     if not STUDY_ID.fullmatch(value):
         raise ValueError("a study's id, 12 hexadecimal digits")
     return value
+
+
+def patience() -> float:
+    """The seconds that a tracking store which is away is waited for, as the environment has it.
+
+    Raises:
+        ValueError: it has something else there.
+    """
+    value = os.environ.get("DROPOUT_STUDY_PATIENCE", "180")
+    try:
+        return decimal_number(value, 0, LONGEST_PATIENCE)
+    except ValueError as error:
+        raise ValueError(f"DROPOUT_STUDY_PATIENCE must be {error}, not {shown(value)}") from None
 
 
 def shown(value: str) -> str:

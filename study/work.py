@@ -13,13 +13,16 @@ from models.train import Trained, not_trained, train_population
 from study import schema
 from study.trial import Setting, Trial
 
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "bad_alloc")
+"""What a RuntimeError of torch's says where memory does not suffice: on Linux, on Windows and macOS, in its C++."""
+
 
 class Stopped(Exception):
     """The study ends: a population in training gives up at its next step."""
 
 
 class WorkerDiffers(RuntimeError):
-    """A worker has other code than the study's coordinator: its numbers would not be those of the study."""
+    """A worker has other code or data than the study's coordinator: its numbers would not be those of the study."""
 
 
 @cache
@@ -63,7 +66,7 @@ def train_batch(
             on_step=on_step,
         )
     except Exception as error:
-        if told := _told(first, error):
+        if told := told_of(first.arm.noise, error):
             return failed_batch(trials, told)
         raise
     if not keep_weights:
@@ -77,13 +80,14 @@ def failed_batch(trials: Sequence[Trial], told: str) -> list[list[Trained]]:
     return [[not_trained(trial.arm, seed, told) for seed in trial.seeds] for trial in trials]
 
 
-def _told(trial: Trial, error: Exception) -> str:
-    """Why a batch failed, where that is nobody's bug here; else empty."""
+def told_of(noise: str, error: Exception) -> str:
+    """Why a noise type could not be trained, where that is nobody's bug here; else empty."""
     if isinstance(error, Stopped):
         return ""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "not enough memory" in str(error):
-        return f"out of memory while {trial.arm.noise} was trained"
-    return "" if noise_version(trial.arm.noise) is None else outside.failure(trial.arm.noise, error)
+    short = any(words in str(error) for words in OUT_OF_MEMORY)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or short:
+        return f"out of memory while {noise} was trained"
+    return "" if noise_version(noise) is None else outside.failure(noise, error)
 
 
 def versions(trial: Trial) -> tuple[int, str | None]:
@@ -97,10 +101,18 @@ def train_in_worker(
     """`train_batch` in a process of a cluster, with the same bits as in the coordinator's.
 
     Raises:
-        WorkerDiffers: this process has code of other versions than `expected`.
+        WorkerDiffers: this process has code of other versions than `expected`, or other data than the study.
+        DataError: it has no data.
     """
-    if versions(trials[0]) != expected:
-        raise WorkerDiffers(f"it has code of the versions {versions(trials[0])}, the study of {expected}")
+    try:
+        own = versions(trials[0])
+    except (KeyError, ValueError) as error:  # a type from outside that is not here, or is broken here
+        raise WorkerDiffers(f"it lacks the noise type {trials[0].arm.noise} ({error})") from error
+    if own != expected:
+        raise WorkerDiffers(f"it has code of the versions {own}, the study of {expected}")
+    if (digest := load_split(setting).digest) != setting.digest:
+        told = f"it has other data of the name {setting.dataset} (digest {digest}, the study's is {setting.digest})"
+        raise WorkerDiffers(told)
     if setting.device == "cpu":
         torch.set_num_threads(1)  # sums of one thread have one order
     return train_batch(trials, setting, keep_weights)

@@ -190,6 +190,24 @@ def test_what_is_no_value_is_one_line_too(call: Call, arguments: tuple[str, ...]
     assert expected in one_line(stderr)
 
 
+@pytest.mark.parametrize("value", [value for value in (*NO_NUMBER, "-1", "604801", "1e9", SHELL) if "\0" not in value])
+@pytest.mark.parametrize("command", ["study", "report"])
+def test_a_variable_of_the_environment_that_cannot_be_meant(
+    call: Call, monkeypatch: pytest.MonkeyPatch, command: str, value: str
+) -> None:
+    monkeypatch.setenv("DROPOUT_STUDY_PATIENCE", value)
+    code, stderr = call(command)
+    assert code == 2
+    assert "DROPOUT_STUDY_PATIENCE must be a number from 0 to 604800, not " in one_line(stderr)
+
+
+def test_the_patience_that_is_asked_for_is_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DROPOUT_STUDY_PATIENCE", "2.5")
+    assert values.patience() == 2.5
+    monkeypatch.delenv("DROPOUT_STUDY_PATIENCE")
+    assert values.patience() == 180
+
+
 @pytest.mark.parametrize(("scheme", "encryption"), [("tls", False), ("tcp", True)])
 def test_tls_that_is_not_set_up_is_one_line(
     call: Call, folder: Path, tmp_path: Path, scheme: str, encryption: bool

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import psutil
@@ -22,13 +23,16 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from torch import Tensor
 
-from analysis import runs
+from analysis import report, runs
 from models import sources
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.sources import FILES
+from study import cli as main_module
 from study import probe, schema
 from study.cli import cli, main
+from study.faults import CutShort
 from study.presets import PRESETS
+from study.session import Session
 
 ROOT = Path(__file__).parents[1]
 
@@ -241,3 +245,56 @@ def test_a_type_that_diverges_is_left_out_and_told(
     verdicts = {row["contrast"]: row["verdict"] for row in answers if row["metric"] == "test/accuracy"}
     assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
     assert verdicts["dropout - none"] != "not answered"
+
+
+def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Exit code 3, as of whatever else a study can go on from."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "index.html.part"))
+
+    class Finished(Session):
+        def read(self, images: bool = False) -> Any:
+            return None
+
+    monkeypatch.setattr(report, "write", full)
+    with pytest.raises(CutShort, match="the report .*: No space left on device; finished trials are kept: the same"):
+        Finished.report(Finished.__new__(Finished), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("study", "interrupted; finished trials are kept: the same command goes on from them"),
+        ("plan", "interrupted"),
+    ],
+)
+def test_only_a_study_that_is_interrupted_has_trials_to_keep(
+    call: Call, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    def interrupted(**options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "resolve", interrupted)
+    code, stderr = call(command, "--preset", "smoke")
+    assert (code, stderr.strip()) == (130, told)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (CutShort("\nthe store is away"), 3, "error: the store is away\n"),
+        (type("OfTheCluster", (CutShort,), {})("gone"), 3, "error: gone\n"),
+        (OSError("\n\n"), 1, "error: OSError\n"),
+    ],
+)
+def test_an_expected_error_is_its_first_line_that_says_something(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, told: str
+) -> None:
+    def fails(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "resolve", fails)
+    assert call("plan", "--preset", "smoke") == (code, told)

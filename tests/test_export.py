@@ -10,14 +10,18 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import mlflow
 import optuna
+import pandas as pd
 import pytest
 import synthetic
-from optuna.trial import TrialState
+from optuna.exceptions import StorageInternalError
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import OperationalError
 
 from analysis import optuna_export, runs
 from models.config import Arm, Recipe
@@ -99,6 +103,49 @@ def test_an_export_that_breaks_off_leaves_nothing(study: runs.Study, url: str, m
     with pytest.raises(ZeroDivisionError):
         optuna_export.export(study, url)
     assert optuna.get_all_study_names(url) == []
+
+
+@pytest.fixture
+def twice(study: runs.Study) -> runs.Study:
+    """The same search under two recipes."""
+    declared = study.declaration
+    recipes = {"later": declared.recipes[synthetic.RECIPE], **declared.recipes}
+    rows = study.table.assign(recipe="later", trial_hash=study.table["trial_hash"] + "later")
+    both = replace(declared, recipes=recipes, tuned_recipes=(synthetic.RECIPE, "later"))
+    return replace(study, declaration=both, table=pd.concat([study.table, rows], ignore_index=True))
+
+
+@pytest.mark.parametrize(
+    "error", [StorageInternalError("of a commit\n"), OperationalError("insert", {}, Exception("disk is full"))]
+)
+def test_a_storage_that_fails_at_the_second_recipe_is_told_and_keeps_nothing(
+    twice: runs.Study, url: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    add, calls = optuna.Study.add_trials, count()
+
+    def fails(made: optuna.Study, trials: list[FrozenTrial]) -> None:
+        if next(calls):
+            raise error
+        add(made, trials)
+
+    with monkeypatch.context() as patch, pytest.raises(optuna_export.ExportError, match="cannot be written: ") as told:
+        patch.setattr(optuna.Study, "add_trials", fails)
+        optuna_export.export(twice, url)
+    assert len(str(told.value).splitlines()) == 1
+    assert optuna.get_all_study_names(url) == []
+    assert len(optuna_export.export(twice, url)) == 2
+
+
+def test_what_a_killed_export_left_is_replaced(study: runs.Study, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    add = optuna.Study.add_trials
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(optuna, "delete_study", lambda **named: None)  # as after kill -9
+        patch.setattr(optuna.Study, "add_trials", lambda made, trials: [add(made, trials[:3]), 1 / 0])
+        optuna_export.export(study, url)
+    [name] = optuna.get_all_study_names(url)
+    assert len(optuna.load_study(study_name=name, storage=url).trials) == 3
+    assert optuna_export.export(study, url) == {name: 8}
+    assert len(optuna.load_study(study_name=name, storage=url).trials) == 8
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

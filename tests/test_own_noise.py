@@ -16,10 +16,12 @@ import pytest
 
 from analysis import runs
 from models.config import Arm, Recipe
+from models.data import Split
 from models.noise import NOISE, noise_type, noise_version, outside
-from study import schema, space
+from study import probe, schema, space
 from study.cli import main
 from study.declare import pick_noise_types, planned_trials
+from study.options import CommandError
 from study.presets import CLASSIC, PRESETS, seeds
 from study.schema import Contrast
 from study.trial import Setting, Trial
@@ -232,6 +234,14 @@ def test_the_plan_counts_a_type_with_one_rate_or_a_low_one(mine: Path) -> None:
     assert {trial.arm.name.split()[0] for trial in planned_trials(SMOKE, ("none", "dropout", "typo:One"))} >= {
         "typo:One(0.1)"
     }
+
+
+def test_the_plan_of_a_type_that_fails_is_a_line(mine: Path, small: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "SECONDS", 0.1)
+    monkeypatch.setattr(probe, "load_split", lambda setting: small)
+    raising = Trial(Arm("broken:Raises", 0.5, 0.5, 0.0, Recipe("short", 1)), (1,), schema.SEARCH)
+    with pytest.raises(CommandError, match=r"broken:Raises failed in training: TypeError: no such \(broken.py, line"):
+        probe.probe([[raising]], Setting("", "", 1000, "cpu"))
 
 
 def test_a_colon_in_a_label_is_no_metric() -> None:

@@ -223,6 +223,37 @@ def test_a_declaration_with_one_field_spoilt_is_a_value_error_or_a_declaration(
         assert Declaration.from_json(found.to_json()).study_id == found.study_id
 
 
+@pytest.mark.parametrize(
+    ("place", "value", "told"),
+    [
+        (("tuned_recipes",), [], "lacks a tuned recipe"),
+        (("tuned_recipes",), ["decay", "lost"], "recipe 'lost' is not declared with its epochs"),
+        (("recipes", "decay"), {"learning_rate": 0.1}, "recipe 'decay' is not declared with its epochs"),
+        (("recipes", "decay", "epochs"), 0, "recipe 'decay' is not declared with its epochs"),
+        (("recipes", "decay", "epochs"), "four", "recipe 'decay' is not declared with its epochs"),
+        (("questions", 0, "contrasts", 0, "recipe"), "lost", "recipe 'lost' is not declared with its epochs"),
+        (("objective",), "val/beauty", "its objective 'val/beauty' is no known score"),
+        (("objective",), "seconds", "its objective 'seconds' is no known score"),
+        (("data",), {}, "the name of its data"),
+        *((("questions", 0, "contrasts", 0, "margin"), margin, "is not positive") for margin in (0, -0.1)),
+        *((("questions", 0, "contrasts", 0, "margin"), margin, "is not positive") for margin in (math.nan, math.inf)),
+        (("questions", 0, "title"), "half of a pair: \ud83d", "surrogates not allowed"),
+        (("questions",), "swap", "not a study declaration"),
+    ],
+)
+def test_a_declaration_that_makes_no_sense_is_told_in_a_line(
+    place: tuple[str | int, ...], value: object, told: str
+) -> None:
+    spoilt = json.loads(declaration().to_json())
+    within = spoilt
+    for step in place[:-1]:
+        within = within[step]
+    within[place[-1]] = value
+    with pytest.raises(ValueError, match=told) as raised:
+        Declaration.from_json(json.dumps(spoilt))
+    assert len(str(raised.value).splitlines()) == 1
+
+
 def test_a_declaration_comes_back_whole() -> None:
     assert read(declaration().to_json()) == declaration()
 

@@ -9,6 +9,7 @@ import pytest
 
 from models.config import Arm, Recipe
 from study import progress, schema
+from study.cli import main
 from study.progress import Progress
 from study.trial import Trial
 
@@ -34,6 +35,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return one
 
 
+class Unwritable(io.StringIO):
+    """Standard error on a full disk, or into a pipe that nobody reads any more."""
+
+    def flush(self) -> None:
+        raise OSError(28, "No space left on device")
+
+
 def trial(noise: str, phase: str = schema.SEARCH, recipe: Recipe = SHORT, weight_decay: float = 0.0) -> Trial:
     rate = 0.0 if noise == "none" else 0.5
     return Trial(Arm(noise, rate, rate, weight_decay, recipe), (0, 1), phase)
@@ -43,7 +51,7 @@ SEARCHED = [trial("none"), trial("dropout")]
 CONFIRMED = [trial("none", schema.CONFIRM, LONG), trial("dropout", schema.CONFIRM, LONG)]
 
 
-def run(stream: io.StringIO, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(stream: io.StringIO | None, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two phases; dropout takes three times as long as none."""
     monkeypatch.setattr("sys.stderr", stream)
     shown = Progress([*SEARCHED, *CONFIRMED])
@@ -125,3 +133,21 @@ def test_what_was_finished_before_is_told_and_does_not_count_as_speed(
     shown.finish(SEARCHED[1], math.nan, 0.0)
     shown.end()
     assert log.getvalue().splitlines()[-1].startswith("search, short: 1 trial trained in 60 s, 1 found finished; best")
+
+
+@pytest.mark.parametrize("stream", ["full", "closed", "none"])
+def test_a_standard_error_that_cannot_be_written_ends_nothing(
+    stream: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A step that raised for it would fail the noise type that is in training."""
+    closed = io.StringIO()
+    closed.close()
+    run({"full": Unwritable(), "closed": closed, "none": None}[stream], clock, monkeypatch)
+
+
+def test_the_exit_code_stays_what_it_is_where_nobody_reads_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr", Unwritable())
+    monkeypatch.setattr("sys.argv", ["study", "dance"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2

@@ -21,7 +21,8 @@ import synthetic
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
+from analysis import answer, fresh, integrity, ledger, page, plots, report, runs, search_plots, wording
+from analysis.address import StoreError
 from analysis.questions import QUESTIONS
 from study import presets, schema
 from study.cli import cli
@@ -335,6 +336,33 @@ def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(small, written,
     with pytest.raises(ZeroDivisionError):
         report.write(small, place)
     assert contents(place) == contents(written)
+
+
+def test_a_question_that_this_version_does_not_know_is_told(small, tmp_path):
+    unknown = replace(small.declaration.questions[0], name="horizon")
+    later = replace(small, declaration=replace(small.declaration, questions=(unknown,)))
+    for ask in (lambda: report.write(later, tmp_path), lambda: answer("horizon", later)):
+        with pytest.raises(StoreError, match="asks 'horizon', .*: read the study with the commit that ran it"):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dollar_in_a_name_is_no_formula(small):
+    """The names of recipes and arms come from the store; a broken formula would raise, a whole one change the name."""
+    name = r"dec$\frac$ay"
+    (question,) = small.declaration.questions
+    contrasts = tuple(replace(one, name=f"{name}: {one.name}", recipe=name) for one in question.contrasts)
+    table = small.table.assign(recipe=name)
+    answered = QUESTIONS["swap"](replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]})
+    assert plots.to_svg(answered.figure())
+
+
+def test_a_logarithmic_axis_has_plain_numbers(study):
+    figure = search_plots.search_figures(study)[f"slice-{synthetic.RECIPE}"]
+    assert plots.to_svg(figure)
+    axes = [ax for ax in figure.axes if ax.get_xscale() == "log"]
+    told = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
+    assert axes and "1e\N{MINUS SIGN}05" in told and not [text for text in told if "$" in text]
 
 
 def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):

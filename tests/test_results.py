@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from analysis import stats, wording
+from analysis import load_runs, stats, wording
+from analysis.address import StoreError
 from analysis.decide import decide
+from study import schema
 from study.designs import DESIGNS
 from study.presets import PRESETS
 from study.schema import AUDIT, CONFIRM, higher_is_better
@@ -131,3 +134,48 @@ def test_every_searched_type_was_in_the_contest() -> None:
     assert set(trials.index) <= set(PRESETS["contest"].noise_types) and len(trials) >= 28
     confirmed = table[(table["phase"] == "confirm") & (table["recipe"] == "decay")]
     assert set(confirmed["noise"]) == set(trials.index), "losers are published too"
+
+
+FIELDS = {**dict.fromkeys(schema.RUN_TABLE, "1"), "phase": "search", "trial_number": ""}
+NO_NUMBER = f"{','.join(FIELDS)}\n{','.join(FIELDS.values())}\n"
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """A report's folder without its pictures."""
+    for name in (schema.DECLARATION_FILE, schema.ARMS_FILE, "run_table.csv"):
+        shutil.copy(RESULTS / name, tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        (schema.ARMS_FILE, "[]", "is damaged: arms.json does not hold the arms' names by recipe and label"),
+        (schema.ARMS_FILE, '{"decay": ["none"]}', "is damaged: arms.json does not hold the arms' names"),
+        (schema.ARMS_FILE, '{"decay": {"none": 3}}', "is damaged: arms.json does not hold the arms' names"),
+        (schema.ARMS_FILE, "[" * 100_000, "is damaged: "),
+        (schema.ARMS_FILE, b"\xff", "is damaged: "),
+        (schema.DECLARATION_FILE, "{}", "is damaged: not a study declaration of this version"),
+        ("run_table.csv", "", "is damaged: "),
+        ("run_table.csv", "run_id,arm\n", "is damaged: run_table.csv lacks the column trial_run_id"),
+        ("run_table.csv", NO_NUMBER, "a search trial without its trial_number"),
+        ("run_table.csv", None, "holds no report: no run_table.csv in it"),
+    ],
+)
+def test_a_damaged_report_is_told_in_a_line(copy: Path, name: str, content: str | bytes | None, told: str) -> None:
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(StoreError, match=told) as raised:
+        load_runs(copy)
+    assert len(str(raised.value).splitlines()) == 1
+
+
+def test_a_report_that_may_not_be_read_is_no_missing_one(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*arguments: object, **named: object) -> str:
+        raise PermissionError(13, "Permission denied", str(copy / schema.ARMS_FILE))
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(StoreError, match="cannot be read: Permission denied"):
+        load_runs(copy)

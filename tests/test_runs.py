@@ -185,7 +185,9 @@ def test_a_study_without_trials_is_an_empty_table():
 
 def test_diverged_scores_come_back_as_they_were():
     writer = Writer(synthetic.declaration(), "diverged")
-    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [1], "search", scores={"val/loss": math.inf, "train/loss": math.nan})
+    writer.trial(
+        Arm("dropout", 0.5, 0.5, 0.0), [1], "search", number=0, scores={"val/loss": math.inf, "train/loss": math.nan}
+    )
     row = runs.load(experiment="diverged").table.iloc[0]
     assert row["val/loss"] == math.inf
     assert math.isnan(row["train/loss"])
@@ -202,10 +204,29 @@ def test_a_trial_that_still_runs_is_told_apart():
 def test_a_run_that_lacks_something_is_named(name, kind):
     experiment = f"lacks {name}"
     Writer(synthetic.declaration(), experiment).trial(
-        Arm("dropout", 0.5, 0.5, 0.0), [1], "search", drop=frozenset([name])
+        Arm("dropout", 0.5, 0.5, 0.0), [1], "search", number=0, drop=frozenset([name])
     )
     with pytest.raises(runs.StoreError, match=f"seed run dropout-search-.*-s1 .* lacks the {kind} '{name}'"):
         runs.load(experiment=experiment)
+
+
+def test_a_search_trial_without_its_number_is_named():
+    """A search is told again in the order of its numbers."""
+    Writer(synthetic.declaration(), "no number").trial(Arm("dropout", 0.5, 0.5, 0.0), [1], schema.SEARCH)
+    with pytest.raises(runs.StoreError, match="seed run dropout-search-.*-s1 .* lacks the tag 'study.trial_number'"):
+        runs.load(experiment="no number")
+
+
+def test_a_number_of_thousands_of_digits_is_malformed_as_others_are():
+    """Python itself raises for one of more than 4,300."""
+    number: int = "9" * 5000  # type: ignore[assignment]
+    writer = Writer(synthetic.declaration(), "long number")
+    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [1], schema.SEARCH, number=number, status="FAILED")
+    assert [trial.number for trial in runs.load(experiment="long number").failed] == [None]
+    writer.trial(Arm("dropout", 0.4, 0.4, 0.0), [1], schema.SEARCH, number=number)
+    with pytest.raises(runs.StoreError, match="tag 'study.trial_number' is '9999.*, not Int64") as told:
+        runs.load(experiment="long number")
+    assert len(str(told.value)) < 300
 
 
 def test_what_is_not_there_is_said_in_one_line(store, tmp_path):

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from statistics import fmean
+from typing import Any
 
+import optuna
+import pandas as pd
 import pytest
+from synthetic import declaration
 
 from models.config import Arm
 from models.noise import NOISE
 from study import space
 from study.recipes import DECAY
 from study.search import search
+from study.session import Session
 
 TYPES = ("none", "dropout", "gaussian")
 
@@ -43,6 +49,37 @@ def test_types_take_turns_from_common_anchors() -> None:
 def test_a_resumed_search_proposes_what_it_would_have(finished: int) -> None:
     whole = run(10)
     assert run(10, told={n: arm for n, arm in whole.items() if n < finished}) == whole
+
+
+def test_a_resumed_search_sees_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What TPE learns from is what the store keeps, whether it was proposed just now or by an earlier process."""
+    seen: list[dict[str, object]] = []
+    tell = optuna.Study.tell
+
+    def telling(study: optuna.Study, trial: optuna.Trial, *outcome: Any) -> object:
+        seen.append(trial.params)
+        return tell(study, trial, *outcome)
+
+    monkeypatch.setattr(optuna.Study, "tell", telling)
+    whole = run(10)
+    once = seen.copy()
+    seen.clear()
+    assert run(10, told=whole) == whole
+    assert seen == once
+
+
+def test_an_adopted_score_is_that_of_a_fresh_trial_to_the_last_bit() -> None:
+    """The store's rows may come in another order, and pandas adds up otherwise than `fmean`."""
+    scores = [0.8137, 0.8582, 0.8867]
+    table = pd.DataFrame({"trial_hash": ["a"] * 3 + ["b"] * 3, "val/accuracy": [*scores, *scores[::-1]]})
+
+    class Resumed(Session):
+        def table(self) -> pd.DataFrame:
+            return table
+
+    nothing: Any = None
+    session = Resumed(nothing, declaration(), nothing, nothing, nothing)
+    assert session._scores == {"a": fmean(scores), "b": fmean(scores)}
 
 
 def test_tpe_finds_better_arms_than_it_started_with() -> None:

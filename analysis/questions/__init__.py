@@ -8,6 +8,7 @@ from pkgutil import iter_modules
 
 import pandas as pd
 
+from analysis.address import StoreError
 from analysis.answers import Answer
 from study.schema import Question
 
@@ -15,3 +16,15 @@ QUESTIONS: dict[str, Callable[[Question, pd.DataFrame, dict[str, dict[str, str]]
     module.name.replace("_", "-"): import_module(f"{__name__}.{module.name}").answer
     for module in iter_modules(__path__)
 }
+
+
+def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+    """The answer to a declared question: by the table of the runs, and recipe -> label -> arm.
+
+    Raises:
+        StoreError: a question that only another version of this code knows.
+    """
+    if question.name not in QUESTIONS:
+        remedy = "read the study with the commit that ran it, which its study run names"
+        raise StoreError(f"the study asks {question.name!r}, a question that this version does not know: {remedy}")
+    return QUESTIONS[question.name](question, table, arms)

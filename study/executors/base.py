@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
+from analysis.wording import one_line
 from models.config import Arm
+from models.data import DataError
 from models.train import CPU_POPULATION, GPU_POPULATION, Trained
-from study import interrupts
+from study import interrupts, work
 from study.trial import Setting, Trial
 
 Results = list[list[Trained]]
@@ -25,6 +27,8 @@ class Trainer:
 
     ahead = 1
     """Batches handed out for each worker."""
+    remedy = ""
+    """What to do where a worker cannot take part; empty where all is trained in this process."""
 
     def __init__(self, executor: Executor, on_step: Callable[[float], None]) -> None:
         """`on_step` is told of training done, in network-epochs."""
@@ -44,8 +48,17 @@ class Trainer:
         raise NotImplementedError
 
     def results(self, batch: list[Trial], future: Future) -> Results:
-        """Of a batch that is done."""
-        result: Results = future.result()
+        """Of a batch that is done.
+
+        Raises:
+            ClusterError: a worker lacks the code or the data, or has others.
+        """
+        try:
+            result: Results = future.result()
+        except (work.WorkerDiffers, ImportError, DataError) as error:
+            if not self.remedy:
+                raise
+            raise ClusterError(f"a worker cannot take part: {one_line(error)}; {self.remedy}") from error
         return result
 
     def train(

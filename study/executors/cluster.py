@@ -10,14 +10,14 @@ from contextlib import contextmanager
 from distributed import Client, KilledWorker
 from distributed.comm import CommClosedError
 
-from models.data import DataError
+from analysis.wording import one_line
 from study import work
 from study.executors.base import ClusterError, Results, Trainer
-from study.faults import KEPT, CutShort, one_line
+from study.faults import CutShort
+from study.interrupts import KEPT
 from study.trial import Setting, Trial
 
 CONNECT_SECONDS = 10
-EQUIPPED = "start every worker with this checkout as its folder and on PYTHONPATH, and with its requirements"
 
 
 class OnCluster(Trainer):
@@ -27,6 +27,8 @@ class OnCluster(Trainer):
     worker has one batch at a time: with a second in hand, that one would share the blame for its death.
     """
 
+    remedy = "start every worker with this checkout as its folder and on PYTHONPATH, its requirements and its data"
+
     def __init__(self, client: Client, on_step: Callable[[float], None], tell: Callable[[str], None]) -> None:
         """`client` is a `distributed.Client`; `tell` shows the user a line."""
         super().__init__(client.get_executor(pure=False), on_step)
@@ -35,7 +37,8 @@ class OnCluster(Trainer):
     @property
     def workers(self) -> int:
         """The threads of all workers."""
-        count = sum(self._client.nthreads().values())
+        with _cluster_there():
+            count = sum(self._client.nthreads().values())
         if not count:
             self._tell("the cluster has no workers: waiting for one to join")
         return count
@@ -46,25 +49,33 @@ class OnCluster(Trainer):
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         """To the scheduler."""
-        return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
+        with _cluster_there():
+            return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
 
     def results(self, batch: list[Trial], future: Future) -> Results:
         """Of a batch that is done; those of one that its workers died of are failed.
 
         Raises:
-            ClusterError: a worker lacks the code or the data, or has other code.
+            ClusterError: a worker lacks the code or the data, or has others.
             CutShort: the scheduler is gone.
         """
         try:
             results = super().results(batch, future)
         except KilledWorker as error:
             results = work.failed_batch(batch, f"given up: {error.allowed_failures + 1} workers died of it")
-        except (work.WorkerDiffers, ImportError, DataError) as error:
-            raise ClusterError(f"a worker cannot take part: {one_line(error)}; {EQUIPPED}") from error
         except (CancelledError, CommClosedError) as error:
             raise CutShort(f"the cluster is gone; {KEPT}") from error
         self._on_step(sum(trial.network_epochs for trial in batch))
         return results
+
+
+@contextmanager
+def _cluster_there() -> Iterator[None]:
+    """Within, the scheduler is asked; CutShort where it is gone, as while a trial was logged."""
+    try:
+        yield
+    except (CancelledError, OSError) as error:  # Dask's CommClosedError among them
+        raise CutShort(f"the cluster is gone; {KEPT}") from error
 
 
 @contextmanager

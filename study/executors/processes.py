@@ -9,11 +9,12 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
-from multiprocessing import connection, get_context, parent_process
+from contextlib import contextmanager
+from multiprocessing import active_children, connection, get_context, parent_process, resource_tracker
 
-from study import interrupts, work
-from study.executors.base import Results, Trainer
+from study import work
+from study.executors.base import ClusterError, Results, Trainer
+from study.interrupts import KEPT
 from study.trial import Setting, Trial
 
 TRIES = 4
@@ -24,9 +25,17 @@ class Worker:
     """A process that trains a batch at a time; in a pool of its own, so that its death takes no other along."""
 
     def __init__(self) -> None:
-        """Starts the process."""
+        """Starts the process.
+
+        Raises:
+            BrokenProcessPool: it died while it started.
+        """
         self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
-        self._pid = self._pool.submit(os.getpid).result()
+        pid = self._pool.submit(os.getpid).result()
+        found = [process for process in active_children() if process.pid == pid]
+        if not found:
+            raise BrokenProcessPool("it died as soon as it had started")
+        self._process = found[0]
 
     def train(self, *arguments: object) -> Results:
         """`work.train_in_worker` there."""
@@ -34,14 +43,21 @@ class Worker:
 
     def kill(self) -> None:
         """Ends it at once, whatever it does."""
-        with suppress(ProcessLookupError):
-            os.kill(self._pid, signal.SIGKILL)
+        self._process.kill()  # not by its number, which is another process's by now if this one died long ago
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
+def _keep_from_ctrl_c() -> None:
+    """A terminal sends Ctrl-C, and its end, to every process; the coordinator's main thread is to answer.
+
+    A process that this thread starts has both blocked from its first instruction on; were they ignored for that while,
+    the coordinator would miss them.
+    """
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+
+
 def _begin() -> None:
-    """Ctrl-C is the coordinator's to answer; and when that has died, nobody waits for this process any more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """When the coordinator has died, nobody waits for this process any more."""
     coordinator = parent_process()
     assert coordinator is not None
 
@@ -55,14 +71,23 @@ def _begin() -> None:
 class Processes(Trainer):
     """So many spawned processes. A batch whose worker dies is given to a new one, a few times."""
 
-    def __init__(self, executor: ThreadPoolExecutor, workers: list[Worker], on_step: Callable[[float], None]) -> None:
-        """The executor has a thread for each worker, which waits for it."""
+    remedy = f"leave code and data as they are while a study runs; {KEPT}"
+
+    def __init__(self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None]) -> None:
+        """The executor has a thread for each of `count` workers, which waits for it."""
         super().__init__(executor, on_step)
-        self._count, self._stopped = len(workers), False
+        self._count, self._stopped = count, False
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
-        for worker in workers:
+        self._alive: set[Worker] = set()
+
+    def start(self) -> None:
+        """Starts the processes, side by side.
+
+        Raises:
+            ClusterError: they die of it.
+        """
+        for worker in self._executor.map(lambda _: self._started(), range(self._count)):
             self._free.put(worker)
-        self._alive = set(workers)
 
     @property
     def workers(self) -> int:
@@ -98,21 +123,36 @@ class Processes(Trainer):
     def _replace(self, dead: Worker) -> Worker:
         self._alive.discard(dead)
         dead.kill()
-        worker = Worker()
-        self._alive.add(worker)
-        if self._stopped:  # while it started
-            worker.kill()
-        return worker
+        return self._started()
+
+    def _started(self) -> Worker:
+        """A new worker; one that dies while it starts, as when memory is short for a moment, has successors."""
+        for _ in range(TRIES):
+            try:
+                worker = Worker()
+            except BrokenProcessPool:
+                if self._stopped:
+                    raise work.Stopped from None
+                continue
+            self._alive.add(worker)
+            if self._stopped:  # while it started
+                worker.kill()
+            return worker
+        raise ClusterError(f"{TRIES} worker processes died while they started: ask for fewer by --workers")
 
 
 @contextmanager
 def worker_processes(count: int, on_step: Callable[[float], None]) -> Iterator[Processes]:
-    """So many worker processes; on any way out they have ended."""
-    with ThreadPoolExecutor(count) as executor, interrupts.ignored():
-        workers = list(executor.map(lambda _: Worker(), range(count)))
-    with ThreadPoolExecutor(count) as executor:
-        processes = Processes(executor, workers, on_step)
+    """So many worker processes; on any way out they have ended.
+
+    Raises:
+        ClusterError: they die while they start.
+    """
+    resource_tracker.ensure_running()  # started by a thread that blocks Ctrl-C, it would unblock it there
+    with ThreadPoolExecutor(count, initializer=_keep_from_ctrl_c) as executor:
+        processes = Processes(executor, count, on_step)
         try:
+            processes.start()
             yield processes
         finally:
             processes.stop()
