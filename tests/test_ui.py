@@ -22,6 +22,8 @@ from study import first_view, schema
 pytestmark = pytest.mark.slow
 
 EXPANDER = "//button[contains(@data-component-id, 'runnamecellrenderer')]"
+LOADED = 100
+"""Runs that the UI asks for at a time."""
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +127,8 @@ def test_the_curves_are_grouped_by_arm(browser: Browser, experiment: str, study:
     browser.see("//*[name()='svg'][contains(@class, 'main-svg')]")
     confirmed = study.table[study.table["phase"] == schema.CONFIRM]
     browser.see_text("Group: ")
-    browser.see(f"//*[text()='{len(confirmed)}'][contains(.., 'matching runs')]")  # none of the trials above them
+    shown = min(len(confirmed), LOADED)  # none of the trials above them
+    browser.see(f"//*[text()='{shown}'][contains(.., 'matching runs')]")
     keep("curves")
 
 
