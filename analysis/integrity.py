@@ -110,6 +110,9 @@ def _unfinished(study: Study) -> list[str]:
     found = []
     if study.failed:
         found.append(f"{wording.plural(len(study.failed), 'trial')} failed or killed, {again} of them trained anew")
+    if study.partial:
+        lost = wording.plural(len(study.partial), "trial")
+        found.append(f"{lost} lost a seed run: the study's command trains what lacks anew")
     if study.running:
         found.append(f"{wording.plural(len(study.running), 'trial')} still marked as running")
     return found

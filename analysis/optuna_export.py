@@ -27,8 +27,8 @@ from analysis.runs import Study, TrialRun
 from analysis.wording import one_line
 from study.schema import SEARCH, Declaration, higher_is_better
 
-COMPLETE = "complete"
-"""The user attribute of an Optuna study that is set once all is written; an export that is killed leaves none."""
+UNDER_WAY = "export under way"
+"""A user attribute of an Optuna study, true until all is written: so what a killed export has left is told apart."""
 
 
 class ExportError(StoreError):
@@ -67,12 +67,13 @@ def export(study: Study, url: str) -> dict[str, int]:
                 best = higher_is_better(declared.objective)
                 direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
                 made.append(optuna.create_study(storage=storage, study_name=name, direction=direction))
+                made[-1].set_user_attr(UNDER_WAY, True)
                 made[-1].set_metric_names([f"mean {declared.objective}"])
                 for key, value in _origin(study, recipe).items():
                     made[-1].set_user_attr(key, value)
                 made[-1].add_trials(trials)
             for one in made:
-                one.set_user_attr(COMPLETE, True)
+                one.set_user_attr(UNDER_WAY, False)
         except BaseException:
             for one in made:  # half a search would pass for a whole one
                 with contextlib.suppress(OptunaError, SQLAlchemyError):  # the first error is the one to tell
@@ -87,9 +88,10 @@ def _make_room(storage: RDBStorage, url: str, searches: dict[str, tuple[str, lis
     Raises:
         ExportError: one of them is there as a whole.
     """
-    there = [one for one in optuna.get_all_study_summaries(storage) if one.study_name in searches]
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    there = [one for one in summaries if one.study_name in searches]
     for one in there:
-        if COMPLETE in one.user_attrs or one.n_trials >= len(searches[one.study_name][1]):
+        if one.n_trials and not one.user_attrs.get(UNDER_WAY):
             told = f"has a study {one.study_name!r} already: delete it, or name another storage"
             raise ExportError(f"{shown(url)} {told}")
     for one in there:
@@ -101,7 +103,7 @@ def _told_in_a_line(url: str) -> Iterator[None]:
     """What a storage raises that is locked, full or gone becomes an ExportError."""
     try:
         yield
-    except (OptunaError, SQLAlchemyError) as error:
+    except (OptunaError, SQLAlchemyError, KeyError) as error:  # KeyError: another export deleted what this one wrote
         raise ExportError(f"{shown(url)} cannot be written: {one_line(error.__cause__ or error)}") from error
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis import rows
 from analysis.address import StoreError
 from analysis.runs import Study
 from analysis.wording import one_line
@@ -55,9 +56,12 @@ def _table(file: Path) -> pd.DataFrame:
         ValueError: it lacks a column, has text where numbers stand, or a search trial without its number.
     """
     columns = pd.read_csv(file, nrows=0).columns
-    if lacking := [name for name in schema.RUN_TABLE if name not in columns]:
-        raise ValueError(f"{file.name} lacks the column {lacking[0]}")
+    lacking = [name for name in schema.RUN_TABLE if name not in columns]
+    if needed := [name for name in lacking if name not in rows.OPTIONAL]:
+        raise ValueError(f"{file.name} lacks the column {needed[0]}")
     table = pd.read_csv(file, dtype={name: schema.RUN_TABLE.get(name, "float64") for name in columns})
+    for name in lacking:  # a report of older code
+        table[name] = pd.Series(pd.NA, index=table.index, dtype=schema.RUN_TABLE[name])
     if table.loc[table["phase"] == schema.SEARCH, "trial_number"].isna().any():
         raise ValueError(f"{file.name} has a search trial without its trial_number")
     return table

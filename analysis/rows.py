@@ -56,7 +56,9 @@ class TrialRun:
     def is_whole(self, seed_runs: int) -> bool:
         """Whether so many finished seed runs are all it has: one may have been deleted, or ended by another process."""
         listed = self.seeds.count(",") + bool(self.seeds)
-        return seed_runs >= listed if len(self.seeds) >= LONGEST_PARAM else seed_runs == listed
+        if "networks" in self.params:
+            return self.params["networks"] == str(seed_runs)
+        return seed_runs >= listed if len(self.seeds) >= LONGEST_PARAM else seed_runs == listed  # of older code
 
 
 def trial_of(run: Run) -> TrialRun:

@@ -51,6 +51,7 @@ class Study:
         dirty: whether the tree differed from the commit.
         failed: trial runs that ended FAILED or KILLED.
         running: trial runs that are still marked RUNNING.
+        partial: finished trial runs that lack a seed run, and so count for nothing.
         confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on the same data set.
     """
 
@@ -65,6 +66,7 @@ class Study:
     dirty: bool = False
     failed: tuple[TrialRun, ...] = ()
     running: tuple[TrialRun, ...] = ()
+    partial: tuple[TrialRun, ...] = ()
     confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     images: dict[str, ImageScores] = field(default_factory=dict)
 
@@ -134,6 +136,7 @@ def load(
             dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
             failed=_with_status(trials, {"FAILED", "KILLED"}),
             running=_with_status(trials, {"RUNNING", "SCHEDULED"}),
+            partial=tuple(one for one in done.values() if not one.is_whole(int(seeds_of.get(one.run_id, 0)))),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
         )

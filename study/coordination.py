@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import sqlite3
@@ -25,14 +26,15 @@ from analysis.address import StoreError, check_address, one_line_errors
 from study import schema
 from study.faults import PATIENCE_SECONDS, AlreadyRunning
 from study.schema import Declaration
-from study.tracking import Tracker, discard_half_logged, ending_well, find_runs
+from study.tracking import Tracker
 from study.trial import Setting
+from study.unfinished import discard_half_logged, ending_well, find_runs
 
 HEARTBEAT_SECONDS = 15
 STALE_SECONDS = PATIENCE_SECONDS + 60
 """A coordinator elsewhere that is silent for this long is taken for dead; one that waits for the store is not."""
-OPENING = "opening"
-"""Kind of a study run that has not described its study yet."""
+CLOCK_SECONDS = 60
+"""So far two readings of one process's start may be apart."""
 
 
 @contextmanager
@@ -51,7 +53,11 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
         experiment_id = run.info.experiment_id
     _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
     # By these tags it is found should the process die before it has described the study.
-    opening = {schema.TAG_ID: declaration.study_id, schema.TAG_KIND: OPENING, schema.TAG_HEARTBEAT: _sign_of_life()}
+    opening = {
+        schema.TAG_ID: declaration.study_id,
+        schema.TAG_KIND: schema.OPENING,
+        schema.TAG_HEARTBEAT: _sign_of_life(),
+    }
     if run is None:
         run = client.create_run(experiment_id, tags=opening)
     else:
@@ -130,29 +136,36 @@ def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
 def _sign_of_life() -> str:
     """Who coordinates, and when it was last seen."""
     own = psutil.Process()
-    beat = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time(), "time": int(time.time())}
-    return json.dumps(beat)
+    at = {"host": socket.gethostname(), "pid": own.pid, "started": own.create_time()}
+    return json.dumps({**at, "time": int(time.time()), "silent": STALE_SECONDS})
 
 
 def _parsed(heartbeat: str) -> dict[str, Any] | None:
     """What `_sign_of_life` wrote; None for anything else."""
     try:
-        beat = dict(json.loads(heartbeat))
-        types = {"host": str, "pid": int, "started": float, "time": float}
+        beat = {"started": math.nan, "silent": STALE_SECONDS, **json.loads(heartbeat)}  # older code told neither
+        types = {"host": str, "pid": int, "started": float, "time": float, "silent": float}
         return {name: kind(beat[name]) for name, kind in types.items()}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError):
         return None
 
 
 def _lives(beat: dict[str, Any]) -> bool:
     """Whether another process of this study is alive: on this machine it is known, elsewhere told by its silence."""
+    fresh = abs(time.time() - beat["time"]) < beat["silent"]
     if beat["host"] != socket.gethostname():
-        return bool(abs(time.time() - beat["time"]) < STALE_SECONDS)
-    try:  # its number alone may be another process's by now
-        same = abs(psutil.Process(beat["pid"]).create_time() - beat["started"]) < 1
-    except psutil.Error:
+        return fresh
+    try:
+        process = psutil.Process(beat["pid"])
+        dead = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        started = process.create_time()
+    except psutil.AccessDenied:
+        return fresh
+    except (psutil.Error, ValueError, OverflowError):
         return False
-    return same and beat["pid"] != os.getpid()
+    # The number alone may be another process's by now; a clock that is set moves the start that is told.
+    same = fresh if math.isnan(beat["started"]) else abs(started - beat["started"]) < CLOCK_SECONDS
+    return same and not dead and beat["pid"] != os.getpid()
 
 
 def _take_over(client: MlflowClient, experiment_id: str, declaration: Declaration, study_run: str) -> None:
@@ -161,7 +174,7 @@ def _take_over(client: MlflowClient, experiment_id: str, declaration: Declaratio
     for run in find_runs(client, experiment_id, declaration.study_id, "trial"):
         if run.data.tags.get(schema.TAG_PARENT) != study_run:
             client.set_tag(run.info.run_id, schema.TAG_PARENT, study_run)
-    for run in _coordinators(client, experiment_id, declaration, ("study", OPENING)):
+    for run in _coordinators(client, experiment_id, declaration, ("study", schema.OPENING)):
         if run.info.run_id != study_run:
             client.set_terminated(run.info.run_id, "KILLED")
 

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Concatenate, ParamSpec, TypeVar
 
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.address import STORE_ERRORS, StoreAway, StoreError, address
 from analysis.wording import one_line
@@ -62,7 +63,8 @@ def _is_final(error: Exception) -> bool:
     if isinstance(error, StoreError) and not isinstance(error, StoreAway):
         return True
     cause = error.__cause__ if isinstance(error, StoreAway) else error
-    return isinstance(cause, MlflowException) and cause.get_http_status_code() in REFUSED
+    of_database = isinstance(cause, MlflowException) and isinstance(cause.__cause__, SQLAlchemyError)  # told as a 400
+    return isinstance(cause, MlflowException) and cause.get_http_status_code() in REFUSED and not of_database
 
 
 def _pause(seconds: float) -> None:

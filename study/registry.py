@@ -11,7 +11,8 @@ from analysis.address import STORE_ERRORS
 from analysis.wording import one_line
 from models.config import Arm
 from study import schema
-from study.tracking import Tracker, find_runs
+from study.tracking import Tracker
+from study.unfinished import find_runs
 
 NAME, ALIAS = "dropout-study-champion", "champion"
 TAG_VALIDATION, TAG_TEST, TAG_REPORT, TAG_STUDY_RUN = (

@@ -18,7 +18,9 @@ CODE_VERSION = 5
 
 EXPERIMENT = "dropout-study"
 
-# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds seed runs.
+# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds seed runs. A study run
+# that has not described its study yet is OPENING.
+OPENING = "opening"
 TAG_ID = "study.id"
 TAG_KIND = "study.kind"
 TAG_PHASE = "study.phase"

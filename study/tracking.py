@@ -10,10 +10,12 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import numpy as np
 from mlflow import MlflowClient
@@ -25,20 +27,9 @@ from study import champion, first_view, provenance, schema
 from study.faults import AlreadyRunning, patient
 from study.schema import Declaration
 from study.trial import Setting, Trial
+from study.unfinished import discard, discard_half_logged, ending_well
 
 TAKEN_OVER = "another process goes on with this study; this one ends"
-
-
-@contextmanager
-def ending_well(client: MlflowClient, run_id: str, failed: str = "KILLED") -> Iterator[None]:
-    """A run that an exception cuts off ends as KILLED, or as `failed` where nobody interrupted it."""
-    try:
-        yield
-    except BaseException as error:
-        interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-        with suppress(Exception):  # the store may be what failed; the first error is the one to tell
-            client.set_terminated(run_id, "KILLED" if interrupted else failed)
-        raise
 
 
 class Tracker:
@@ -95,10 +86,9 @@ class Tracker:
             AlreadyRunning: another process has taken the study over.
             CutShort: the store stayed away.
         """
-        if self.taken_over:
-            raise AlreadyRunning(TAKEN_OVER)
+        self._refuse_if_taken_over()
         if self._open_trial:
-            _discard(self.client, self.experiment_id, self.declaration.study_id, self._open_trial)
+            discard(self.client, self.experiment_id, self.declaration.study_id, self._open_trial)
             self._open_trial = ""
         self._log_trial(trial, networks, with_model)
         self._open_trial = ""
@@ -121,11 +111,14 @@ class Tracker:
                     self.client.set_terminated(run, _status([network]))
             means = {key: fmean(network.scores[key] for network in networks) for key in networks[0].scores}
             seeds = ",".join(str(network.seed) for network in networks)
-            self.client.log_batch(trial_run, _as_metrics(means), _as_params({**params, "seeds": seeds}))
+            counted = {**params, "seeds": seeds, "networks": len(networks)}
+            self.client.log_batch(trial_run, _as_metrics(means), _as_params(counted))
             if networks[0].images:
                 self._log_images(trial_run, networks)
-                os.sync()  # a database survives a power cut by itself, a file beside it need not
-            if self.client.get_run(trial_run).info.status != "RUNNING":
+            info = self.client.get_run(trial_run).info
+            if networks[0].images:
+                _onto_the_disk(info.artifact_uri)
+            if info.status != "RUNNING":
                 raise AlreadyRunning(TAKEN_OVER)  # and the seed runs that it ended are missing from this trial
             self.client.set_terminated(trial_run, _status(networks))
 
@@ -150,9 +143,13 @@ class Tracker:
     @patient
     def tidy_up(self) -> None:
         """Ends runs of which the store never said that it had made them; to be called when all trials are logged."""
-        if self.taken_over:
+        self._refuse_if_taken_over()
+        discard_half_logged(self.client, self.experiment_id, self.declaration.study_id, ("RUNNING",))
+
+    def _refuse_if_taken_over(self) -> None:
+        """Asked of the store, too: after a sleep the heartbeat has not looked yet."""
+        if self.taken_over or self.client.get_run(self.run_id).info.status == "KILLED":
             raise AlreadyRunning(TAKEN_OVER)
-        discard_half_logged(self.client, self.experiment_id, self.declaration.study_id)
 
     @patient
     def finish(self) -> None:
@@ -192,34 +189,18 @@ class Tracker:
         return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
 
 
-def find_runs(client: MlflowClient, experiment_id: str, study_id: str, kind: str, more: str = "") -> list[Run]:
-    """The runs of a study of one kind (study, trial, seed); `more` is a further condition of MLflow's filter."""
-    condition = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {more}"
-    found: list[Run] = []
-    token = None
-    while token != "":
-        page = client.search_runs([experiment_id], condition, max_results=1000, page_token=token)
-        found += page
-        token = page.token or ""
-    return found
-
-
-def discard_half_logged(client: MlflowClient, experiment_id: str, study_id: str) -> None:
-    """Trials whose logging broke off are KILLED with all their seed runs, which then count for nothing."""
-    for status in ("RUNNING", "KILLED"):
-        for trial in find_runs(client, experiment_id, study_id, "trial", f"and attributes.status = '{status}'"):
-            _discard(client, experiment_id, study_id, trial.info.run_id)
-    for seed in find_runs(client, experiment_id, study_id, "seed", "and attributes.status = 'RUNNING'"):
-        client.set_terminated(seed.info.run_id, "KILLED")
-
-
-def _discard(client: MlflowClient, experiment_id: str, study_id: str, trial_run: str) -> None:
-    """A trial run and its seed runs are KILLED, whatever they are."""
-    parent = f"and tags.`{schema.TAG_PARENT}` = '{trial_run}' and attributes.status != 'KILLED'"
-    for seed in find_runs(client, experiment_id, study_id, "seed", parent):
-        client.set_terminated(seed.info.run_id, "KILLED")
-    if client.get_run(trial_run).info.status != "KILLED":  # else its end would move to now
-        client.set_terminated(trial_run, "KILLED")
+def _onto_the_disk(artifact_uri: str) -> None:
+    """A database survives a power cut by itself, a file beside it need not; on a server that is the server's affair."""
+    place = urlsplit(artifact_uri)
+    if place.scheme in ("", "file"):
+        folder = Path(url2pathname(place.path))
+        for path in (folder / schema.IMAGES_FILE, folder):
+            with suppress(OSError):  # not every system opens a folder
+                opened = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
 
 
 def _status(networks: Sequence[Trained]) -> str:

@@ -13,8 +13,8 @@ from models.train import Trained, not_trained, train_population
 from study import schema
 from study.trial import Setting, Trial
 
-OUT_OF_MEMORY = ("allocate memory", "not enough memory", "bad_alloc")
-"""What a RuntimeError of torch's says where memory does not suffice: on Linux, on Windows and macOS, in its C++."""
+OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
+"""What torch says where memory does not suffice: on a GPU, on Linux, on Windows and macOS, in its C++."""
 
 
 class Stopped(Exception):

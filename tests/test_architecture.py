@@ -51,6 +51,7 @@ def test_one_writer_and_one_reader() -> None:
     assert know == {
         "study/tracking.py",
         "study/coordination.py",
+        "study/unfinished.py",
         "study/champion.py",  # logs the winner with its seed run
         "study/registry.py",  # registers it
         "study/served.py",  # what is served; it writes nothing

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -162,6 +163,16 @@ def test_mlproject_and_command_line_agree() -> None:
             assert f"{options[parameter].opts[0]} {{{parameter}}}" in entry_points[name]["command"]
 
 
+DAMAGED = (
+    "[1",
+    "[1, 2]",
+    "5",
+    "{}",
+    '{"host": "a", "pid": Infinity, "time": 1}',
+    '{"host": "a", "pid": "x", "time": 1}',
+)
+
+
 def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
     """After a power cut the process number may be another process's; one that lives may be silent for long."""
     from study.coordination import STALE_SECONDS, _refuse_second_coordinator
@@ -176,22 +187,32 @@ def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
         return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: json.dumps(beat)})
 
     here, living = socket.gethostname(), psutil.Process(os.getppid())
+    of_older_code = json.dumps({"host": here, "pid": living.pid, "time": time.time() - 5})
     for refused in (
         run(here, living.pid, living.create_time(), 24 * 3600),
         run("elsewhere", 1, 0.0, STALE_SECONDS - 10),
+        client.create_run(experiment, tags={schema.TAG_HEARTBEAT: of_older_code}),
     ):
         with pytest.raises(AlreadyRunning):
             _refuse_second_coordinator([refused], None)
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = psutil.Process(killed.pid).create_time()
+    killed.kill()
+    deadline = time.monotonic() + 10
+    while psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline:
+        time.sleep(0.01)  # it stays a zombie until somebody waits for it
     _refuse_second_coordinator(
         [
+            run(here, killed.pid, started, 5),
             run(here, living.pid, living.create_time() - 3600, 5),
             run(here, 2**22 + 1, 0.0, 5),
             run("elsewhere", 1, 0.0, STALE_SECONDS + 10),
             run("elsewhere", 1, 0.0, -24 * 3600),  # a clock that is ahead
-            client.create_run(experiment, tags={schema.TAG_HEARTBEAT: "[1"}),
+            *(client.create_run(experiment, tags={schema.TAG_HEARTBEAT: damaged}) for damaged in DAMAGED),
         ],
         None,
     )
+    killed.communicate()
 
 
 @pytest.mark.parametrize("port", ["99999", "abc"])

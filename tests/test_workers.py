@@ -181,9 +181,11 @@ def hangup() -> Iterator[Callable[[], None]]:
         os.kill(os.getpid(), signal.SIGHUP)
         time.sleep(0.01)
 
-    before = signal.getsignal(signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests themselves may run under nohup
     yield send
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_a_terminal_that_is_gone_stops_a_study_as_ctrl_c_does(hangup: Callable[[], None]) -> None:

@@ -49,8 +49,9 @@ class OnCluster(Trainer):
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         """To the scheduler."""
+        expected = work.versions(batch[0])
         with _cluster_there():
-            return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, work.versions(batch[0]))
+            return self._executor.submit(work.train_in_worker, batch, setting, keep_weights, expected)
 
     def results(self, batch: list[Trial], future: Future) -> Results:
         """Of a batch that is done; those of one that its workers died of are failed.
