@@ -98,7 +98,7 @@ def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> 
 
 
 def is_book(contrast: Contrast) -> bool:
-    """Whether the learning rate is constant: there a gain may only steady the end point, not generalise (PROTOCOL)."""
+    """Whether the learning rate is constant: there a gain may only steady the end point, not generalise."""
     return contrast.recipe in ("book", "constant")
 
 

@@ -118,9 +118,8 @@ def load(
         seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
         table = rows.table_of(run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in done)
         seeds_of = table["trial_run_id"].value_counts()
-        finished = _first_of_each(
-            trial for trial in done.values() if trial.is_whole(int(seeds_of.get(trial.run_id, 0)))
-        )
+        partial = {id_: trial for id_, trial in done.items() if not trial.is_whole(int(seeds_of.get(id_, 0)))}
+        finished = _first_of_each(trial for id_, trial in done.items() if id_ not in partial)
         if len(finished) < len(done):
             table = table[table["trial_run_id"].isin(list(finished))].reset_index(drop=True)
         declaration = _declaration(newest)
@@ -136,7 +135,7 @@ def load(
             dirty=newest.data.tags.get(schema.TAG_DIRTY, "").lower() in ("true", "1", "yes"),
             failed=_with_status(trials, {"FAILED", "KILLED"}),
             running=_with_status(trials, {"RUNNING", "SCHEDULED"}),
-            partial=tuple(one for one in done.values() if not one.is_whole(int(seeds_of.get(one.run_id, 0)))),
+            partial=tuple(partial.values()),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
         )

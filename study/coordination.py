@@ -23,6 +23,7 @@ from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 from sqlalchemy.engine import make_url
 
 from analysis.address import StoreError, check_address, one_line_errors
+from analysis.wording import duration
 from study import schema
 from study.faults import PATIENCE_SECONDS, AlreadyRunning
 from study.schema import Declaration
@@ -129,7 +130,7 @@ def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
         if beat and not (own and run.info.run_id == own.info.run_id) and _lives(beat):
             raise AlreadyRunning(
                 f"process {beat['pid']} on {beat['host']} is running this study already; stop it, or wait for it "
-                f"(one on another machine is taken for dead after {STALE_SECONDS / 60:.0f} silent minutes)"
+                f"(one on another machine is taken for dead after {duration(beat['silent'])} of silence)"
             )
 
 

@@ -115,10 +115,7 @@ class Tracker:
             self.client.log_batch(trial_run, _as_metrics(means), _as_params(counted))
             if networks[0].images:
                 self._log_images(trial_run, networks)
-            info = self.client.get_run(trial_run).info
-            if networks[0].images:
-                _onto_the_disk(info.artifact_uri)
-            if info.status != "RUNNING":
+            if self.client.get_run(trial_run).info.status != "RUNNING":
                 raise AlreadyRunning(TAKEN_OVER)  # and the seed runs that it ended are missing from this trial
             self.client.set_terminated(trial_run, _status(networks))
 
@@ -128,6 +125,7 @@ class Tracker:
         with tempfile.TemporaryDirectory() as folder:
             np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
             self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
+        _onto_the_disk(self.client.get_run(trial_run).info.artifact_uri)
 
     @patient
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:

@@ -188,6 +188,15 @@ PLACES = [(name,) for name in DECLARED] + [
 ]
 
 
+def spoilt(place: tuple[str | int, ...], value: object) -> str:
+    """A declaration with something else at one place of it."""
+    whole = within = json.loads(declaration().to_json())
+    for step in place[:-1]:
+        within = within[step]
+    within[place[-1]] = value
+    return json.dumps(whole)
+
+
 def read(text: str) -> Declaration | None:
     """The declaration that a text is; None when it is none, and says so by a ValueError."""
     try:
@@ -211,12 +220,7 @@ def test_what_is_no_declaration_is_a_value_error(text: str) -> None:
 def test_a_declaration_with_one_field_spoilt_is_a_value_error_or_a_declaration(
     place: tuple[str | int, ...], value: object
 ) -> None:
-    spoilt = json.loads(declaration().to_json())
-    within = spoilt
-    for step in place[:-1]:
-        within = within[step]
-    within[place[-1]] = value
-    found = read(json.dumps(spoilt))
+    found = read(spoilt(place, value))
     if found is not None:  # then it is one that can be worked with
         assert isinstance(found.preset, str) and all(isinstance(one, int) for one in found.search_seeds)
         assert all(isinstance(contrast.terms, list) for question in found.questions for contrast in question.contrasts)
@@ -244,13 +248,8 @@ def test_a_declaration_with_one_field_spoilt_is_a_value_error_or_a_declaration(
 def test_a_declaration_that_makes_no_sense_is_told_in_a_line(
     place: tuple[str | int, ...], value: object, told: str
 ) -> None:
-    spoilt = json.loads(declaration().to_json())
-    within = spoilt
-    for step in place[:-1]:
-        within = within[step]
-    within[place[-1]] = value
     with pytest.raises(ValueError, match=told) as raised:
-        Declaration.from_json(json.dumps(spoilt))
+        Declaration.from_json(spoilt(place, value))
     assert len(str(raised.value).splitlines()) == 1
 
 

@@ -36,7 +36,7 @@ MEANING = {
 def classify(
     verdicts: Mapping[str, str], gains: Mapping[str, float], interaction: tuple[float, float]
 ) -> tuple[str, str]:
-    """The class of PROTOCOL's rule, the first that holds, and what it means or why it is undetermined.
+    """The class, the first whose rule holds, and what it means or why it is undetermined.
 
     A single gain counts when its verdict is plainly "better": where it is negligible, everything is equivalent to
     everything. Equivalence to nothing or to the better single is TOST's, whether or not the difference is significant.

@@ -1,4 +1,4 @@
-"""The interface of a noise type: five hooks, each the identity (or the plain layer) unless a type overrides it."""
+"""The interface of a noise type: hooks, each the identity (or the plain layer) unless a type overrides it."""
 
 from __future__ import annotations
 

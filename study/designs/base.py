@@ -9,7 +9,7 @@ from models.config import Arm, Recipe
 from study.schema import CONFIRM, Contrast, Question
 
 MARGINS = {"test/accuracy": 0.002, "test/loss": 0.005}
-"""The metrics every contrast is taken on, and what is negligible on each (PROTOCOL: 0.2 points, 0.005 nats)."""
+"""The metrics every contrast is taken on, and what is negligible on each: 0.2 points, 0.005 nats."""
 
 ALPHA = 0.05
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
@@ -22,7 +23,7 @@ class ClusterError(RuntimeError):
     """The workers cannot be used; the message is one line for the user."""
 
 
-class Trainer:
+class Trainer(ABC):
     """Keeps an executor busy with batches of trials. Made by `trainer`."""
 
     ahead = 1
@@ -35,17 +36,17 @@ class Trainer:
         self._executor, self._on_step = executor, on_step
 
     @property
+    @abstractmethod
     def workers(self) -> int:
         """How many batches are trained at a time, as of now."""
-        raise NotImplementedError
 
     def population(self, setting: Setting) -> int:
         """About how many networks a batch should have; a device of little memory trains them in parts."""
         return CPU_POPULATION if setting.device == "cpu" else GPU_POPULATION
 
+    @abstractmethod
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         """Hands out a batch."""
-        raise NotImplementedError
 
     def results(self, batch: list[Trial], future: Future) -> Results:
         """Of a batch that is done.
