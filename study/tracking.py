@@ -10,8 +10,9 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from urllib.parse import urlsplit
@@ -20,6 +21,7 @@ from urllib.request import url2pathname
 import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
 
 from models.sources import IN_FOLDER
 from models.train import Trained
@@ -29,6 +31,7 @@ from study.schema import Declaration
 from study.trial import Setting, Trial
 from study.unfinished import discard, discard_half_logged, ending_well
 
+ATTEMPTS = 3
 TAKEN_OVER = "another process goes on with this study; this one ends"
 
 
@@ -68,12 +71,13 @@ class Tracker:
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
         have = self.client.get_experiment(self.experiment_id).tags
         for name, value in first_view.experiment_tags(declaration, self.experiment_id, have).items():
-            self.client.set_experiment_tag(self.experiment_id, name, value)
+            _shared(partial(self.client.set_experiment_tag, self.experiment_id, name, value))
         versions = json.dumps(provenance.versions(self.setting.device), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
         # The tags come last: who finds the run by them finds it whole.
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
-        self.client.log_inputs(self.run_id, [_dataset(declaration, part) for part in ("train", "validation", "test")])
+        data = [_dataset(declaration, part) for part in ("train", "validation", "test")]
+        _shared(partial(self.client.log_inputs, self.run_id, data))
 
     @patient
     def log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool = False) -> None:
@@ -185,6 +189,14 @@ class Tracker:
     def _create(self, name: str, kind: str, parent: str, tags: dict[str, str], start: int) -> str:
         tags = {**tags, schema.TAG_KIND: kind, schema.TAG_PARENT: parent}
         return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
+
+
+def _shared(write: Callable[[], None]) -> None:
+    """Writes what studies of one experiment share: when two do so at one moment, MLflow fails to make it twice."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(MlflowException):
+            return write()
+    return write()
 
 
 def _onto_the_disk(artifact_uri: str) -> None:

@@ -135,6 +135,27 @@ def test_a_process_that_dies_while_it_opens_a_study_leaves_nothing_running(
     assert not running()
 
 
+@pytest.mark.parametrize("name", ["log_inputs", "set_experiment_tag"])
+def test_studies_that_write_the_same_at_the_same_moment(
+    declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The store, asked by both whether a thing is there, lets the one make it and fails the other."""
+    write, asked = getattr(MlflowClient, name), []
+
+    def beaten(client: MlflowClient, *rest: Any) -> None:
+        asked.append(rest)
+        if len(asked) == 1:
+            raise MlflowException("UNIQUE constraint failed")
+        write(client, *rest)
+
+    monkeypatch.setattr(MlflowClient, name, beaten)
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.finish()
+    assert asked[0] == asked[1]
+    inputs = MlflowClient().get_run(tracker.run_id).inputs
+    assert inputs and len(inputs.dataset_inputs) == 3
+
+
 def test_who_was_taken_over_amid_a_trial_does_not_finish_it(declared: Declaration, setting: Setting) -> None:
     """A process that was asleep: the other has ended the trial and those of its seed runs that were there."""
     with (
