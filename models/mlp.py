@@ -32,6 +32,13 @@ class Weights:
         """Weights, then biases."""
         return self.weights + self.biases
 
+    def rounded(self, dtype: torch.dtype) -> Weights:
+        """A copy of another precision, whose gradients can be asked for; the population itself where it has it."""
+        if dtype == self.weights[0].dtype:
+            return self
+        parts = (self.weights, self.biases)
+        return Weights(*(tuple(t.detach().to(dtype).requires_grad_() for t in part) for part in parts))
+
     def network(self, index: int) -> Weights:
         """A copy of one network's parameters, as a population of one on the CPU."""
         parts = (self.weights, self.biases)

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.config import Arm, Recipe
+from models.config import Arm
 from models.data import Split
 from models.measures import MEASURES, Moment
 from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
 from models.noise import Context, Noise, noise_type
+from models.sgd import Sgd
 from models.streams import Stream
 
 CPU_POPULATION, GPU_POPULATION = 8, 256
@@ -186,7 +187,7 @@ def fit(
     recipe, device = arms[0].recipe, split.train_x.device
     examples = len(split.train_y)
     order, stream = Stream(seeds, "order"), Stream(seeds, "noise", device)
-    sgd = Sgd(population, noise, [arm.weight_decay for arm in arms], recipe)
+    sgd = Sgd(population, noise, [arm.weight_decay for arm in arms], recipe, split.train_x.dtype)
     steps = -(-examples // recipe.batch_size)
     for epoch in range(recipe.epochs):
         epoch_loss = zeros(len(seeds), device)
@@ -194,7 +195,7 @@ def fit(
             progress = (epoch * steps + step) / (recipe.epochs * steps)
             x, labels = take(split.train_x, indices), take(split.train_y, indices)
             context = Context(stream, labels, indices, examples, progress)
-            losses = noise.loss(partial(forward, population, x, noise, context), context)
+            losses = noise.loss(partial(forward, sgd.rounded, x, noise, context), context)
             sgd.step(losses, recipe.learning_rate_at(progress))
             epoch_loss += losses.detach() * indices.shape[1]
             if on_step:
@@ -205,33 +206,3 @@ def fit(
 def take(rows: Tensor, indices: Tensor) -> Tensor:
     """rows[indices]; index_select is several times faster than advanced indexing."""
     return rows.index_select(0, indices.flatten()).unflatten(0, indices.shape)
-
-
-class Sgd:
-    """torch.optim.SGD for a population: a weight decay for each network, none for biases and learned noise."""
-
-    def __init__(self, population: Weights, noise: Noise, weight_decays: Sequence[float], recipe: Recipe) -> None:
-        """Holds the population's tensors; `step` updates them in place."""
-        self.decayed, self.tensors = population.weights, [*population.tensors, *noise.parameters]
-        like = population.weights[0]
-        self.weight_decay = torch.tensor(weight_decays, dtype=like.dtype, device=like.device)[:, None, None]
-        self.decays = any(weight_decays)
-        self.momentum = recipe.momentum
-        self.velocity: list[Tensor] = []
-
-    @torch.no_grad()
-    def step(self, losses: Tensor, learning_rate: float) -> None:
-        """One update by the gradients of each network's own loss, (networks,)."""
-        gradients = list(torch.autograd.grad(losses, self.tensors, torch.ones_like(losses)))
-        if self.decays:
-            for gradient, weight in zip(gradients, self.decayed, strict=False):
-                gradient.addcmul_(weight, self.weight_decay)
-        if self.momentum:
-            if self.velocity:
-                for velocity, gradient in zip(self.velocity, gradients, strict=True):
-                    torch.add(gradient, velocity, alpha=self.momentum, out=velocity)
-            else:
-                self.velocity = gradients
-            gradients = self.velocity
-        for tensor, gradient in zip(self.tensors, gradients, strict=True):
-            tensor.add_(gradient, alpha=-learning_rate)

@@ -13,6 +13,7 @@ import torch
 PACKAGES = (
     "torch",
     "torchvision",
+    "numba",
     "optuna",
     "mlflow",
     "numpy",

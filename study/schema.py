@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, get_args, get_origin, get_type_hints
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
 
 EXPERIMENT = "dropout-study"

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from models.masks import inverted_mask
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.noise.dropout import inverted_mask
 
 
 class BatchMask(Noise):

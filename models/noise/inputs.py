@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
+from models.masks import inverted_mask
 from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance
-from models.noise.dropout import inverted_mask
 
 
 class InputDropout(Noise):

@@ -6,8 +6,8 @@ from math import gcd
 import torch
 from torch import Tensor
 
+from models.masks import masked_relu
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.noise.dropout import threshold
 from models.streams import Stream
 
 
@@ -32,9 +32,8 @@ class Stratified(Noise):
     dependent = ("examples",)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
-        places = places_on_circle(z.shape[1], z.shape[2], context.stream)
-        return z.mul_(threshold(places, self.rate_of(layer))).relu_()
+        """The ReLU and the mask."""
+        return masked_relu(z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v h^2."""

@@ -1,0 +1,65 @@
+"""Masks of dropout and its kin: from 16-bit draws, the drop rate exact to 2^-16."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models import kernels
+from models.streams import Stream
+
+
+def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
+    """Entries 1/(1-p) with probability 1-p, else 0: shape (networks, *shape), mean 1.
+
+    The rate, (networks, 1, 1), is taken to the nearest multiple of 2^-16, and the scale is that of the rate taken, so
+    the mean is exact. Networks of one seed share the underlying draws: a unit dropped at a rate is also dropped at any
+    higher one.
+
+    Source: Srivastava et al. 2014, Dropout; scaled in training as is now usual.
+    """
+    return threshold(stream.bits(*shape), rate)
+
+
+def threshold(bits: Tensor, rate: Tensor) -> Tensor:
+    """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is dropped."""
+    dropped_of_65536 = (rate * 65536).round()
+    kept = torch.empty(bits.shape, dtype=rate.dtype, device=bits.device)  # compared into floats: no cast from booleans
+    torch.ge(bits, (dropped_of_65536 - 32768).to(torch.int16), out=kept)
+    return kept.mul_(65536 / (65536 - dropped_of_65536))
+
+
+def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+    """ReLU(z) times `threshold(bits, rate)`; z and bits (networks, batch, units), and z is overwritten.
+
+    The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
+    """
+    if kernels.serve(z, rate) and z.is_contiguous() and bits.is_contiguous():
+        result: Tensor = MaskedRelu.apply(z, bits, rate)
+        return result
+    return z.mul_(threshold(bits, rate)).relu_()
+
+
+class MaskedRelu(torch.autograd.Function):
+    """`masked_relu` on a CPU: one pass forward and one back, where tensor operations take six."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+        """In place."""
+        ctx.rate = kernels.array(rate).flatten()  # a copy: a schedule changes the rates in place
+        kernels.masked_relu(kernels.array(z), kernels.array(bits), ctx.rate)
+        ctx.mark_dirty(z)
+        ctx.save_for_backward(z)
+        return z
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """What was dropped and what the ReLU cut off both show as a zero."""
+        (h,) = ctx.saved_tensors
+        result = torch.empty_like(h)
+        kernels.masked_relu_gradient(
+            kernels.array(gradient.contiguous()), kernels.array(h), ctx.rate, kernels.array(result)
+        )
+        return result, None, None

@@ -1,0 +1,100 @@
+"""Stochastic gradient descent for a population."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from models import kernels
+from models.config import Recipe
+from models.mlp import Weights
+from models.noise import Noise
+
+
+class Sgd:
+    """torch.optim.SGD for a population: a weight decay for each network, none for biases and learned noise.
+
+    Attributes:
+        rounded: the population in the precision of the products, which training is to read: rounded once a step, as
+            they are updated. The population itself, where that is its own precision.
+    """
+
+    def __init__(
+        self, population: Weights, noise: Noise, weight_decays: Sequence[float], recipe: Recipe, dtype: torch.dtype
+    ) -> None:
+        """Holds the population's tensors; `step` updates them, and `rounded`, in place."""
+        self.rounded = population.rounded(dtype)
+        self.read = [*self.rounded.tensors, *noise.parameters]
+        decays = torch.tensor(weight_decays, dtype=population.weights[0].dtype, device=population.weights[0].device)
+        masters = [*population.tensors, *noise.parameters]
+        self.updates = [
+            Update(
+                weight=master,
+                rounded=None if read is master else read,
+                decay=decays if place < len(population.weights) and any(weight_decays) else None,
+                momentum=recipe.momentum,
+            )
+            for place, (master, read) in enumerate(zip(masters, self.read, strict=True))
+        ]
+
+    @torch.no_grad()
+    def step(self, losses: Tensor, learning_rate: float) -> None:
+        """One update by the gradients of each network's own loss, (networks,)."""
+        gradients = torch.autograd.grad(losses, self.read, torch.ones_like(losses))
+        for update, gradient in zip(self.updates, gradients, strict=True):
+            update(gradient, learning_rate)
+
+
+class Update:
+    """velocity = momentum velocity + gradient + decay weight; weight -= learning_rate velocity."""
+
+    def __init__(self, weight: Tensor, rounded: Tensor | None, decay: Tensor | None, momentum: float) -> None:
+        """Holds one tensor of the population.
+
+        Args:
+            weight: (networks, ..), updated in place.
+            rounded: its copy in another precision, updated with it, or none.
+            decay: weight decay of each network, (networks,), or none.
+            momentum: share of the velocity that is kept.
+        """
+        self.weight, self.rounded, self.decay, self.momentum = weight.detach(), rounded, decay, momentum
+        self.velocity = torch.zeros_like(self.weight) if momentum else None
+        self._in_one_pass = kernels.serve(weight) and weight.is_contiguous()
+        if self._in_one_pass:
+            held = (self.weight, self.rounded, self.velocity)
+            rows = [None if tensor is None else kernels.array(tensor).reshape(len(weight), -1) for tensor in held]
+            self._weight, self._rounded, self._velocity = rows
+            self._decay = None if decay is None else kernels.array(decay)
+
+    def __call__(self, gradient: Tensor, learning_rate: float) -> None:
+        """One step by a gradient in the precision of `rounded`."""
+        if self._in_one_pass:
+            self.in_one_pass(gradient, learning_rate)
+        else:
+            self.by_tensors(gradient, learning_rate)
+
+    def by_tensors(self, gradient: Tensor, learning_rate: float) -> None:
+        """In tensor operations."""
+        step = gradient.to(self.weight.dtype)
+        if self.decay is not None:
+            step = step.addcmul(self.weight, self.decay.view(-1, *[1] * (self.weight.dim() - 1)))
+        if self.velocity is not None:
+            step = torch.add(step, self.velocity, alpha=self.momentum, out=self.velocity)
+        self.weight.add_(step, alpha=-learning_rate)
+        if self.rounded is not None:
+            self.rounded.copy_(self.weight)
+
+    def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
+        """On a CPU: each number is fetched once, which counts, since a population's weights fill no cache."""
+        kernels.sgd(
+            self._weight,
+            self._rounded,
+            kernels.array(gradient.contiguous()),
+            self._velocity,
+            self._decay,
+            np.float32(self.momentum),
+            np.float32(learning_rate),
+        )
