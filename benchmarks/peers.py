@@ -15,11 +15,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, TensorDataset
+from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
+from torchvision.transforms import ToTensor
 
 from models.config import Arm
 from models.data import Split
@@ -114,14 +117,40 @@ def in_memory(parts: Split, epochs: int) -> tuple[float, float | None]:
     return time.perf_counter() - start, float(torch.stack(losses).mean())
 
 
+class Pictures(Dataset[tuple[Tensor, int]]):
+    """Example by example what torchvision.datasets.FashionMNIST(transform=ToTensor()) hands out."""
+
+    def __init__(self, parts: Split) -> None:
+        """The pixels as bytes again, as the published files hold them."""
+        self.pictures = (parts.train_x * 255).round().to(torch.uint8).view(-1, 28, 28)
+        self.labels, self.transform = parts.train_y, ToTensor()
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        """A picture, (1, 28, 28), and its class."""
+        return self.transform(Image.fromarray(self.pictures[index].numpy())), int(self.labels[index])
+
+    def __len__(self) -> int:
+        """Examples in an epoch."""
+        return len(self.labels)
+
+
 def dataloader(parts: Split, epochs: int) -> tuple[float, float | None]:
-    """A plain loop over a DataLoader, as tutorials write it; workers make it slower here."""
+    """A plain loop over a DataLoader of pictures, as PyTorch's own tutorials write it: no workers, ToTensor."""
+    return loop_over(DataLoader(Pictures(parts), BATCH, shuffle=True), epochs)
+
+
+def dataloader_tensors(parts: Split, epochs: int) -> tuple[float, float | None]:
+    """A plain loop over a DataLoader whose examples are tensors already; workers make it slower here."""
+    return loop_over(DataLoader(TensorDataset(parts.train_x, parts.train_y), BATCH, shuffle=True), epochs)
+
+
+def loop_over(loader: DataLoader[Any], epochs: int) -> tuple[float, float | None]:
+    """Trains a network on what the loader gives."""
     net = network()
     sgd = torch.optim.SGD(net.parameters(), lr=LEARNING_RATE)
-    loader = DataLoader(TensorDataset(parts.train_x, parts.train_y), BATCH, shuffle=True)
     start = time.perf_counter()
     for _ in range(epochs):
-        losses = [train_step(net, sgd, x, y) for x, y in loader]
+        losses = [train_step(net, sgd, x.flatten(1), y) for x, y in loader]
     return time.perf_counter() - start, float(torch.stack(losses).mean())
 
 
@@ -199,6 +228,7 @@ CONTENDERS: dict[str, Contender] = {
     "population": population,
     "in-memory": in_memory,
     "dataloader": dataloader,
+    "dataloader-tensors": dataloader_tensors,
     "lightning": lightning,
     "keras": keras,
     "skorch": skorch,

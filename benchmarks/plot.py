@@ -21,7 +21,8 @@ PEERS = {
     "skorch": "skorch",
     "lightning": "Lightning",
     "keras": "Keras (torch backend)",
-    "dataloader": "plain loop, DataLoader",
+    "dataloader-tensors": "plain loop, DataLoader of tensors",
+    "dataloader": "plain loop, DataLoader of pictures",
 }
 OURS = {"population", "limit"}
 
