@@ -1,4 +1,4 @@
-"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-avx512.jsonl docs/speed.svg`."""
+"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-zen4.jsonl docs/speed.svg`."""
 
 from __future__ import annotations
 

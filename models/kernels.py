@@ -9,28 +9,18 @@ comes as uint16: the upper half of a float32. No result depends on the processor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
-
 import numpy as np
 import torch
 from numba import njit, types
 from numba.extending import overload
 from torch import Tensor
 
+compiled = njit(nogil=True, error_model="numpy")
+"""At the first call, in each process anew: half a second a loop. numba's cache on disk is not made for processes that
+fill it at once: one may find another's loop in it, and would leave out the weight decay without a word."""
+
 BLOCK = 2048
 """Numbers that are worked on at a time, in float32 within the fastest cache."""
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compiles at the first call, and keeps the result beside this file or, where that is read-only, in the home."""
-    loop = partial(njit, nogil=True, error_model="numpy")
-    try:
-        result: Callable[..., Any] = loop(cache=True)(function)
-    except RuntimeError:  # neither can be written: each process compiles for itself, in seconds
-        result = loop()(function)
-    return result
 
 
 def serve(*tensors: Tensor) -> bool:
@@ -64,12 +54,15 @@ def _widen(source, into):
 
         return of_float32
 
-    def of_bfloat16(source, into):
-        bits = into.view(np.uint32)
-        for j in range(source.size):
-            bits[j] = np.uint32(source[j]) << np.uint32(16)
+    if source.dtype == types.uint16:
 
-    return of_bfloat16
+        def of_bfloat16(source, into):
+            bits = into.view(np.uint32)
+            for j in range(source.size):
+                bits[j] = np.uint32(source[j]) << np.uint32(16)
+
+        return of_bfloat16
+    return None
 
 
 @overload(narrow)
@@ -82,14 +75,17 @@ def _narrow(source, into):
 
         return to_float32
 
-    def to_bfloat16(source, into):
-        bits = source.view(np.uint32)
-        for j in range(into.size):
-            half = np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
-            quiet = np.uint32(0x7FC0) if source[j] != source[j] else (bits[j] + half) >> np.uint32(16)
-            into[j] = np.uint16(quiet)
+    if into.dtype == types.uint16:
 
-    return to_bfloat16
+        def to_bfloat16(source, into):
+            bits = source.view(np.uint32)
+            for j in range(into.size):
+                half = np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
+                quiet = np.uint32(0x7FC0) if source[j] != source[j] else (bits[j] + half) >> np.uint32(16)
+                into[j] = np.uint16(quiet)
+
+        return to_bfloat16
+    return None
 
 
 @compiled
@@ -140,7 +136,7 @@ def masked_relu(z, bits, rate):
             part, drawn = z[i, start : start + BLOCK], bits[i, start : start + BLOCK]
             widen(part, buffer)
             for j in range(part.size):
-                out = (buffer[j] <= 0) | (drawn[j] < least)  # so that a NaN stays one
+                out = (buffer[j] <= 0) | (drawn[j] < least)  # a NaN that is kept stays one
                 buffer[j] = np.float32(0) if out else buffer[j] * factor
             narrow(buffer, part)
 

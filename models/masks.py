@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,7 +37,8 @@ def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
-    if kernels.serve(z, rate) and z.is_contiguous() and bits.is_contiguous():
+    as_the_loop_has_it = z.shape == bits.shape and rate.shape == (len(z), 1, 1) and rate.dtype == torch.float32
+    if kernels.serve(z, rate) and as_the_loop_has_it and z.is_contiguous() and bits.is_contiguous():
         result: Tensor = MaskedRelu.apply(z, bits, rate)
         return result
     return z.mul_(threshold(bits, rate)).relu_()
@@ -58,6 +60,9 @@ class MaskedRelu(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
         """What was dropped and what the ReLU cut off both show as a zero."""
         (h,) = ctx.saved_tensors
+        if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn
+            scale = torch.from_numpy(65536 / (65536 - np.rint(ctx.rate * 65536))).view(-1, 1, 1)
+            return gradient * (h > 0) * scale.to(h.dtype), None, None
         result = torch.empty_like(h)
         kernels.masked_relu_gradient(
             kernels.array(gradient.contiguous()), kernels.array(h), ctx.rate, kernels.array(result)

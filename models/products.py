@@ -22,8 +22,8 @@ def affine(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def onednn_multiplies_faster() -> bool:
     """Whether float32 products are better left to oneDNN than to MKL, which torch.bmm calls.
 
-    On AMD processors with AVX-512 MKL does without it and is half as fast; on Intel's the two are level. Decided by
-    what the processor is, not by a timing: the same machine must give the same bits (docs/speed.md).
+    On AMD processors with AVX-512 MKL does without it, and is half as fast on Zen 5; on Zen 4 the two are level, as
+    on Intel's. Decided by what the processor is, not by a timing: the same machine must give the same bits.
     """
     return torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()
 

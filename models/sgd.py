@@ -19,7 +19,7 @@ class Sgd:
 
     Attributes:
         rounded: the population in the precision of the products, which training is to read: rounded once a step, as
-            they are updated. The population itself, where that is its own precision.
+            it is updated, and gradients come in that precision. The population itself, where that is its own.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Update:
         """
         self.weight, self.rounded, self.decay, self.momentum = weight.detach(), rounded, decay, momentum
         self.velocity = torch.zeros_like(self.weight) if momentum else None
-        self._in_one_pass = kernels.serve(weight) and weight.is_contiguous()
+        self._in_one_pass = kernels.serve(weight) and weight.dtype == torch.float32 and weight.is_contiguous()
         if self._in_one_pass:
             held = (self.weight, self.rounded, self.velocity)
             rows = [None if tensor is None else kernels.array(tensor).reshape(len(weight), -1) for tensor in held]
@@ -98,3 +98,5 @@ class Update:
             np.float32(self.momentum),
             np.float32(learning_rate),
         )
+        written = [tensor for tensor in (self.weight, self.rounded) if tensor is not None]
+        torch.autograd.graph.increment_version(written)  # so that a graph kept from before the step says so

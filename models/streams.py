@@ -35,7 +35,7 @@ def _sequence(seed: int, purpose: Purpose) -> np.random.SeedSequence:
 
 
 class Lanes:
-    """64-bit numbers on a CPU, a row for each seed; fifteen times as fast as PyTorch's generator makes them.
+    """64-bit numbers on a CPU, a row for each seed; several times as fast as PyTorch's generator makes them.
 
     Lane k of a seed is NumPy's SFC64, seeded with the k-th child of the SeedSequence of (seed, purpose); the lanes of a
     seed take turns.

@@ -110,7 +110,8 @@ def not_trained(arm: Arm, seed: int, error: str) -> Trained:
 def population_size(device: torch.device) -> int:
     """How many networks one tensor program trains at most; a network's result does not depend on it.
 
-    On a CPU more bring no speed (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes.
+    On a CPU more bring little, and leave a study fewer batches to deal out to its cores (docs/speed.md). A GPU is
+    filled by many, as far as half of its free memory goes.
     """
     if device.type == "cpu":
         return CPU_POPULATION

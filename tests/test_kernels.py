@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from numba import njit
 from torch import Tensor
 
-from models import kernels
 from models.masks import masked_relu, threshold
 from models.noise import Context, noise_type
 from models.sgd import Update
@@ -111,18 +109,38 @@ def test_an_update_in_one_pass_is_that_of_tensors(
         assert updates[0].rounded is not None and torch.equal(updates[0].rounded, updates[0].weight.to(dtype))
 
 
-def twice(x: int) -> int:
-    return 2 * x
+@pytest.mark.parametrize(
+    ("bits_shape", "rate_shape"), [(SHAPE, (3, 1, SHAPE[2])), (SHAPE, (1, 1, 1)), ((3, 1, SHAPE[2]), (3, 1, 1))]
+)
+def test_other_shapes_are_broadcast(
+    bits_shape: tuple[int, ...], rate_shape: tuple[int, ...], random: torch.Generator
+) -> None:
+    """As a type from outside may have them: a rate for each unit, one for all networks, one mask for the batch."""
+    z, rate = torch.randn(SHAPE, generator=random), torch.full(rate_shape, 0.5)
+    drawn = bits(random)[:, : bits_shape[1]]
+    assert torch.equal(masked_relu(z.clone(), drawn, rate), z.relu() * threshold(drawn, rate))
 
 
-def test_compiled_anew_where_nothing_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a container whose file system is read-only."""
-    from numba.core import caching
+def test_second_derivatives_are_those_of_tensors(random: torch.Generator) -> None:
+    """As a loss with a gradient penalty has them."""
+    z, drawn = torch.randn(SHAPE, generator=random).requires_grad_(), bits(random)
+    rate = torch.tensor(RATES)[:, None, None]
 
-    monkeypatch.setattr(caching.CompileResultCacheImpl, "_locator_classes", [])
-    with pytest.raises(RuntimeError, match="no locator"):
-        njit(cache=True)(twice)
-    assert kernels.compiled(twice)(21) == 42
+    def penalty(h: Tensor) -> Tensor:
+        (gradient,) = torch.autograd.grad((h**3).sum(), z, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), z)[0]
+
+    ours, theirs = penalty(masked_relu(z * 1, drawn, rate)), penalty(z.relu() * threshold(drawn, rate))
+    assert ours.abs().max() > 0
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_graph_kept_across_an_update_is_refused() -> None:
+    weight = torch.ones(1, 4, requires_grad=True)
+    loss = (weight * weight).sum()
+    Update(weight, None, None, 0.0)(torch.ones(1, 4), 0.1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        torch.autograd.grad(loss, weight)
 
 
 @pytest.mark.parametrize("dtype", (*PRECISIONS, torch.float64))

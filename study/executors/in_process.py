@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +14,10 @@ from models.train import population_size
 from study import work
 from study.executors.base import Trainer
 from study.trial import Setting, Trial
+
+SWITCH_INTERVAL = 1e-5
+"""Seconds after which a thread of Python is asked to let another on. Python's own 5 ms are half a training step, and
+while the coordinator logs or draws, each of a step's dozens of operations would wait so long."""
 
 
 class InProcess(Trainer):
@@ -57,6 +62,8 @@ def in_process(device: str, on_step: Callable[[float], None]) -> Iterator[InProc
     threads = torch.get_num_threads()  # as many as there are cores for this process, or OMP_NUM_THREADS says
     workers = threads if device == "cpu" else 1
     torch.set_num_threads(1 if device == "cpu" else threads)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_INTERVAL)
     with ThreadPoolExecutor(workers) as executor:
         local = InProcess(executor, workers, on_step)
         try:
@@ -65,3 +72,4 @@ def in_process(device: str, on_step: Callable[[float], None]) -> Iterator[InProc
             local.stop()
             executor.shutdown(wait=True, cancel_futures=True)
             torch.set_num_threads(threads)
+            sys.setswitchinterval(interval)
