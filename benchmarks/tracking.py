@@ -109,8 +109,9 @@ def recorded(asked: list[tuple[Sequence[Trial], Setting]]) -> Iterator[None]:
 @click.command()
 @click.option("--preset", default="quick", show_default=True)
 @click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
-def main(preset: str, folder: str) -> None:
-    """Itemise a study's wall time, and train the same without tracking."""
+@click.argument("more", nargs=-1, type=click.UNPROCESSED)
+def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
+    """Itemise a study's wall time, and train the same without tracking; MORE options of the study after `--`."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", "import analysis.report, study.runner, study.executors"], check=True)
     imports = time.perf_counter() - start
@@ -121,7 +122,7 @@ def main(preset: str, folder: str) -> None:
         mlflow.create_experiment("dropout-study", (Path(place) / "artifacts").as_uri())
         watch = Stopwatch()
         with recorded(asked), timed_items(watch):
-            arguments = ["study", "--preset", preset, "--data", folder, "--output", str(Path(place) / "results")]
+            arguments = ["study", "--preset", preset, "--data", folder, "--output", str(Path(place) / "results"), *more]
             with suppress(SystemExit):  # a study with a hole in its answers: its seconds count all the same
                 cli.cli.main(arguments, standalone_mode=False)
         watch.switch(None)

@@ -106,7 +106,8 @@ def study(output: str, workers: int, scheduler: str | None, experiment: str, **o
     terminal.tell(f"took {time_in_parts(marks[0] - package.STARTED, marks[1] - marks[0], time.monotonic() - marks[1])}")
     if session.failed:
         names = [trial.arm.name for trial in session.failed]
-        terminal.tell(f"{len(names)} trials failed and count for nothing: {', '.join(names)}")
+        failed = "1 trial failed and counts" if len(names) == 1 else f"{len(names)} trials failed and count"
+        terminal.tell(f"{failed} for nothing: {', '.join(names)}")
     uri = address()
     click.echo(f"report: {page} (runs: {uri if uri.startswith('http') else f'mlflow ui --backend-store-uri {uri}'})")
     if session.incomplete:

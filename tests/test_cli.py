@@ -237,7 +237,7 @@ def test_a_diverged_search_trial_leaves_no_hole(call: Call, folder: Path, monkey
     monkeypatch.setitem(NOISE, "hot", Hot)
     code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
     assert code == 0, stderr
-    assert "1 trials failed and count for nothing: hot(0.2,0.2)" in stderr
+    assert "1 trial failed and counts for nothing: hot(0.2,0.2)" in stderr
     assert len(runs.load().failed) == 1 and "hot" in set(runs.load().table["noise"])
 
 

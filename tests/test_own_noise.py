@@ -112,7 +112,7 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(mine: Path, tmp_path:
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     told = "noise type broken:Raises failed in training: TypeError: no such (broken.py, line 8)"
     assert done.stderr.count(told) == 1
-    assert "1 trials failed and count for nothing: broken:Raises(" in done.stderr
+    assert "1 trial failed and counts for nothing: broken:Raises(" in done.stderr
 
     found = tmp_path / "results"
     rows = json.loads((found / "answers.json").read_text())
