@@ -17,7 +17,7 @@ from study.trial import Setting, Trial
 
 SWITCH_INTERVAL = 1e-5
 """Seconds after which a thread of Python is asked to let another on. Python's own 5 ms are half a training step, and
-while the coordinator logs or draws, each of a step's dozens of operations would wait so long."""
+while the coordinator logs or draws, each of a step's dozens of operations may wait so long."""
 
 
 class InProcess(Trainer):
