@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,14 +204,42 @@ def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
     Raises:
         ValueError: the margin is not positive.
     """
+    return _fewest_seeds(detectable_effect, sd, margin, alpha)
+
+
+def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
+    """The margin within which TOST with n seeds finds two equal means equivalent with 80 % power, in the unit of sd.
+
+    Each of the two one-sided tests may miss in half of the other 20 % (the usual approximation: Phillips 1990).
+
+    Raises:
+        ValueError: fewer than 2 seeds.
+    """
+    if n < 2:
+        raise ValueError(f"a paired t-test needs at least 2 seeds, not {n}")
+    critical = st.t.isf(alpha, n - 1)
+    return sd * float(special.nctdtrinc(n - 1, (1 - POWER) / 2, critical)) / math.sqrt(n)
+
+
+def seeds_for_equivalence(sd: float, margin: float, alpha: float = 0.05) -> int:
+    """The fewest seeds (at least 3) with which equal means are found equivalent within `margin` with 80 % power.
+
+    Raises:
+        ValueError: the margin is not positive.
+    """
+    return _fewest_seeds(equivalence_limit, sd, margin, alpha)
+
+
+def _fewest_seeds(limit: Callable[[float, int, float], float], sd: float, margin: float, alpha: float) -> int:
+    """The fewest seeds with which `limit`, which falls with their number, is at most `margin`."""
     if not margin > 0:
         raise ValueError(f"a margin must be positive, not {margin}")
     few, enough = MIN_SEEDS - 1, MIN_SEEDS
-    while detectable_effect(sd, enough, alpha) > margin:
+    while limit(sd, enough, alpha) > margin:
         few, enough = enough, 2 * enough
     while enough - few > 1:
         middle = (few + enough) // 2
-        few, enough = (middle, enough) if detectable_effect(sd, middle, alpha) > margin else (few, middle)
+        few, enough = (middle, enough) if limit(sd, middle, alpha) > margin else (few, middle)
     return enough
 
 

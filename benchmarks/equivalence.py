@@ -96,17 +96,30 @@ def main() -> None:
         plain = {job: pool.submit(reference, *job) for job in jobs}
         images = len(split().validation_y)
         print(f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n")
-        print("| arm | metric | population | nn.Dropout | difference | 90 % interval | margin | p, TOST | equivalent |")
-        print("| --- | --- | --: | --: | --: | --- | --: | --: | --- |")
+        print(heading("population", "nn.Dropout"))
         for arm in ARMS:
             for metric, margin in MARGINS.items():
                 mine = pd.Series([scores[metric] for scores in ours[arm].result()], index=SEEDS)
                 theirs = pd.Series([plain[arm, seed].result()[metric] for seed in SEEDS], index=SEEDS)
-                low, high = stats.interval(mine - theirs, level=1 - 2 * ALPHA)
-                p = stats.tost(mine - theirs, margin)
-                row = [arm.name, metric, f"{mine.mean():.4f}", f"{theirs.mean():.4f}", f"{(mine - theirs).mean():+.5f}"]
-                row += [f"[{low:+.5f}, {high:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
-                print(f"| {' | '.join(row)} |", flush=True)
+                print(row(arm.name, metric, mine, theirs, margin), flush=True)
+
+
+def heading(one: str, other: str) -> str:
+    """The head of a Markdown table of `row`s."""
+    return (
+        f"| arm | metric | seeds | {one} | {other} | difference | 90 % interval | margin | p, TOST | equivalent |\n"
+        "| --- | --- | --: | --: | --: | --: | --- | --: | --: | --- |"
+    )
+
+
+def row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
+    """Both means, the paired difference one - other with the interval that TOST at alpha decides by, and its p."""
+    difference = one - other
+    low, high = stats.interval(difference, level=1 - 2 * ALPHA)
+    p = stats.tost(difference, margin)
+    cells = [arm, metric, str(len(difference)), f"{one.mean():.4f}", f"{other.mean():.4f}", f"{difference.mean():+.5f}"]
+    cells += [f"[{low:+.5f}, {high:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
+    return f"| {' | '.join(cells)} |"
 
 
 if __name__ == "__main__":

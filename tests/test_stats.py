@@ -137,6 +137,23 @@ def test_seeds_needed_has_a_floor_and_copes_with_a_hopeless_margin():
     assert stats.seeds_needed(sd=1.0, margin=1e-3) == pytest.approx(2.8015852**2 * 1e6, rel=1e-4)
 
 
+def test_seeds_for_equivalence_find_it_in_four_of_five_studies():
+    """Chow, Shao & Wang 2008, section 3.1: (z.95 + z.90)^2 sd^2 / margin^2 = 8.56 sd^2 / margin^2 where n is large."""
+    assert stats.seeds_for_equivalence(sd=1.0, margin=0.1) == pytest.approx(856.4 + 2, abs=1.5)
+    n = stats.seeds_for_equivalence(sd=0.002, margin=0.001)
+    differences = np.random.default_rng(1).normal(0, 0.002, (2000, n))
+    found = np.mean([stats.tost(pd.Series(sample), 0.001) <= 0.05 for sample in differences])
+    assert found == pytest.approx(0.8, abs=0.03)
+
+
+def test_seeds_for_equivalence_has_a_floor_and_refuses_what_means_nothing():
+    assert stats.seeds_for_equivalence(sd=1e-6, margin=1.0) == 3
+    with pytest.raises(ValueError, match="a margin must be positive, not 0"):
+        stats.seeds_for_equivalence(sd=1.0, margin=0)
+    with pytest.raises(ValueError, match="needs at least 2 seeds, not 1"):
+        stats.equivalence_limit(1.0, 1)
+
+
 @pytest.mark.parametrize("n", [5, 10, 20, 100])
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_the_detectable_effect_has_80_percent_power(n, alpha):
