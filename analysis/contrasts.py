@@ -80,7 +80,7 @@ def contrast_rows(
         if len(values := sorted(set(map(str, rows[column])))) > 1:
             raise refuse(f"mixed {column}: {', '.join(values)}")
     for arm, metric in coefficients:
-        values = rows.loc[rows["arm"] == arm].set_index("seed")[metric].astype(float)
+        values = _by_seed(rows, arm, metric)
         if broken := sorted(values.index[~np.isfinite(values)]):
             raise refuse(f"{metric} is not a finite number for {_seeds(broken)}")
     return rows, coefficients
@@ -105,11 +105,13 @@ def contrast_by_seed(
 
 def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
     """The weighted sum over arms and metrics, shape (seeds,), from what `contrast_rows` returned."""
-    parts = [
-        coefficient * rows.loc[rows["arm"] == arm].set_index("seed")[metric].astype(float)
-        for (arm, metric), coefficient in coefficients.items()
-    ]
+    parts = [coefficient * _by_seed(rows, *key) for key, coefficient in coefficients.items()]
     return pd.concat(parts, axis=1).sum(axis=1).sort_index()
+
+
+def _by_seed(rows: pd.DataFrame, arm: str, metric: str) -> pd.Series:
+    """The metric of an arm, shape (seeds,), indexed by seed."""
+    return rows.loc[rows["arm"] == arm, ["seed", metric]].set_index("seed")[metric].astype(float)
 
 
 def _same_arms(arms: Mapping[str, str], contrast: Contrast) -> str:

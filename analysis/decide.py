@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from analysis import contrasts, stats, wording
+from analysis import contrasts, power, stats, wording
 from analysis.answers import Answered, ContrastAnswer, Estimate, Refused
 from study.schema import Contrast, Question, higher_is_better
 
@@ -165,7 +165,7 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     ]
     for (family, metric), size in sizes.items():
         n = min((one.estimate.n for test, one in tested.items() if test[:2] == (family, metric)), default=0)
-        if 0 < n < (needed := stats.seeds_for_alpha(question.alpha, size)):
+        if 0 < n < (needed := power.seeds_for_alpha(question.alpha, size)):
             notes.append(
                 f"family {family!r}: {n} seeds are too few for the sign-flip test to reach {question.alpha:g} over "
                 f"{wording.plural(size, 'test')}; it needs {needed} (it is shown for sensitivity, the paired t decides)"

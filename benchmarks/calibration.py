@@ -7,7 +7,6 @@ that for the resampling.
 
 from __future__ import annotations
 
-import gc
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as st
 
-from analysis import decide, stats
+from analysis import decide, power, stats
 from study.designs import DESIGNS
 from study.designs.base import ALPHA, MARGINS
 from study.presets import PRESETS
@@ -150,7 +149,7 @@ def one_contrast(case: Case, repetitions: int, rng: np.random.Generator) -> dict
     def equivalent(values: pd.Series) -> bool:
         return stats.tost(values, MARGIN) <= ALPHA
 
-    detectable = stats.detectable_effect(SD, case.n, ALPHA)
+    detectable = power.detectable_effect(SD, case.n, ALPHA)
     return {
         "false positives": share(significant, SD, 0.0),
         "coverage": share(covered, SD, MARGIN),
@@ -175,7 +174,7 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     (recipe,) = PRESETS["full"].questions["swap"]
     declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), PRESETS["full"].noise_types)
     question = replace(declared, contrasts=tuple(one for one in declared.contrasts if one.metric == METRIC))
-    effects = (0.0, MARGIN, stats.detectable_effect(SD, case.n, ALPHA / len(question.contrasts)))
+    effects = (0.0, MARGIN, power.detectable_effect(SD, case.n, ALPHA / len(question.contrasts)))
     pairs = [own_errors(case, repetitions, SD, rng) + [[[effect]], [[0.0]]] for effect in effects]
     scores = shared(case, repetitions, rng) + np.concatenate(pairs)  # (arms, repetitions, seeds)
     rows = []
@@ -325,7 +324,6 @@ class Results:
 
 def simulate(repetitions: int, resampled: int) -> Results:
     """Everything, from one fixed seed."""
-    gc.freeze()  # multipletests collects garbage at every call: 70 ms, unless what was imported is left out
     rng = np.random.default_rng(SEED)
     single, path = {}, {}
     for case in CASES:

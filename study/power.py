@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from analysis import wording
-from analysis.stats import detectable_effect
+from analysis.power import detectable_effect
 from study.schema import Contrast, Question, base_metric
 
 PAIRED_SD: dict[str, dict[str, float]] = {

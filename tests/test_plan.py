@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from analysis.stats import detectable_effect
+from analysis.power import detectable_effect
 from models.data import Split
 from study import power
 from study.declare import planned_stages, stand_in

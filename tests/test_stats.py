@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from statsmodels.stats.power import TTestPower
 
-from analysis import contrasts, stats
+from analysis import contrasts, power, stats
 from analysis.questions.audit import misordered
 from analysis.stats import Refusal
 from study.schema import Contrast
@@ -128,41 +128,41 @@ def test_holm_on_a_known_example():
 @pytest.mark.parametrize(("effect", "seeds"), [(0.2, 199), (0.5, 34), (0.8, 15)])
 def test_seeds_needed_are_those_of_g_power(effect, seeds):
     """G*Power 3.1, t test of matched pairs, two tails, alpha 0.05, power 0.8."""
-    assert stats.seeds_needed(sd=1.0, margin=effect) == seeds
-    assert stats.seeds_needed(sd=0.003, margin=0.003 * effect) == seeds
+    assert power.seeds_needed(sd=1.0, margin=effect) == seeds
+    assert power.seeds_needed(sd=0.003, margin=0.003 * effect) == seeds
 
 
 def test_seeds_needed_has_a_floor_and_copes_with_a_hopeless_margin():
-    assert stats.seeds_needed(sd=1e-6, margin=1.0) == 3
-    assert stats.seeds_needed(sd=1.0, margin=1e-3) == pytest.approx(2.8015852**2 * 1e6, rel=1e-4)
+    assert power.seeds_needed(sd=1e-6, margin=1.0) == 3
+    assert power.seeds_needed(sd=1.0, margin=1e-3) == pytest.approx(2.8015852**2 * 1e6, rel=1e-4)
 
 
 def test_seeds_for_equivalence_find_it_in_four_of_five_studies():
     """Chow, Shao & Wang 2008, section 3.1: (z.95 + z.90)^2 sd^2 / margin^2 = 8.56 sd^2 / margin^2 where n is large."""
-    assert stats.seeds_for_equivalence(sd=1.0, margin=0.1) == pytest.approx(856.4 + 2, abs=1.5)
-    n = stats.seeds_for_equivalence(sd=0.002, margin=0.001)
+    assert power.seeds_for_equivalence(sd=1.0, margin=0.1) == pytest.approx(856.4 + 2, abs=1.5)
+    n = power.seeds_for_equivalence(sd=0.002, margin=0.001)
     differences = np.random.default_rng(1).normal(0, 0.002, (2000, n))
     found = np.mean([stats.tost(pd.Series(sample), 0.001) <= 0.05 for sample in differences])
     assert found == pytest.approx(0.8, abs=0.03)
 
 
 def test_seeds_for_equivalence_has_a_floor_and_refuses_what_means_nothing():
-    assert stats.seeds_for_equivalence(sd=1e-6, margin=1.0) == 3
+    assert power.seeds_for_equivalence(sd=1e-6, margin=1.0) == 3
     with pytest.raises(ValueError, match="a margin must be positive, not 0"):
-        stats.seeds_for_equivalence(sd=1.0, margin=0)
+        power.seeds_for_equivalence(sd=1.0, margin=0)
     with pytest.raises(ValueError, match="needs at least 2 seeds, not 1"):
-        stats.equivalence_limit(1.0, 1)
+        power.equivalence_limit(1.0, 1)
 
 
 @pytest.mark.parametrize("n", [5, 10, 20, 100])
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_the_detectable_effect_has_80_percent_power(n, alpha):
-    effect = stats.detectable_effect(sd=2.0, n=n, alpha=alpha) / 2.0
+    effect = power.detectable_effect(sd=2.0, n=n, alpha=alpha) / 2.0
     assert TTestPower().power(effect, n, alpha) == pytest.approx(0.8, abs=1e-4)
 
 
 def test_the_detectable_effect_is_right_at_three_seeds_and_a_holm_divided_alpha():
-    effect = stats.detectable_effect(sd=1.0, n=3, alpha=0.0025)
+    effect = power.detectable_effect(sd=1.0, n=3, alpha=0.0025)
     values = np.random.default_rng(0).normal(effect, 1.0, (100_000, 3))
     t = values.mean(axis=1) / values.std(axis=1, ddof=1) * math.sqrt(3)
     critical = math.sqrt(2) * 0.9975 / math.sqrt(1 - 0.9975**2)  # the t quantile with 2 degrees of freedom
@@ -178,7 +178,7 @@ def test_power_is_stated_for_the_strictest_step_of_holm():
 
 @pytest.mark.parametrize(("alpha", "family", "seeds"), [(0.05, 1, 6), (0.05, 3, 7), (0.05, 5, 8), (0.5, 1, 2)])
 def test_seeds_for_alpha(alpha, family, seeds):
-    assert stats.seeds_for_alpha(alpha, family) == seeds
+    assert power.seeds_for_alpha(alpha, family) == seeds
     least = stats.sign_flip(pd.Series(np.arange(1.0, 1 + max(seeds, 3))))
     assert least <= alpha / family
 
@@ -214,7 +214,7 @@ def test_a_margin_must_be_positive(margin):
     with pytest.raises(ValueError, match="must be positive"):
         stats.estimate(SLEEP, margin, 0.05)
     with pytest.raises(ValueError, match="must be positive"):
-        stats.seeds_needed(1.0, margin)
+        power.seeds_needed(1.0, margin)
 
 
 # Properties
