@@ -31,15 +31,15 @@ def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
     """The fewest seeds (at least 3) with which a true difference of `margin` is found with 80 % power.
 
     Raises:
-        ValueError: the margin is not positive.
+        ValueError: the margin is not positive, or sd no finite number.
     """
     return _fewest_seeds(detectable_effect, sd, margin, alpha)
 
 
 def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
-    """The margin within which TOST with n seeds finds two equal means equivalent with 80 % power, in the unit of sd.
+    """The margin within which TOST with n seeds finds equal means equivalent with at least 80 % power, in sd's unit.
 
-    Each of the two one-sided tests may miss in half of the other 20 % (the usual approximation: Phillips 1990).
+    Each of the two one-sided tests may miss in half of the other 20 % (Chow, Shao & Wang 2008, section 3.1).
 
     Raises:
         ValueError: fewer than 2 seeds.
@@ -54,7 +54,7 @@ def seeds_for_equivalence(sd: float, margin: float, alpha: float = 0.05) -> int:
     """The fewest seeds (at least 3) with which equal means are found equivalent within `margin` with 80 % power.
 
     Raises:
-        ValueError: the margin is not positive.
+        ValueError: the margin is not positive, or sd no finite number.
     """
     return _fewest_seeds(equivalence_limit, sd, margin, alpha)
 
@@ -63,6 +63,8 @@ def _fewest_seeds(limit: Callable[[float, int, float], float], sd: float, margin
     """The fewest seeds with which `limit`, which falls with their number, is at most `margin`."""
     if not margin > 0:
         raise ValueError(f"a margin must be positive, not {margin}")
+    if not 0 <= sd < math.inf:
+        raise ValueError(f"a standard deviation must be a finite number, not {sd}")
     few, enough = MIN_SEEDS - 1, MIN_SEEDS
     while limit(sd, enough, alpha) > margin:
         few, enough = enough, 2 * enough

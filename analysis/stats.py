@@ -10,7 +10,6 @@ interval that says nothing. From three on the paired t can reach any alpha. The 
 
 from __future__ import annotations
 
-import gc
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,6 @@ import numpy as np
 import pandas as pd
 from scipy import special
 from scipy import stats as st
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 from analysis.answers import Estimate
@@ -173,15 +171,16 @@ def tost(differences: pd.Series, margin: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (Holm 1979), in the order given."""
-    if not p_values:
-        return []
-    gc.freeze()  # multipletests collects garbage at every call: 0.2 s, unless what there is by now is left out
-    try:
-        adjusted: Any = multipletests(p_values, method="holm")[1]
-    finally:
-        gc.unfreeze()
-    return [float(p) for p in adjusted]
+    """Holm's step-down adjustment (Holm 1979), in the order given: the kth smallest of n times n-k+1, never falling.
+
+    Not by statsmodels' multipletests, with which the tests compare: it collects Python's garbage at every call, 0.2 s
+    in a process that has this much imported, and took a quarter of a report's time.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return [float(value) for value in adjusted]
 
 
 def _checked(differences: pd.Series) -> np.ndarray:

@@ -96,15 +96,15 @@ def main() -> None:
         plain = {job: pool.submit(reference, *job) for job in jobs}
         images = len(split().validation_y)
         print(f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n")
-        print(heading("population", "nn.Dropout"))
+        print(tost_heading("population", "nn.Dropout"))
         for arm in ARMS:
             for metric, margin in MARGINS.items():
                 mine = pd.Series([scores[metric] for scores in ours[arm].result()], index=SEEDS)
                 theirs = pd.Series([plain[arm, seed].result()[metric] for seed in SEEDS], index=SEEDS)
-                print(row(arm.name, metric, mine, theirs, margin), flush=True)
+                print(tost_row(arm.name, metric, mine, theirs, margin), flush=True)
 
 
-def heading(one: str, other: str) -> str:
+def tost_heading(one: str, other: str) -> str:
     """The head of a Markdown table of `row`s."""
     return (
         f"| arm | metric | seeds | {one} | {other} | difference | 90 % interval | margin | p, TOST | equivalent |\n"
@@ -112,7 +112,7 @@ def heading(one: str, other: str) -> str:
     )
 
 
-def row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
+def tost_row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
     """Both means, the paired difference one - other with the interval that TOST at alpha decides by, and its p."""
     difference = one - other
     low, high = stats.interval(difference, level=1 - 2 * ALPHA)

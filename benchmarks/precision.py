@@ -2,20 +2,21 @@
 
 `python -m benchmarks.precision` trains the same networks in float32 and in bfloat16 and writes docs/precision.md from
 docs/precision.csv, to which it adds each network it has trained: stop it, and it goes on from there. The pilot's seeds
-say how many others the answer takes, and are not among them. The test images are not read. It takes hours.
+say how many others the answer takes, and are not among them. The test images are not read. It takes hours on 2 cores.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from itertools import combinations
 from pathlib import Path
 
 import click
 import pandas as pd
 
 from analysis import power
-from benchmarks.equivalence import ALPHA, heading, row
+from benchmarks.equivalence import ALPHA, tost_heading, tost_row
 from models.config import Arm, Recipe
 from models.train import CPU_POPULATION, Trained
 from study import executors, schema
@@ -27,99 +28,145 @@ RATE = 0.5
 NOISES = {"none": 0.0, "dropout": RATE, "gaussian": RATE}
 """Noise type -> the rate of both layers."""
 PRECISIONS = ("bfloat16", "float32")
-PILOT, FIRST, FEWEST = range(3000, 3010), 3100, 10
 MARGINS = {"accuracy": 0.001, "loss": 0.003}
-"""Half of what the study's own verdicts call equivalent, and less: a precision must not decide a question."""
-RECORD, PAGE = Path("docs/precision.csv"), Path("docs/precision.md")
+"""Narrower than the 0.002 and 0.005 within which the study itself calls two arms equivalent."""
+PILOT, FIRST, FEWEST = range(3000, 3010), 3100, 10
+IMAGES = 50_000
+DOCS = Path(__file__).parents[1] / "docs"
+RECORD, PAGE = DOCS / "precision.csv", DOCS / "precision.md"
+KEY = ["recipe", "noise", "precision", "seed", "code"]
+"""What names a network in the record; `code` is `study.schema.CODE_VERSION`, which is not mixed."""
 INTRODUCTION = f"""# bfloat16 products against float32
 
-The same networks, from the same initial weights, in the same order of batches and with the same random draws, trained
-with their matrix products in bfloat16 and in float32: without noise, and with dropout and gaussian at {RATE} in both
-layers; no weight decay, 50,000 training images. Scores are on the 10,000 validation images. Differences are bfloat16
-minus float32, equivalence is TOST at alpha {ALPHA:g}. The margins were set beforehand: 0.1 accuracy points, 0.003 nats.
-A pilot of {len(PILOT)} other seeds said how many seeds find equivalence with 80 % power where there is no difference;
-ten at least were trained.
+The same networks, from the same initial weights, in the same order of batches and with the same random bits, trained in
+both precisions of `--precision`: with bfloat16 the images, activations, noise and gradients are rounded to it too, the
+weights, the optimiser and the scores stay in float32. Without noise, and with dropout and gaussian at {RATE} in both
+layers; no weight decay, {IMAGES:,} training images; scores are on the 10,000 validation images. Differences are
+bfloat16 minus float32. "dropout - none" is by how much the difference of two arms differs: a study answers by those.
+
+Equivalent is what TOST at alpha {ALPHA:g} finds within 0.1 accuracy points and 0.003 nats. The answer to "may a study
+train in bfloat16 unasked" is yes only if all of it is equivalent, so nothing is adjusted for the number of tests.
+
+A pilot of {len(PILOT)} other seeds said how many seeds find equivalence with 80 % power if the pilot's SD of the paired
+differences is the true one and the true difference is 0; an SD of ten pairs is uncertain by a quarter, and so is that
+power. At least {FEWEST} were trained: a floor that was added when three or four seeds of `none` and `dropout` under
+`decay` had been.
 
 Every network is in [precision.csv](precision.csv).
 """
-COLUMNS = ["recipe", "noise", "precision", "seed", *MARGINS]
+ENDING = "Made by `python -m benchmarks.precision` on a CPU, a Zen 4; it was not run on a GPU.\n"
 
 
 def recorded() -> pd.DataFrame:
     """What has been trained: a row for each network."""
-    if not RECORD.exists():
-        RECORD.write_text(",".join(COLUMNS) + "\n")
-    return pd.read_csv(RECORD)
+    return pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=[*KEY, *MARGINS])
 
 
-def pairs(recipe: str, noise: str, pilot: bool) -> dict[str, pd.DataFrame]:
-    """metric -> a column for each precision and a row for each seed that was trained in both."""
-    rows = recorded().query("recipe == @recipe and noise == @noise")
-    rows = rows[rows["seed"].isin(PILOT) == pilot]
-    return {metric: rows.pivot(index="seed", columns="precision", values=metric).dropna() for metric in MARGINS}
+def record(recipe: str, noise: str, precision: str, networks: Sequence[Trained]) -> None:
+    """Adds a row for each network; the file is whole at any moment.
+
+    Raises:
+        RuntimeError: a network was not trained to its end in finite numbers.
+    """
+    rows = []
+    for network in networks:
+        if not network.converged:
+            raise RuntimeError(f"{recipe} {noise} {precision}, seed {network.seed}: {network.error or 'it diverged'}")
+        key = [recipe, noise, precision, network.seed, schema.CODE_VERSION]
+        rows.append([*key, *(round(network.scores[f"val/{metric}"], 6) for metric in MARGINS)])
+    table = pd.concat([recorded(), pd.DataFrame(rows, columns=[*KEY, *MARGINS])])
+    whole = RECORD.with_suffix(".part")
+    table.drop_duplicates(KEY).sort_values(KEY).to_csv(whole, index=False)
+    os.replace(whole, RECORD)
 
 
-def difference(scores: pd.DataFrame) -> pd.Series:
-    """bfloat16 minus float32, by seed."""
+def differences(recipe: str, noise: str, metric: str, seeds: range) -> pd.Series:
+    """bfloat16 minus float32 of each of the seeds that was trained in both, by seed."""
+    scores = by_precision(recipe, noise, metric, seeds)
     return scores["bfloat16"] - scores["float32"]
 
 
-def seeds_wanted(recipe: str, noise: str) -> dict[str, int]:
-    """metric -> seeds, ten at least, that find equivalence with 80 % power if the pilot's paired SD is the true one."""
-    scores = pairs(recipe, noise, pilot=True)
+def by_precision(recipe: str, noise: str, metric: str, seeds: range) -> pd.DataFrame:
+    """A column for each precision, a row for each of the seeds that was trained in both."""
+    rows = recorded().query("recipe == @recipe and noise == @noise and seed in @seeds")
+    return rows.pivot(index="seed", columns="precision", values=metric).reindex(columns=PRECISIONS).dropna()
+
+
+def seeds_needed(recipe: str, noise: str) -> dict[str, int]:
+    """metric -> seeds that find equivalence with 80 % power if the pilot's paired SD is the true one."""
     return {
-        metric: max(FEWEST, power.seeds_for_equivalence(difference(scores[metric]).std(), margin, ALPHA))
+        metric: power.seeds_for_equivalence(differences(recipe, noise, metric, PILOT).std(), margin, ALPHA)
         for metric, margin in MARGINS.items()
     }
 
 
+def seeds_wanted(recipe: str, noise: str) -> range:
+    """Those that answer: enough for both metrics."""
+    return range(FIRST, FIRST + max(FEWEST, *seeds_needed(recipe, noise).values()))
+
+
 def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
-    """Trains and records those of the seeds that the record lacks."""
+    """Trains and records those of the seeds that the record lacks.
+
+    Raises:
+        RuntimeError: the record is of another version of the code, or a network diverged.
+    """
+    if codes := set(recorded()["code"]) - {schema.CODE_VERSION}:
+        raise RuntimeError(f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it first")
     arm = Arm(noise, NOISES[noise], NOISES[noise], 0.0, recipe)
     for precision in PRECISIONS:
         rows = recorded().query("recipe == @recipe.name and noise == @noise and precision == @precision")
-        missing = [seed for seed in seeds if seed not in set(rows["seed"])]
-        setting = Setting("fashion-mnist", folder, 50_000, "cpu", precision)
+        missing = sorted(set(seeds) - set(rows["seed"]))
+        setting = Setting("fashion-mnist", folder, IMAGES, "cpu", precision)
         with executors.in_process("cpu", lambda share: None) as trainer:
             blocks = -(-len(missing) // (CPU_POPULATION * trainer.workers)) * trainer.workers
             batches = [[Trial(arm, tuple(missing[i::blocks]), schema.SEARCH)] for i in range(min(blocks, len(missing)))]
             for batch, results in trainer.train(batches, setting):
                 record(recipe.name, noise, precision, results[0])
-                print(f"{recipe.name} {noise} {precision}: seeds {batch[0].seeds}", flush=True)
-
-
-def record(recipe: str, noise: str, precision: str, networks: Sequence[Trained]) -> None:
-    """Adds a row for each network."""
-    with RECORD.open("a", newline="") as file:
-        for network in networks:
-            scores = [f"{network.scores[f'val/{metric}']:.6f}" for metric in MARGINS]
-            csv.writer(file, lineterminator="\n").writerow([recipe, noise, precision, network.seed, *scores])
+                click.echo(f"{recipe.name} {noise} {precision}: seeds {batch[0].seeds}")
 
 
 def page() -> str:
     """The record as a page."""
     text = [INTRODUCTION]
     for recipe in RECIPES.values():
-        text += [f"## `{recipe.name}`, {recipe.epochs} epochs\n", *tables(recipe.name), ""]
-    return "\n".join([*text, "Made by `python -m benchmarks.precision` on a CPU; it was not run on a GPU.\n"])
+        text += [f"## `{recipe.name}`, {recipe.epochs} epochs\n"]
+        for table in (list(pilot_table(recipe.name)), list(answer_table(recipe.name))):
+            text += [*table, ""]
+    return "\n".join([*text, ENDING])
 
 
-def tables(recipe: str) -> list[str]:
-    """Of one recipe: the pilot, and the answers where all their seeds have been trained."""
-    pilot = ["| arm | metric | paired SD of the pilot | seeds wanted | trained |", "| --- | --- | --: | --: | --: |"]
-    answers = [heading("bfloat16", "float32")]
+def pilot_table(recipe: str) -> Iterator[str]:
+    """How many seeds the pilot asks for."""
+    yield "| arm | metric | paired SD of the pilot | seeds needed | trained |\n| --- | --- | --: | --: | --: |"
     for noise in NOISES:
-        before, after = pairs(recipe, noise, pilot=True), pairs(recipe, noise, pilot=False)
-        if len(before["loss"]) < len(PILOT):
-            return ["Not run."]
+        if len(by_precision(recipe, noise, "loss", PILOT)) < len(PILOT):
+            yield f"| {noise} | both | not run | | |"
+            continue
+        for metric, needed in seeds_needed(recipe, noise).items():
+            sd = differences(recipe, noise, metric, PILOT).std()
+            trained = len(differences(recipe, noise, metric, seeds_wanted(recipe, noise)))
+            yield f"| {noise} | {metric} | {sd:.5f} | {needed} | {trained} |"
+
+
+def answer_table(recipe: str) -> Iterator[str]:
+    """The arms whose seeds have all been trained, and the differences between them."""
+    yield tost_heading("bfloat16", "float32")
+    done = []
+    for noise in NOISES:
+        if len(by_precision(recipe, noise, "loss", PILOT)) < len(PILOT):
+            continue
         wanted = seeds_wanted(recipe, noise)
+        if len(by_precision(recipe, noise, "loss", wanted)) == len(wanted):
+            done.append(noise)
+    for arms in [*((noise,) for noise in done), *combinations(done, 2)]:
+        seeds = min((seeds_wanted(recipe, noise) for noise in arms), key=len)
         for metric, margin in MARGINS.items():
-            sd = difference(before[metric]).std()
-            pilot.append(f"| {noise} | {metric} | {sd:.5f} | {wanted[metric]} | {len(after[metric])} |")
-            if len(after[metric]) >= max(wanted.values()):
-                scores = after[metric]
-                answers.append(row(noise, metric, scores["bfloat16"], scores["float32"], margin))
-    return [*pilot, "", *(answers if len(answers) > 1 else ["Not enough seeds yet for an answer."])]
+            scores = by_precision(recipe, arms[-1], metric, seeds)
+            if len(arms) == 2:
+                scores = scores - by_precision(recipe, arms[0], metric, seeds)
+            name = " - ".join(reversed(arms))
+            yield tost_row(name, metric, scores["bfloat16"], scores["float32"], margin)
 
 
 @click.command()
@@ -130,12 +177,8 @@ def main(recipes: tuple[str, ...], folder: str) -> None:
     for recipe in [RECIPES[name] for name in recipes or RECIPES]:
         for noise in NOISES:
             train(recipe, noise, PILOT, folder)
-        for noise in NOISES:
-            wanted = max(seeds_wanted(recipe.name, noise).values())
-            print(f"{recipe.name} {noise}: {wanted} seeds", flush=True)
-            train(recipe, noise, range(FIRST, FIRST + wanted), folder)
-        PAGE.write_text(page())
-    PAGE.write_text(page())
+            train(recipe, noise, seeds_wanted(recipe.name, noise), folder)
+            PAGE.write_text(page())
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import gc
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +18,6 @@ from benchmarks.calibration import SD, Case, Rate
 from study.designs import DESIGNS
 from study.presets import PRESETS
 from study.schema import Question
-
-
-@pytest.fixture(autouse=True)
-def heap() -> Iterator[None]:
-    """Holm's function collects garbage at every call: keep what was imported out of it."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@ that applies: the effect as better, the null never as better or worse beyond alp
 
 from __future__ import annotations
 
-import gc
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -146,12 +145,10 @@ CASES = (
 
 @pytest.fixture(autouse=True, scope="module")
 def quick() -> Iterator[None]:
-    """Few resamples, which decide nothing; and statsmodels' Holm collects garbage, with little left to look at."""
+    """Few resamples, which decide nothing."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stats, "RESAMPLES", 99)
-        gc.freeze()
         yield
-        gc.unfreeze()
 
 
 def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:

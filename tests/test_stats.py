@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from analysis import contrasts, power, stats
@@ -122,6 +123,14 @@ def test_holm_on_a_known_example():
     assert stats.holm([]) == []
 
 
+def test_holm_is_that_of_statsmodels():
+    rng = np.random.default_rng(1)
+    for n in (1, 2, 3, 10, 40):
+        for scale in (1.0, 0.05):
+            p = np.round(scale * rng.random(n), 2)  # with ties
+            assert stats.holm(p.tolist()) == multipletests(p, method="holm")[1].tolist()
+
+
 # Power
 
 
@@ -150,6 +159,8 @@ def test_seeds_for_equivalence_has_a_floor_and_refuses_what_means_nothing():
     assert power.seeds_for_equivalence(sd=1e-6, margin=1.0) == 3
     with pytest.raises(ValueError, match="a margin must be positive, not 0"):
         power.seeds_for_equivalence(sd=1.0, margin=0)
+    with pytest.raises(ValueError, match="a standard deviation must be a finite number, not nan"):
+        power.seeds_for_equivalence(sd=math.nan, margin=1.0)
     with pytest.raises(ValueError, match="needs at least 2 seeds, not 1"):
         power.equivalence_limit(1.0, 1)
 
