@@ -25,7 +25,8 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
 def pick_precision(wanted: str) -> str:
     """`wanted`, or float32 for "auto".
 
-    bfloat16 has to be asked for: that it leaves the answers where they are has not been shown yet (docs/speed.md).
+    bfloat16 has to be asked for: that it leaves the answers where they are has been shown under `decay`, but not under
+    `long` (docs/precision.md).
     """
     return "float32" if wanted == "auto" else wanted
 
