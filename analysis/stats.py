@@ -174,7 +174,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down adjustment (Holm 1979), in the order given: the kth smallest of n times n-k+1, never falling.
 
     Not by statsmodels' multipletests, with which the tests compare: it collects Python's garbage at every call, 0.2 s
-    in a process that has this much imported, and took a quarter of a report's time.
+    in a process that has this much imported, a quarter of the time that answers took.
     """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")

@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def tost_heading(one: str, other: str) -> str:
-    """The head of a Markdown table of `row`s."""
+    """The head of a Markdown table of `tost_row`s."""
     return (
         f"| arm | metric | seeds | {one} | {other} | difference | 90 % interval | margin | p, TOST | equivalent |\n"
         "| --- | --- | --: | --: | --: | --: | --- | --: | --: | --- |"
