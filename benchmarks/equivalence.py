@@ -7,7 +7,7 @@ printed is recorded in docs/equivalence.md. It takes about 15 minutes on 2 cores
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from multiprocessing import get_context
@@ -115,10 +115,17 @@ def tost_heading(one: str, other: str) -> str:
 def tost_row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
     """Both means, the paired difference one - other with the interval that TOST at alpha decides by, and its p."""
     difference = one - other
-    low, high = stats.interval(difference, level=1 - 2 * ALPHA)
-    p = stats.tost(difference, margin)
-    cells = [arm, metric, str(len(difference)), f"{one.mean():.4f}", f"{other.mean():.4f}", f"{difference.mean():+.5f}"]
-    cells += [f"[{low:+.5f}, {high:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
+    found = stats.interval(difference, level=1 - 2 * ALPHA)
+    return tost_cells(arm, metric, (one.mean(), other.mean()), found, margin, stats.tost(difference, margin), len(one))
+
+
+def tost_cells(
+    arm: str, metric: str, means: Sequence[float], found: tuple[float, float], margin: float, p: float, seeds: object
+) -> str:
+    """A row of the table, of `means`, the interval of their difference and TOST's p."""
+    one, other = means
+    cells = [arm, metric, str(seeds), f"{one:.4f}", f"{other:.4f}", f"{one - other:+.5f}"]
+    cells += [f"[{found[0]:+.5f}, {found[1]:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
     return f"| {' | '.join(cells)} |"
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from benchmarks import precision
@@ -57,3 +59,69 @@ def test_a_network_that_diverges_is_an_error_and_not_a_row(record: Path, folder:
     with pytest.raises(RuntimeError, match="decay none bfloat16, seed 0: it diverged"):
         precision.train(replace(RECIPE, learning_rate=1e30), "none", range(1), str(folder))
     assert not record.exists()
+
+
+def planted(seeds: range, moved: dict[str, float], sd: dict[str, float]) -> pd.DataFrame:
+    """Rows of both precisions whose paired differences have exactly these means and SDs."""
+    spread = np.tile([1.0, -1.0], -(-len(seeds) // 2))[: len(seeds)]
+    spread = (spread - spread.mean()) / spread.std(ddof=1)
+    base = {"recipe": "long", "noise": "none", "seed": list(seeds), "code": schema.CODE_VERSION}
+    return pd.concat(
+        [
+            pd.DataFrame({**base, "precision": "float32", "accuracy": 0.9, "loss": 0.5}),
+            pd.DataFrame(
+                {
+                    **base,
+                    "precision": "bfloat16",
+                    "accuracy": 0.9 + moved["accuracy"] + sd["accuracy"] * spread,
+                    "loss": 0.5 + moved["loss"] + sd["loss"] * spread,
+                }
+            ),
+        ]
+    )
+
+
+def test_an_arm_left_open_is_studied_once_more_by_fresh_seeds_read_alone(record: Path) -> None:
+    nothing, little = {"accuracy": 0.0, "loss": 0.0}, {"accuracy": 0.0005, "loss": 0.003}
+    wide = {"accuracy": 0.0005, "loss": 0.012}
+    rows = planted(precision.PILOT, nothing, little)
+    assert precision.studies("long", "none") == []
+    rows.to_csv(record)
+    (first,) = precision.studies("long", "none")
+    assert (first.start, len(first)) == (precision.FIRST, 11)
+    assert precision.settled("long", "none") is None
+
+    pd.concat([rows, planted(first, nothing, little)]).to_csv(record)
+    assert precision.studies("long", "none") == [first] and precision.settled("long", "none")
+
+    rows = pd.concat([rows, planted(first, nothing, wide)])
+    rows.to_csv(record)
+    assert not precision.equivalent("long", "none", first)
+    one, again = precision.studies("long", "none")
+    assert one == first and again.start == precision.AGAIN and 10 * len(first) < len(again) < 16 * len(first)
+    assert precision.settled("long", "none") is None
+    for moved, settled in ((0.0, True), (0.002, False)):
+        fresh = planted(again, {"accuracy": 0.0, "loss": moved}, wide)
+        pd.concat([rows, fresh]).to_csv(record)
+        assert precision.settled("long", "none") is settled
+        answers = [line.split(" | ") for line in precision.answer_table("long")][1:]
+        assert [(row[0], row[1], row[-1]) for row in answers] == [
+            ("| none", "accuracy", "yes |"),
+            ("| none", "loss", "no |"),
+            ("| none, again", "accuracy", "yes |"),
+            ("| none, again", "loss", "yes |" if settled else "no |"),
+        ]
+        assert precision.studies("long", "none") == [first, again]
+
+
+def test_differences_of_arms_are_read_by_welch(record: Path) -> None:
+    sd = {"accuracy": 0.0004, "loss": 0.0004}
+    tables = []
+    for noise, moved in (("none", 0.0), ("dropout", 0.002)):
+        for seeds in (precision.PILOT, range(precision.FIRST, precision.FIRST + 10)):
+            tables.append(planted(seeds, {"accuracy": 0.0, "loss": moved}, sd).assign(noise=noise))
+    pd.concat(tables).to_csv(record)
+    _, accuracy, loss = precision.difference_table("long")
+    assert accuracy.startswith("| dropout - none | accuracy | 10 and 10 | 0.0000 | 0.0000 | ")
+    # By hand: 0.002 -+ t(0.95, 18 degrees) 1.734 times 0.0004 sqrt(2 / 10).
+    assert "| +0.00200 | [+0.00169, +0.00231] | 0.003 |" in loss and loss.endswith("yes |")
