@@ -51,8 +51,8 @@ Equivalent is what TOST at alpha {ALPHA:g} finds within 0.1 accuracy points and 
 train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics under both recipes, so nothing is
 adjusted for the number of tests. The differences of arms are shown beside it and do not decide: two arms that each
 move by less than a margin differ by less than two, and showing more under `long` would take over a hundred seeds of
-every arm. (This page asked for them too until, under `long`, only none, the pilot of dropout and the bfloat16 half of its
-study had been trained.)
+every arm. (This page asked for them too until, under `long`, only none, the pilot of dropout and the bfloat16 half of
+its study had been trained.)
 
 A pilot of {len(PILOT)} other seeds said how many seeds find equivalence with 80 % power if the pilot's SD of the paired
 differences is the true one and the true difference is 0; an SD of ten pairs is uncertain by a quarter, and so is that
@@ -63,6 +63,7 @@ asks for, which are read alone; what the second study says holds. The rule was m
 
 Every network is in [precision.csv](precision.csv).
 """
+ALL = "**All of it is equivalent: on a CPU that multiplies bfloat16, `--precision auto` chooses it.**\n"
 ENDING = "Made by `python -m benchmarks.precision` on a CPU, a Zen 4; it was not run on a GPU.\n"
 
 
@@ -135,6 +136,12 @@ def settled(recipe: str, noise: str) -> bool | None:
     return equivalent(recipe, noise, seeds[-1]) if seeds and trained(recipe, noise, seeds[-1]) else None
 
 
+def unsettled() -> list[str]:
+    """The arms not shown to be equivalent, and why: empty where `--precision auto` may choose bfloat16."""
+    arms = {f"{noise} under `{recipe}`": settled(recipe, noise) for recipe in RECIPES for noise in NOISES}
+    return [f"{arm} ({'open' if answer is False else 'to be trained'})" for arm, answer in arms.items() if not answer]
+
+
 def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
     """Trains and records those of the seeds that the record lacks.
 
@@ -158,7 +165,8 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
 
 def page() -> str:
     """The record as a page."""
-    text = [INTRODUCTION]
+    left = unsettled()
+    text = [INTRODUCTION, f"**Shown to be equivalent: all but {', '.join(left)}.**\n" if left else ALL]
     for recipe in RECIPES.values():
         text += [f"## `{recipe.name}`, {recipe.epochs} epochs\n"]
         tables = [list(table(recipe.name)) for table in (pilot_table, answer_table, difference_table)]

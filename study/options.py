@@ -205,7 +205,7 @@ def resolve(
         wanted = wanted.searching(noise_types)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    precision = devices.pick_precision(precision)
+    precision = devices.pick_precision(precision, device, elsewhere)
     data_folder(folder)
     if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
         terminal.tell("this device has no bfloat16 products of its own: float32 will be many times faster")
