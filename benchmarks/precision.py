@@ -48,23 +48,32 @@ layers; no weight decay, {IMAGES:,} training images; scores are on the 10,000 va
 bfloat16 minus float32. "dropout - none" is by how much the difference of two arms differs: a study answers by those.
 
 Equivalent is what TOST at alpha {ALPHA:g} finds within 0.1 accuracy points and 0.003 nats. The answer to "may a study
-train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics under both recipes, so nothing is
-adjusted for the number of tests. The differences of arms are shown beside it and do not decide: two arms that each
-move by less than a margin differ by less than two, and showing more under `long` would take over a hundred seeds of
-every arm. (This page asked for them too until, under `long`, only none, the pilot of dropout and the bfloat16 half of
-its study had been trained.)
+train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics under both recipes; so it is wrongly
+yes no more often than one arm is wrongly called equivalent. The differences of arms are shown beside it and do not
+decide: to show them equivalent too under `long` takes about 120 seeds of none and of each arm compared with it. So
+by this the difference of two arms may still move by up to 0.2 points and 0.006 nats, the latter more than the 0.005
+within which a study itself calls arms equivalent. (This page asked for the differences too until, under `long`, only none,
+the pilot of dropout and the bfloat16 half of its study had been trained.)
 
-A pilot of {len(PILOT)} other seeds said how many seeds find equivalence with 80 % power if the pilot's SD of the paired
-differences is the true one and the true difference is 0; an SD of ten pairs is uncertain by a quarter, and so is that
-power. At least {FEWEST} were trained: a floor that was added when three or four seeds of `none` and `dropout` under
-`decay` had been. An arm that this leaves open is studied once more, by as many fresh seeds as the SD of its first study
-asks for, which are read alone; what the second study says holds. The rule was made when the first study of `none` under
-`long` had been read. With two chances, an arm that does move by a margin is called equivalent in up to 10 % of cases.
+A pilot of {len(PILOT)} other seeds said how many seeds find a metric equivalent with 80 % power if the pilot's SD of
+the paired differences is the true one and the true difference is 0. An SD of ten pairs is uncertain by a quarter, and
+under `long` some studies had SDs near twice their pilots': their power was less. At least {FEWEST} seeds were
+trained: a floor that was added when three or four seeds of `none` and `dropout` under `decay` had been.
+
+An arm that is not equivalent by this is studied once more, by as many fresh seeds as the SD of its first study asks
+for, which are read alone: "again" in the tables; what the second study says holds. The rule was made when the first
+study of `none` under `long` had been read. With two chances, an arm that does move by a margin is called equivalent
+in up to 10 % of cases.
 
 Every network is in [precision.csv](precision.csv).
 """
-ALL = "**All of it is equivalent: on a CPU that multiplies bfloat16, `--precision auto` chooses it.**\n"
-ENDING = "Made by `python -m benchmarks.precision` on a CPU, a Zen 4; it was not run on a GPU.\n"
+ALL = (
+    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU that has it.**\n"
+)
+ENDING = """\
+Made by `python -m benchmarks.precision` on a CPU, a Zen 4 with AVX-512. It was not run on a GPU, on processors that
+multiply bfloat16 in other ways (AMX, ARM), for other noise types or under other recipes.
+"""
 
 
 def recorded() -> pd.DataFrame:
@@ -121,17 +130,20 @@ def equivalent(recipe: str, noise: str, seeds: range) -> bool:
 
 
 def studies(recipe: str, noise: str) -> list[range]:
-    """The seeds that answer: as many as the pilot asks for; where they leave a metric open, a second time, afresh."""
+    """The seeds that answer: as many as the pilot asks for; if not equivalent by them, a second time, afresh."""
     if not trained(recipe, noise, PILOT):
         return []
     first = range(FIRST, FIRST + max(FEWEST, *seeds_needed(recipe, noise, PILOT).values()))
     if not trained(recipe, noise, first) or equivalent(recipe, noise, first):
         return [first]
-    return [first, range(AGAIN, AGAIN + max(seeds_needed(recipe, noise, first).values()))]
+    start = max(AGAIN, first.stop)
+    return [first, range(start, start + max(FEWEST, *seeds_needed(recipe, noise, first).values()))]
 
 
 def settled(recipe: str, noise: str) -> bool | None:
-    """Whether the arm is equivalent, by the last of its studies; None while that is not trained."""
+    """Whether the arm is equivalent, by the last of its studies; None while that is not trained by this code."""
+    if set(recorded()["code"]) != {schema.CODE_VERSION}:
+        return None
     seeds = studies(recipe, noise)
     return equivalent(recipe, noise, seeds[-1]) if seeds and trained(recipe, noise, seeds[-1]) else None
 
@@ -139,7 +151,9 @@ def settled(recipe: str, noise: str) -> bool | None:
 def unsettled() -> list[str]:
     """The arms not shown to be equivalent, and why: empty where `--precision auto` may choose bfloat16."""
     arms = {f"{noise} under `{recipe}`": settled(recipe, noise) for recipe in RECIPES for noise in NOISES}
-    return [f"{arm} ({'open' if answer is False else 'to be trained'})" for arm, answer in arms.items() if not answer]
+    return [
+        f"{arm} ({'not shown' if answer is False else 'to be trained'})" for arm, answer in arms.items() if not answer
+    ]
 
 
 def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
@@ -160,6 +174,7 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
             batches = [[Trial(arm, tuple(missing[i::blocks]), schema.SEARCH)] for i in range(min(blocks, len(missing)))]
             for batch, results in trainer.train(batches, setting):
                 record(recipe.name, noise, precision, results[0])
+                PAGE.write_text(page())
                 click.echo(f"{recipe.name} {noise} {precision}: seeds {batch[0].seeds}")
 
 
@@ -175,17 +190,19 @@ def page() -> str:
 
 
 def pilot_table(recipe: str) -> Iterator[str]:
-    """How many seeds the pilot asks for, and where they left it open, their own SD."""
-    yield "| arm | metric | paired SD seen | seeds needed | trained |\n| --- | --- | --: | --: | --: |"
+    """How many seeds the pilot asks for, or for a second study the first, and the SD that they themselves have."""
+    yield "| arm | metric | paired SD before | seeds needed | trained | their SD |"
+    yield "| --- | --- | --: | --: | --: | --: |"
     for noise in NOISES:
         seen = [PILOT, *studies(recipe, noise)]
         if len(seen) == 1:
-            yield f"| {noise} | both | not run | | |"
+            yield f"| {noise} | both | not run | | | |"
         for place, (before, seeds) in enumerate(pairwise(seen)):
             for metric, needed in seeds_needed(recipe, noise, before).items():
-                sd = differences(recipe, noise, metric, before).std()
+                sd, own = (differences(recipe, noise, metric, some).std() for some in (before, seeds))
                 done = len(differences(recipe, noise, metric, seeds))
-                yield f"| {named(noise, place)} | {metric} | {sd:.5f} | {needed} | {done} |"
+                shown = f"{own:.5f}" if done > 1 else ""
+                yield f"| {named(noise, place)} | {metric} | {sd:.5f} | {needed} | {done} | {shown} |"
 
 
 def answer_table(recipe: str) -> Iterator[str]:
@@ -200,20 +217,29 @@ def answer_table(recipe: str) -> Iterator[str]:
 
 
 def difference_table(recipe: str) -> Iterator[str]:
-    """By how much the differences of arms differ: their last studies, of unlike seeds, by Welch's t."""
+    """By how much the differences of arms differ, by their last studies: paired by the seeds that both have.
+
+    A second study has no seed of a first: there by Welch's t, all seeds of both.
+    """
     done = {noise: studies(recipe, noise)[-1] for noise in NOISES if settled(recipe, noise) is not None}
     if len(done) < 2:
         return
     yield tost_heading("bfloat16", "float32")
     for one, other in combinations(done, 2):
+        common = range(max(done[one].start, done[other].start), min(done[one].stop, done[other].stop))
         for metric, margin in MARGINS.items():
-            scores = [by_precision(recipe, noise, metric, done[noise]) for noise in (other, one)]
-            moved = CompareMeans(*(DescrStatsW(table["bfloat16"] - table["float32"]) for table in scores))
-            p, _ = moved.ttost_ind(-margin, margin, usevar="unequal")
-            low, high = moved.tconfint_diff(2 * ALPHA, usevar="unequal")
-            means = [scores[0][precision].mean() - scores[1][precision].mean() for precision in PRECISIONS]
-            seeds = " and ".join(str(len(table)) for table in scores)
-            yield tost_cells(f"{other} - {one}", metric, means, (low, high), margin, p, seeds)
+            ours, theirs = (by_precision(recipe, noise, metric, common or done[noise]) for noise in (other, one))
+            name = f"{other} - {one}"
+            if common:
+                between = ours - theirs
+                yield tost_row(name, metric, between["bfloat16"], between["float32"], margin)
+                continue
+            moved = CompareMeans(*(DescrStatsW(table["bfloat16"] - table["float32"]) for table in (ours, theirs)))
+            p_value, _ = moved.ttost_ind(-margin, margin, usevar="unequal")
+            interval = moved.tconfint_diff(2 * ALPHA, usevar="unequal")
+            means = [ours[p].mean() - theirs[p].mean() for p in PRECISIONS]
+            seeds = f"{len(ours)} and {len(theirs)}, unpaired"
+            yield tost_cells(name, metric, means, interval, margin, p_value, seeds)
 
 
 def named(noise: str, place: int) -> str:
@@ -225,13 +251,12 @@ def named(noise: str, place: int) -> str:
 @click.option("--recipe", "recipes", type=click.Choice(list(RECIPES)), multiple=True, help="All unless told.")
 @click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
 def main(recipes: tuple[str, ...], folder: str) -> None:
-    """Train what the record lacks, and write the page."""
+    """Train what the record lacks; the page is written anew with each batch."""
     for recipe in [RECIPES[name] for name in recipes or RECIPES]:
         for noise in NOISES:
             train(recipe, noise, PILOT, folder)
             for _ in ("first", "again"):
                 train(recipe, noise, studies(recipe.name, noise)[-1], folder)
-                PAGE.write_text(page())
 
 
 if __name__ == "__main__":

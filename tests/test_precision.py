@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import ttest_1samp, ttest_ind
 
 from benchmarks import precision
 from study import schema
@@ -20,6 +21,7 @@ RECIPE = replace(DECAY, epochs=1)
 def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A record of its own, and little to train on."""
     monkeypatch.setattr(precision, "RECORD", tmp_path / "precision.csv")
+    monkeypatch.setattr(precision, "PAGE", tmp_path / "precision.md")
     monkeypatch.setattr(precision, "IMAGES", 512)
     return tmp_path / "precision.csv"
 
@@ -61,67 +63,109 @@ def test_a_network_that_diverges_is_an_error_and_not_a_row(record: Path, folder:
     assert not record.exists()
 
 
-def planted(seeds: range, moved: dict[str, float], sd: dict[str, float]) -> pd.DataFrame:
+NOTHING = {"accuracy": 0.0, "loss": 0.0}
+LITTLE, WIDE = {"accuracy": 0.0005, "loss": 0.003}, {"accuracy": 0.0005, "loss": 0.012}
+
+
+def planted(
+    seeds: range, moved: dict[str, float], sd: dict[str, float], noise: str = "none", recipe: str = "long"
+) -> pd.DataFrame:
     """Rows of both precisions whose paired differences have exactly these means and SDs."""
-    spread = np.tile([1.0, -1.0], -(-len(seeds) // 2))[: len(seeds)]
+    spread = np.random.default_rng(seeds.start + len(noise)).normal(size=len(seeds))
     spread = (spread - spread.mean()) / spread.std(ddof=1)
-    base = {"recipe": "long", "noise": "none", "seed": list(seeds), "code": schema.CODE_VERSION}
-    return pd.concat(
-        [
-            pd.DataFrame({**base, "precision": "float32", "accuracy": 0.9, "loss": 0.5}),
-            pd.DataFrame(
-                {
-                    **base,
-                    "precision": "bfloat16",
-                    "accuracy": 0.9 + moved["accuracy"] + sd["accuracy"] * spread,
-                    "loss": 0.5 + moved["loss"] + sd["loss"] * spread,
-                }
-            ),
-        ]
-    )
+    rows = pd.DataFrame({"recipe": recipe, "noise": noise, "seed": list(seeds), "code": schema.CODE_VERSION})
+    base = {"accuracy": 0.9, "loss": 0.5}
+    moves = {metric: base[metric] + moved[metric] + sd[metric] * spread for metric in base}
+    return pd.concat([rows.assign(precision="float32", **base), rows.assign(precision="bfloat16", **moves)])
 
 
-def test_an_arm_left_open_is_studied_once_more_by_fresh_seeds_read_alone(record: Path) -> None:
-    nothing, little = {"accuracy": 0.0, "loss": 0.0}, {"accuracy": 0.0005, "loss": 0.003}
-    wide = {"accuracy": 0.0005, "loss": 0.012}
-    rows = planted(precision.PILOT, nothing, little)
-    assert precision.studies("long", "none") == []
+def seeds_of(rows: pd.DataFrame, noise: str, record: Path) -> range:
+    """Those of the study that these rows ask for next."""
     rows.to_csv(record)
-    (first,) = precision.studies("long", "none")
-    assert (first.start, len(first)) == (precision.FIRST, 11)
+    return precision.studies("long", noise)[-1]
+
+
+def test_an_arm_that_is_not_equivalent_is_studied_once_more_by_fresh_seeds_read_alone(record: Path) -> None:
+    assert precision.studies("long", "none") == []
+    rows = planted(precision.PILOT, NOTHING, LITTLE)
+    first = seeds_of(rows, "none", record)
+    assert first == range(precision.FIRST, precision.FIRST + 11)
     assert precision.settled("long", "none") is None
 
-    pd.concat([rows, planted(first, nothing, little)]).to_csv(record)
-    assert precision.studies("long", "none") == [first] and precision.settled("long", "none")
+    assert seeds_of(pd.concat([rows, planted(first, NOTHING, LITTLE)]), "none", record) == first
+    assert precision.settled("long", "none")
 
-    rows = pd.concat([rows, planted(first, nothing, wide)])
-    rows.to_csv(record)
-    assert not precision.equivalent("long", "none", first)
-    one, again = precision.studies("long", "none")
-    assert one == first and again.start == precision.AGAIN and 10 * len(first) < len(again) < 16 * len(first)
+    rows = pd.concat([rows, planted(first, {"accuracy": 0.0, "loss": 0.03}, WIDE)])
+    again = seeds_of(rows, "none", record)
+    assert again.start == precision.AGAIN and 10 * len(first) < len(again) < 16 * len(first)
     assert precision.settled("long", "none") is None
     for moved, settled in ((0.0, True), (0.002, False)):
-        fresh = planted(again, {"accuracy": 0.0, "loss": moved}, wide)
-        pd.concat([rows, fresh]).to_csv(record)
+        fresh = planted(again, {"accuracy": 0.0, "loss": moved}, WIDE)
+        assert seeds_of(pd.concat([rows, fresh]), "none", record) == again
         assert precision.settled("long", "none") is settled
-        answers = [line.split(" | ") for line in precision.answer_table("long")][1:]
-        assert [(row[0], row[1], row[-1]) for row in answers] == [
-            ("| none", "accuracy", "yes |"),
-            ("| none", "loss", "no |"),
-            ("| none, again", "accuracy", "yes |"),
-            ("| none, again", "loss", "yes |" if settled else "no |"),
+        answers = [line.strip("| ").split(" | ") for line in precision.answer_table("long")][1:]
+        assert [(row[0], row[1], row[2], row[-1]) for row in answers] == [
+            ("none", "accuracy", "11", "yes"),
+            ("none", "loss", "11", "no"),
+            ("none, again", "accuracy", str(len(again)), "yes"),
+            ("none, again", "loss", str(len(again)), "yes" if settled else "no"),
         ]
-        assert precision.studies("long", "none") == [first, again]
 
 
-def test_differences_of_arms_are_read_by_welch(record: Path) -> None:
-    sd = {"accuracy": 0.0004, "loss": 0.0004}
-    tables = []
-    for noise, moved in (("none", 0.0), ("dropout", 0.002)):
-        for seeds in (precision.PILOT, range(precision.FIRST, precision.FIRST + 10)):
-            tables.append(planted(seeds, {"accuracy": 0.0, "loss": moved}, sd).assign(noise=noise))
-    pd.concat(tables).to_csv(record)
-    _, accuracy, loss = precision.difference_table("long")
-    assert accuracy.startswith("| dropout - none | accuracy | 10 and 10 | 0.0000 | 0.0000 | ")
-    # By hand: 0.002 -+ t(0.95, 18 degrees) 1.734 times 0.0004 sqrt(2 / 10).
-    assert "| +0.00200 | [+0.00169, +0.00231] | 0.003 |" in loss and loss.endswith("yes |")
+def test_a_second_study_has_enough_seeds_and_none_of_the_first(record: Path) -> None:
+    """Of a first one that moved with hardly any spread, and of one that takes more than the seeds set aside."""
+    for sd, fewest in ((1e-5, precision.FEWEST), (0.012, 900)):
+        rows = planted(precision.PILOT, NOTHING, {"accuracy": sd, "loss": sd})
+        first = seeds_of(rows, "none", record)
+        moved = planted(first, {"accuracy": 0.004, "loss": 0.0}, {"accuracy": sd, "loss": sd})
+        again = seeds_of(pd.concat([rows, moved]), "none", record)
+        assert min(len(first), len(again)) >= fewest and again.start >= first.stop
+
+
+def test_differences_of_arms_are_paired_where_they_have_seeds_in_common(record: Path) -> None:
+    first = range(3100, 3111)
+    moves = {"none": NOTHING, "dropout": {"accuracy": 0.0, "loss": 0.001}}
+    pilots = [planted(precision.PILOT, NOTHING, LITTLE, noise) for noise in moves]
+    pd.concat([*pilots, *(planted(first, moved, LITTLE, noise) for noise, moved in moves.items())]).to_csv(record)
+    moved = [precision.differences("long", noise, "loss", first) for noise in ("dropout", "none")]
+    low, high = ttest_1samp(moved[0] - moved[1], 0).confidence_interval(0.9)
+    _, _, loss = precision.difference_table("long")
+    assert loss.startswith("| dropout - none | loss | 11 | ") and f"| [{low:+.5f}, {high:+.5f}] |" in loss
+
+
+def test_differences_of_arms_with_no_seed_in_common_are_read_by_welch(record: Path) -> None:
+    rows = pd.concat(
+        [
+            planted(precision.PILOT, NOTHING, LITTLE),
+            planted(precision.PILOT, NOTHING, LITTLE, "dropout"),
+            planted(range(3100, 3111), NOTHING, WIDE),
+            planted(range(3100, 3111), {"accuracy": 0.0, "loss": 0.001}, LITTLE, "dropout"),
+        ]
+    )
+    again = seeds_of(rows, "none", record)
+    pd.concat([rows, planted(again, NOTHING, WIDE)]).to_csv(record)
+    moved = [precision.differences("long", n, "loss", s) for n, s in (("dropout", range(3100, 3111)), ("none", again))]
+    low, high = ttest_ind(*moved, equal_var=False).confidence_interval(0.9)
+    _, _, loss = precision.difference_table("long")
+    assert loss.startswith(f"| dropout - none | loss | 11 and {len(again)}, unpaired | ")
+    assert f"| [{low:+.5f}, {high:+.5f}] |" in loss
+
+
+def test_the_page_says_which_arms_are_not_shown_to_be_equivalent(record: Path) -> None:
+    def arm(recipe: str, noise: str, moved: dict[str, float]) -> list[pd.DataFrame]:
+        pilot = planted(precision.PILOT, NOTHING, LITTLE, noise, recipe)
+        return [pilot, *(planted(s, moved, LITTLE, noise, recipe) for s in (range(3100, 3111), range(4000, 4011)))]
+
+    arms = {(recipe, noise): arm(recipe, noise, NOTHING) for recipe in precision.RECIPES for noise in precision.NOISES}
+
+    def left(other: list[pd.DataFrame], code: int = schema.CODE_VERSION) -> list[str]:
+        tables = [*(table for tables in (arms | {("long", "dropout"): other}).values() for table in tables)]
+        pd.concat(tables).assign(code=code).to_csv(record)
+        return precision.unsettled()
+
+    assert left(arms["long", "dropout"]) == [] and precision.ALL in precision.page()
+    far = {"accuracy": 0.004, "loss": 0.0}
+    assert left(arm("long", "dropout", far)[:2]) == ["dropout under `long` (to be trained)"]
+    assert left(arm("long", "dropout", far)) == ["dropout under `long` (not shown)"]
+    assert "**Shown to be equivalent: all but dropout under `long` (not shown).**" in precision.page()
+    assert len(left(arms["long", "dropout"], schema.CODE_VERSION - 1)) == len(arms)
