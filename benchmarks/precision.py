@@ -52,8 +52,8 @@ train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics
 yes no more often than one arm is wrongly called equivalent. The differences of arms are shown beside it and do not
 decide: to show them equivalent too under `long` takes about 120 seeds of none and of each arm compared with it. So
 by this the difference of two arms may still move by up to 0.2 points and 0.006 nats, the latter more than the 0.005
-within which a study itself calls arms equivalent. (This page asked for the differences too until, under `long`, only none,
-the pilot of dropout and the bfloat16 half of its study had been trained.)
+within which a study itself calls arms equivalent. (This page asked for the differences too until, under `long`, only
+none, the pilot of dropout and the bfloat16 half of its study had been trained.)
 
 A pilot of {len(PILOT)} other seeds said how many seeds find a metric equivalent with 80 % power if the pilot's SD of
 the paired differences is the true one and the true difference is 0. An SD of ten pairs is uncertain by a quarter, and
