@@ -12,7 +12,7 @@ study: .venv/installed  ## run the study and write its report: make study PRESET
 	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
 plan: .venv/installed  ## say what a study would cost; run nothing
-	python -m study plan --preset $(PRESET)
+	python -m study plan --preset $(PRESET) --precision $(PRECISION)
 
 doctor: .venv/installed  ## check what a study needs, and say what to do
 	python -m study doctor

@@ -27,7 +27,7 @@ BFLOAT16_IS_EQUIVALENT = False
 
 
 def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
-    """`wanted`, or for "auto" bfloat16 on a CPU that multiplies it fast, once it is known to leave the answers alone.
+    """`wanted`, or for "auto" bfloat16 on a CPU that multiplies it fast, once each arm's scores are known to stay.
 
     Else float32: so on a GPU, where equivalence was not studied, and on other machines, which cannot be seen from here.
     """

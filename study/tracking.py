@@ -1,4 +1,4 @@
-"""The only writer of runs: study run -> trial runs -> seed runs.
+"""Writes runs, with study/coordination, which opens and adopts them: study run -> trial runs -> seed runs.
 
 A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole, whatever happened
 to the process. Runs are named to MlflowClient by their ids, so nothing depends on which run is "active".
