@@ -22,7 +22,7 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
     return wanted
 
 
-BFLOAT16_IS_EQUIVALENT = False
+BFLOAT16_IS_EQUIVALENT = True
 """Whether all that docs/precision.md asks is answered with yes; tests/test_devices.py holds the two together."""
 
 

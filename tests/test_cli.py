@@ -96,7 +96,7 @@ def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     beat = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "time": int(time.time())})
     tags = {schema.TAG_ID: declared.study_id, schema.TAG_KIND: "study", schema.TAG_HEARTBEAT: beat}
     run = client.create_run(client.create_experiment(schema.EXPERIMENT), tags=tags)
-    code, stderr = call("study", "--preset", "smoke", "--data", str(folder))
+    code, stderr = call("study", "--preset", "smoke", "--data", str(folder), "--precision", "float32")
     assert code == 1
     assert "process 1 on elsewhere is running this study already" in one_line(stderr)
     assert client.get_run(run.info.run_id).info.status == "RUNNING"
