@@ -68,7 +68,8 @@ in up to 10 % of cases.
 Every network is in [precision.csv](precision.csv).
 """
 ALL = (
-    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU that has it.**\n"
+    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU that has AVX-512's\n"
+    "instructions for it.**\n"
 )
 ENDING = """\
 Made by `python -m benchmarks.precision` on a CPU, a Zen 4 with AVX-512. It was not run on a GPU, on processors that

@@ -89,7 +89,7 @@ def study(output: str, workers: int, scheduler: str | None, experiment: str, **o
         trainer(setting.device, progress.advance, workers, scheduler or "none", progress.tell) as trains,
         open_study(declaration, setting, experiment) as tracker,
     ):
-        terminal.tell(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}")
+        terminal.tell(f"study {declaration.study_id}: preset {preset.name}, on {setting.device} in {setting.precision}")
         if tracker.experiment != experiment:
             terminal.tell(f"logged to experiment {tracker.experiment}: name it when you ask for the report")
         session = Session(preset, declaration, tracker, trains, progress)
@@ -155,7 +155,8 @@ def plan(output: str, experiment: str, **options: Any) -> None:
     writable_folder(output)
     preset, setting, declaration = resolve(**options)
     start = time.monotonic() - package.STARTED
-    click.echo(f"study {declaration.study_id}: preset {preset.name}, on {setting.device}, {declaration.data['name']}")
+    trains = f"on {setting.device} in {setting.precision}, {declaration.data['name']}"
+    click.echo(f"study {declaration.study_id}: preset {preset.name}, {trains}")
     stages = planned_stages(preset, declaration.noise_types)
     costs = probe(stages, setting)
     for line in plan.describe(preset, declaration, stages, costs):

@@ -27,19 +27,25 @@ BFLOAT16_IS_EQUIVALENT = True
 
 
 def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
-    """`wanted`, or for "auto" bfloat16 on a CPU that multiplies it fast, once each arm's scores are known to stay.
+    """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores where they are.
 
-    Else float32: so on a GPU, where equivalence was not studied, and on other machines, which cannot be seen from here.
+    This is on a CPU with AVX-512's instructions for it. Else float32: on a GPU and on ARM, where equivalence was not
+    studied, and on other machines, which cannot be seen from here.
     """
     if wanted != "auto":
         return wanted
-    fast = device == "cpu" and not elsewhere and multiplies_bfloat16_fast(device)
-    return "bfloat16" if BFLOAT16_IS_EQUIVALENT and fast else "float32"
+    shown = BFLOAT16_IS_EQUIVALENT and device == "cpu" and not elsewhere and "avx512_bf16" in bfloat16_instructions()
+    return "bfloat16" if shown else "float32"
 
 
 def multiplies_bfloat16_fast(device: str) -> bool:
     """Whether the hardware has bfloat16 products; without, they are many times slower than float32's."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and bool(bfloat16_instructions())
+
+
+def bfloat16_instructions() -> set[str]:
+    """Those of this processor that multiply bfloat16, by PyTorch's names: of AVX-512, of AMX, and ARM's."""
     has = torch.cpu.get_capabilities()
-    return device == "cpu" and bool(has.get("avx512_bf16") or has.get("amx_bf16") or has.get("bf16"))
+    return {name for name in ("avx512_bf16", "amx_bf16", "bf16") if has.get(name)}

@@ -21,11 +21,14 @@ import pytest
 from running import SMALL, Place, environment, wait_until
 
 from analysis import runs
+from study import devices
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
 OTHER = ("--preset", "smoke", "--noise", "dropout,uniform", "--questions", "beat-dropout")
+AS_HERE = ("--precision", devices.pick_precision("auto", "cpu"))
+"""What a study without a cluster takes."""
 OWNER = "postgres"
 """Postgres refuses to run as root: then it runs as the user that its Debian package makes."""
 
@@ -195,7 +198,7 @@ def test_a_cluster_that_loses_a_worker_gives_the_numbers_of_one_process(
     server: Server, cluster: Cluster, tmp_path: Path, folder: Path, alone: Place
 ) -> None:
     place = study_there(server, tmp_path, folder, "cluster")
-    process = place.start("--scheduler", cluster.address)
+    process = place.start("--scheduler", cluster.address, *AS_HERE)
     wait_until(lambda: place.count() >= 8, process, every=0.5)
     os.killpg(cluster.workers[0].pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=300)
@@ -259,13 +262,15 @@ def test_a_scheduler_that_goes_away_ends_the_study_and_loses_nothing(
     where = tmp_path / "study"
     where.mkdir()
     place = Place(where, folder)
-    process = place.start("--scheduler", cluster.address)
+    process = place.start("--scheduler", cluster.address, *AS_HERE)
     wait_until(lambda: place.count() >= 8, process, every=0.5)
     os.killpg(cluster.scheduler.pid, signal.SIGKILL)
     _, stderr = process.communicate(timeout=300)
     assert process.returncode == 3, stderr
     assert "the cluster is gone" in stderr and "Traceback" not in stderr
+    finished = place.finished_trials()
     place.finish()
+    assert finished and finished <= place.finished_trials()
     place.check(alone)
 
 
