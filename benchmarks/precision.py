@@ -68,7 +68,7 @@ in up to 10 % of cases.
 Every network is in [precision.csv](precision.csv).
 """
 ALL = (
-    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU that has AVX-512's\n"
+    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU with AVX-512's\n"
     "instructions for it.**\n"
 )
 ENDING = """\
