@@ -12,7 +12,7 @@ from study import runner, schema, space
 from study.designs import DESIGNS
 from study.presets import Preset
 from study.schema import Declaration
-from study.search import STUDY_SEED
+from study.search import STUDY_SEED, asked_together
 from study.trial import Setting, Trial
 
 OBJECTIVE = "val/accuracy"
@@ -93,7 +93,10 @@ def planned_stages(preset: Preset, noise_types: Sequence[str]) -> list[list[Tria
     types, tuned = tuple(noise_types), {}
     for recipe in preset.recipes:
         rounds = [[stand_in(noise, recipe, turn) for noise in types] for turn in range(preset.trials_per_type)]
-        stages += [[Trial(arm, preset.search_seeds, schema.SEARCH) for arm in arms] for arms in rounds]
+        stages += [
+            [Trial(arm, preset.search_seeds, schema.SEARCH) for turn in turns for arm in rounds[turn]]
+            for turns in asked_together(preset.trials_per_type)
+        ]
         best = rounds[: preset.rerank_top]
         stages.append([Trial(arm, preset.rerank_seeds, schema.RERANK) for arms in best for arm in arms])
         tuned[recipe] = {noise: stand_in(noise, recipe, i) for i, noise in enumerate(types)}

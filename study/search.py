@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -33,9 +34,9 @@ def search(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", study_name=f"search under {recipe.name}")
-    for turn in range(rounds):
+    for turns in asked_together(rounds):
         asked: dict[int, optuna.Trial] = {}
-        for number, noise in enumerate(noise_types, start=turn * len(noise_types)):
+        for number, (turn, noise) in enumerate(product(turns, noise_types), start=turns[0] * len(noise_types)):
             distributions = space.distributions(noise, noise_types, max_rate)
             arm = told.get(number) or space.to_arm(
                 _propose(study, number, turn, noise, distributions, max_rate), recipe
@@ -46,6 +47,15 @@ def search(
         for number, value in score({n: space.to_arm(trial.params, recipe) for n, trial in asked.items()}).items():
             failed = math.isnan(value)
             study.tell(asked[number], None if failed else value, TrialState.FAIL if failed else TrialState.COMPLETE)
+
+
+def asked_together(rounds: int) -> list[range]:
+    """The rounds, by those whose trials are asked for at once, so that a type's are trained as one population.
+
+    They are the anchors', which learn from no score; TPE would propose with fewer to learn from.
+    """
+    anchors = min(rounds, len(space.ANCHORS))
+    return [range(anchors), *(range(turn, turn + 1) for turn in range(anchors, rounds))]
 
 
 def _propose(

@@ -45,8 +45,8 @@ def test_a_stage_ends_with_its_slowest_worker() -> None:
 def test_a_preset_is_planned_in_the_stages_it_is_run_in() -> None:
     quick = PRESETS["quick"]
     stages = planned_stages(quick, quick.noise_types)
-    assert [len(stage) for stage in stages[:6]] == [7] * 5 + [14]
-    assert {trial.phase for stage in stages[:5] for trial in stage} == {SEARCH}
+    assert [len(stage) for stage in stages[:5]] == [14, 7, 7, 7, 14]
+    assert {trial.phase for stage in stages[:4] for trial in stage} == {SEARCH}
     assert {trial.phase for trial in stages[-1]} == {CONFIRM}
     sizes = (3, 5, 6)
     costs = Costs({(noise, size): CHEAP for noise in quick.noise_types for size in sizes}, 2, 8, 50_000)

@@ -26,12 +26,16 @@ def quality(arm: Arm) -> float:
     return 1 - (arm.rate1 - 0.1) ** 2 - (arm.rate2 - 0.4) ** 2 - 0.01 * (math.log10(arm.weight_decay) + 4) ** 2
 
 
-def run(rounds: int, told: dict[int, Arm] | None = None, max_rate: float = 0.8) -> dict[int, Arm]:
-    """All arms of a search by trial number."""
+def run(
+    rounds: int, told: dict[int, Arm] | None = None, max_rate: float = 0.8, sizes: list[int] | None = None
+) -> dict[int, Arm]:
+    """All arms of a search by trial number; `sizes` takes how many were asked for at a time."""
     arms: dict[int, Arm] = {}
 
     def score(asked: dict[int, Arm]) -> dict[int, float]:
         arms.update(asked)
+        if sizes is not None:
+            sizes.append(len(asked))
         return {number: quality(arm) for number, arm in asked.items()}
 
     search(DECAY, TYPES, rounds, max_rate, told or {}, score)
@@ -43,6 +47,18 @@ def test_types_take_turns_from_common_anchors() -> None:
     assert [arm.noise for _, arm in sorted(arms.items())] == list(TYPES) * 5
     assert {(arms[n].rate1, arms[n].rate2, arms[n].weight_decay) for n in (1, 2)} == {(0.2, 0.2, 1e-5)}
     assert {(arms[n].rate1, arms[n].rate2) for n in (4, 5)} == {(0.05, 0.05)}
+
+
+@pytest.mark.parametrize("rounds", [1, 2, 3, 10])
+def test_what_is_asked_together_is_what_is_asked_round_by_round(rounds: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    together: list[int] = []
+    arms = run(rounds, sizes=together)
+    first = min(rounds, len(space.ANCHORS))
+    assert together == [len(TYPES) * first] + [len(TYPES)] * (rounds - first)
+    apart: list[int] = []
+    monkeypatch.setattr("study.search.asked_together", lambda rounds: [range(i, i + 1) for i in range(rounds)])
+    assert run(rounds, sizes=apart) == arms
+    assert apart == [len(TYPES)] * rounds
 
 
 @pytest.mark.parametrize("finished", [1, 4, 11, 20])
