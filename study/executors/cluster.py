@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from distributed import Client, KilledWorker
+from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
 from analysis.wording import one_line
@@ -45,7 +46,8 @@ class OnCluster(Trainer):
 
     def cancel(self) -> None:
         """Takes back what has been handed out; a batch that is being trained goes on to its end, for nobody."""
-        self._executor.shutdown(wait=False)
+        with suppress(ClosedClientError):  # Dask closes it when the scheduler is gone, and with it what was handed out
+            self._executor.shutdown(wait=False)
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         """To the scheduler."""
@@ -64,7 +66,7 @@ class OnCluster(Trainer):
             results = super().results(batch, future)
         except KilledWorker as error:
             results = work.failed_batch(batch, f"given up: {error.allowed_failures + 1} workers died of it")
-        except (CancelledError, CommClosedError) as error:
+        except (CancelledError, CommClosedError, ClosedClientError) as error:
             raise CutShort(f"the cluster is gone; {KEPT}") from error
         self._on_step(sum(trial.network_epochs for trial in batch))
         return results
@@ -75,7 +77,7 @@ def _cluster_there() -> Iterator[None]:
     """Within, the scheduler is asked; CutShort where it is gone, as while a trial was logged."""
     try:
         yield
-    except (CancelledError, OSError) as error:  # Dask's CommClosedError among them
+    except (CancelledError, OSError, ClosedClientError) as error:  # Dask's CommClosedError among them
         raise CutShort(f"the cluster is gone; {KEPT}") from error
 
 
