@@ -222,8 +222,9 @@ def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(m
         monkeypatch.undo()
 
 
+@pytest.mark.parametrize("error", ["CommClosedError", "ClosedClientError"])
 @pytest.mark.parametrize("asked", ["nthreads", "submit"])
-def test_a_scheduler_that_dies_while_a_trial_is_logged_leaves_the_study_to_go_on(asked: str) -> None:
+def test_a_scheduler_that_dies_while_a_trial_is_logged_leaves_the_study_to_go_on(asked: str, error: str) -> None:
     cluster = pytest.importorskip("study.executors.cluster")
 
     class Client:
@@ -232,15 +233,19 @@ def test_a_scheduler_that_dies_while_a_trial_is_logged_leaves_the_study_to_go_on
 
         def nthreads(self) -> dict[str, int]:
             if asked == "nthreads":
-                raise cluster.CommClosedError
+                raise getattr(cluster, error)
             return {"tcp://there:1": 1}
 
         def submit(self, *arguments: object) -> None:
-            raise cluster.CommClosedError
+            raise getattr(cluster, error)
+
+        def shutdown(self, wait: bool) -> None:
+            raise cluster.ClosedClientError
 
     there = cluster.OnCluster(Client(), nothing, print)
     with pytest.raises(CutShort, match="the cluster is gone; finished trials are kept: the same command goes on"):
         list(there.train([[TRIAL], [TRIAL]], SETTING))
+    there.cancel()
 
 
 def test_training_in_this_process_is_not_held_up_by_its_other_threads() -> None:
