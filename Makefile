@@ -38,7 +38,7 @@ test-all: .venv/installed  ## what needs minutes, a cluster, a database or a bro
 # The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
 contract: .venv/installed  ## the contract on a type of your own: make contract NOISE=module:Class
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
-	python -m pytest tests/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
+	python -m pytest tests/models/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
 
 # Known vulnerabilities in what requirements.txt installs; asks PyPI. Strict: a package that was not checked is no pass.
 audit: .venv/installed  ## known vulnerabilities of the dependencies
@@ -50,7 +50,7 @@ bench: .venv/bench-installed  ## training speed against other trainers
 	python -m benchmarks.speed
 
 docs: .venv/installed  ## write the catalogue of noise types, docs/noise.md
-	python -m study.catalogue
+	python -m docs.noise_catalogue
 
 lint: .venv/installed  ## ruff and mypy
 	ruff check .

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from analysis.answers import Answer
-    from analysis.runs import Study
+    from analysis.stats.results import Answer
+    from analysis.store.reader import Study
 
 __all__ = ["answer", "draw", "estimates", "load_runs"]
 
@@ -40,15 +40,17 @@ def load_runs(
         preset: only studies of this preset count.
 
     Raises:
-        analysis.address.StoreError: there is no such store, study or report.
+        analysis.store.uri.StoreError: there is no such store, study or report.
     """
     if folder is not None:
         if study_id or experiment or preset:
-            raise ValueError("a report's folder holds one study: study_id, experiment and preset are for the store")
-        from analysis import published
+            raise ValueError(
+                "a report's folder holds one study: study_id, experiment and preset are for the store"
+            )
+        from analysis.store import saved_report
 
-        return published.read(Path(folder))
-    from analysis import runs
+        return saved_report.read(Path(folder))
+    from analysis.store import reader as runs
 
     return runs.load(study_id, experiment, preset)
 
@@ -58,7 +60,7 @@ def answer(question: str, runs: Study) -> Answer:
 
     Raises:
         ValueError: the study did not declare this question.
-        analysis.address.StoreError: it did, but only another version of this code knows it.
+        analysis.store.uri.StoreError: it did, but only another version of this code knows it.
     """
     from analysis import questions
 

@@ -1,8 +1,8 @@
 """Do the statistics keep what they promise? They are run on simulated scores whose true effect is known.
 
 `python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer the study's questions
-(`analysis.stats`, `analysis.decide`) and simulates no training. It takes 15 to 30 minutes on one core, two thirds of
-that for the resampling.
+(`analysis.stats.paired`, `analysis.stats.verdicts`) and simulates no training. It takes 15 to 30 minutes on one
+core, two thirds of that for the resampling.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats as st
 
-from analysis import decide, power, stats
+from analysis.schema import Contrast, Question
+from analysis.stats import paired, power
+from analysis.stats import verdicts as decide
 from study.designs import DESIGNS
 from study.designs.base import ALPHA, MARGINS
 from study.presets import PRESETS
-from study.schema import Contrast, Question
 
 SEED = 20_240_817
 METRIC = "test/accuracy"
@@ -81,7 +82,11 @@ class Case(NamedTuple):
 
 CASES = tuple(
     Case(errors, n, both)
-    for errors, both in (*((errors, False) for errors in ERRORS), ("t3", True), ("log-normal 1", True))
+    for errors, both in (
+        *((errors, False) for errors in ERRORS),
+        ("t3", True),
+        ("log-normal 1", True),
+    )
     for n in SEED_COUNTS
 )
 
@@ -140,14 +145,14 @@ def one_contrast(case: Case, repetitions: int, rng: np.random.Generator) -> dict
         return rate(event(values) for values in differences(case, repetitions, sd, effect, rng))
 
     def significant(values: pd.Series) -> bool:
-        return stats.paired_t(values) <= ALPHA
+        return paired.paired_t(values) <= ALPHA
 
     def covered(values: pd.Series) -> bool:
-        low, high = stats.interval(values)
+        low, high = paired.interval(values)
         return low <= MARGIN <= high
 
     def equivalent(values: pd.Series) -> bool:
-        return stats.tost(values, MARGIN) <= ALPHA
+        return paired.tost(values, MARGIN) <= ALPHA
 
     detectable = power.detectable_effect(SD, case.n, ALPHA)
     return {
@@ -173,13 +178,17 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     """
     (recipe,) = PRESETS["full"].questions["swap"]
     declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), PRESETS["full"].noise_types)
-    question = replace(declared, contrasts=tuple(one for one in declared.contrasts if one.metric == METRIC))
+    question = replace(
+        declared, contrasts=tuple(one for one in declared.contrasts if one.metric == METRIC)
+    )
     effects = (0.0, MARGIN, power.detectable_effect(SD, case.n, ALPHA / len(question.contrasts)))
     pairs = [own_errors(case, repetitions, SD, rng) + [[[effect]], [[0.0]]] for effect in effects]
     scores = shared(case, repetitions, rng) + np.concatenate(pairs)  # (arms, repetitions, seeds)
     rows = []
     for repetition in range(repetitions):
-        found = decide.answer_contrasts(question, *run_table(question, scores[:, repetition])).contrasts
+        found = decide.answer_contrasts(
+            question, *run_table(question, scores[:, repetition])
+        ).contrasts
         none, at_margin, detectable = found
         estimates = [(one.estimate, effect) for one, effect in zip(found, effects, strict=True)]
         rows.append(
@@ -196,16 +205,26 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     return {name: rate(row[name] for row in rows) for name in rows[0]}
 
 
-def run_table(question: Question, scores: np.ndarray) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+def run_table(
+    question: Question, scores: np.ndarray
+) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
     """A run table of scores (terms, seeds), the terms in the order of `terms_of`; and recipe -> arm label -> arm."""
     arms: dict[str, dict[str, str]] = {}
     frames: dict[str, pd.DataFrame] = {}
     for (recipe, label, metric), values in zip(terms_of(question.contrasts), scores, strict=True):
         name = arms.setdefault(recipe, {}).setdefault(label, f"{label} {recipe}")
-        frame = frames.setdefault(name, pd.DataFrame({"arm": name, "recipe": recipe, "seed": question.seeds}))
+        frame = frames.setdefault(
+            name, pd.DataFrame({"arm": name, "recipe": recipe, "seed": question.seeds})
+        )
         frame[metric] = values
     table = pd.concat(frames.values(), ignore_index=True)
-    fixed = {"phase": question.phase, "device": "cpu", "precision": "float32", "data_digest": "", "code_version": 0}
+    fixed = {
+        "phase": question.phase,
+        "device": "cpu",
+        "precision": "float32",
+        "data_digest": "",
+        "code_version": 0,
+    }
     return table.assign(**fixed, epochs=1, seconds=1.0, run_id=table["arm"]), arms
 
 
@@ -226,7 +245,11 @@ class Family:
 
 def terms_of(contrasts: Iterable[Contrast]) -> list[Term]:
     """The terms of contrasts, each once."""
-    return list(dict.fromkeys((one.recipe, label, metric) for one in contrasts for label, metric, _ in one.terms))
+    return list(
+        dict.fromkeys(
+            (one.recipe, label, metric) for one in contrasts for label, metric, _ in one.terms
+        )
+    )
 
 
 def coefficients(contrasts: Sequence[Contrast]) -> np.ndarray:
@@ -247,7 +270,9 @@ def families() -> list[Family]:
         question = design.declare(recipes, full.seeds_of(design.phase), full.noise_types)
         same: dict[tuple[str, bytes, tuple[str, ...]], Family] = {}
         for family, metric in dict.fromkeys((one.family, one.metric) for one in question.contrasts):
-            members = [one for one in question.contrasts if (one.family, one.metric) == (family, metric)]
+            members = [
+                one for one in question.contrasts if (one.family, one.metric) == (family, metric)
+            ]
             matrix, candidates = coefficients(members), tuple(one.candidate for one in members)
             key = (family, matrix.tobytes(), candidates)
             metrics = (*same[key].metrics, metric) if key in same else (metric,)
@@ -256,14 +281,18 @@ def families() -> list[Family]:
     return found
 
 
-def null_contrasts(family: Family, errors: str, n: int, repetitions: int, rng: np.random.Generator) -> np.ndarray:
+def null_contrasts(
+    family: Family, errors: str, n: int, repetitions: int, rng: np.random.Generator
+) -> np.ndarray:
     """The contrasts of terms of equal mean, shape (repetitions, seeds, contrasts).
 
     Each term is what its seed shares plus an error of its own. The mean is 0, so that a contrast of one term, the error
     of a formula, has no effect either.
     """
     terms = family.coefficients.shape[1]
-    scores = SEED_SD * rng.standard_normal((repetitions, n, 1)) + SD * ERRORS[errors](rng, (repetitions, n, terms))
+    scores = SEED_SD * rng.standard_normal((repetitions, n, 1)) + SD * ERRORS[errors](
+        rng, (repetitions, n, terms)
+    )
     return scores @ family.coefficients.T
 
 
@@ -276,18 +305,24 @@ def t_tests(values: np.ndarray) -> np.ndarray:
 def largest_by_candidate(p_values: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
     """The p-value of each candidate's intersection-union test: (..., contrasts) to (..., candidates)."""
     names = np.array(candidates)
-    return np.stack([p_values[..., names == name].max(axis=-1) for name in dict.fromkeys(candidates)], axis=-1)
+    return np.stack(
+        [p_values[..., names == name].max(axis=-1) for name in dict.fromkeys(candidates)], axis=-1
+    )
 
 
 def any_rejected(p_values: np.ndarray, alpha: float) -> np.ndarray:
     """Whether Holm leaves any p <= alpha: (repetitions, tests) to (repetitions,)."""
-    rejected = p_values.min(axis=1) <= alpha  # Holm lowers no p-value: the others need not be adjusted
+    rejected = (
+        p_values.min(axis=1) <= alpha
+    )  # Holm lowers no p-value: the others need not be adjusted
     for repetition in np.flatnonzero(rejected):
-        rejected[repetition] = min(stats.holm(p_values[repetition].tolist())) <= alpha
+        rejected[repetition] = min(paired.holm(p_values[repetition].tolist())) <= alpha
     return rejected
 
 
-def family_wise(family: Family, errors: str, n: int, repetitions: int, rng: np.random.Generator) -> dict[str, Rate]:
+def family_wise(
+    family: Family, errors: str, n: int, repetitions: int, rng: np.random.Generator
+) -> dict[str, Rate]:
     """How often anything is found where there is nothing: among the contrasts, and among the candidates.
 
     All contrasts null is easy for an intersection-union test. Its hard case has a candidate truly differ in all its
@@ -298,7 +333,10 @@ def family_wise(family: Family, errors: str, n: int, repetitions: int, rng: np.r
     if any(family.candidates):
         first = [family.candidates.index(name) for name in dict.fromkeys(family.candidates)]
         others = ~np.isin(np.arange(len(family.candidates)), first)
-        for name, effects in {"candidates": 0.0 * others, "candidates, hard case": FAR * others}.items():
+        for name, effects in {
+            "candidates": 0.0 * others,
+            "candidates, hard case": FAR * others,
+        }.items():
             p_values = largest_by_candidate(t_tests(values + effects), family.candidates)
             found[name] = rate(any_rejected(p_values, family.alpha))
     return found
@@ -319,7 +357,9 @@ class Results:
     resampled: int  # repetitions with resampling
     single: dict[Case, dict[str, Rate]]
     path: dict[Case, dict[str, Rate]]
-    families: list[tuple[Family, str, dict[Case, Rate]]]  # with what was tested: contrasts or candidates
+    families: list[
+        tuple[Family, str, dict[Case, Rate]]
+    ]  # with what was tested: contrasts or candidates
 
 
 def simulate(repetitions: int, resampled: int) -> Results:
@@ -339,7 +379,9 @@ def simulate(repetitions: int, resampled: int) -> Results:
             for n in SEED_COUNTS
         }
         kinds = next(iter(rates.values()))
-        rows += [(family, kind, {case: found[kind] for case, found in rates.items()}) for kind in kinds]
+        rows += [
+            (family, kind, {case: found[kind] for case, found in rates.items()}) for kind in kinds
+        ]
     return Results(repetitions, resampled, single, path, rows)
 
 
@@ -368,7 +410,11 @@ def judged(results: Results) -> tuple[str, str]:
         ("error of a question's family", of_families, 0.0, 0.055),
     ):
         outside = [cell for cell, one in rates.items() if not low <= one.share <= high]
-        holds = f"**does not hold** in {len(outside)} of {len(rates)}" if outside else f"**holds** in all {len(rates)}"
+        holds = (
+            f"**does not hold** in {len(outside)} of {len(rates)}"
+            if outside
+            else f"**holds** in all {len(rates)}"
+        )
         limits = f"{100 * low:g} to {100 * high:g} %" if low else f"at most {100 * high:g} %"
         rows.append((name, limits, f"{span(rates.values())} %", holds))
         for cell, one in rates.items():
@@ -378,7 +424,9 @@ def judged(results: Results) -> tuple[str, str]:
                 doubt = ", less than two standard errors from the limit" if near else ""
                 remarks.append(f"- {name}, {cell}: {one} %, {place}{doubt}")
     header = ("with symmetric errors", "required", "found, lowest to highest", "verdict")
-    return table(header, rows), "\n".join(remarks) or "No rate is within two standard errors of its limit."
+    return table(header, rows), "\n".join(
+        remarks
+    ) or "No rate is within two standard errors of its limit."
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1) -> str:
@@ -389,7 +437,9 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]], left: int = 1
 
 def case_table(results: Mapping[Case, Mapping[str, Rate]], columns: Mapping[str, str]) -> str:
     """One row a case; `columns` are names of rates and their headings."""
-    rows = [(case.name, case.n, *(rates[name] for name in columns)) for case, rates in results.items()]
+    rows = [
+        (case.name, case.n, *(rates[name] for name in columns)) for case, rates in results.items()
+    ]
     return table(("errors", "n", *columns.values()), rows)
 
 
@@ -425,7 +475,11 @@ def wrapped(block: str) -> str:
     for item in re.split(r"\n(?=- )", block):
         indent = "  " if item.startswith("- ") else ""
         text = " ".join(item.split())
-        lines.append(fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False))
+        lines.append(
+            fill(
+                text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+            )
+        )
     return "\n".join(lines)
 
 
@@ -524,7 +578,7 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
 
 Made by `python -m benchmarks.calibration --repetitions {repetitions} --resampled {resampled}`, with a fixed seed and
 without any data. It calls the project's own functions; only the t-tests of the families are computed many at once, by
-the SciPy function that `analysis.stats.paired_t` calls, and `tests/test_calibration.py` holds the two together.
+the SciPy function that `analysis.stats.paired.paired_t` calls, and `tests/benchmarks/test_calibration.py` holds the two together.
 """
 
 
@@ -609,15 +663,25 @@ def to_markdown(results: Results) -> str:
         family_skewed=of_families("contrasts", ["log-normal 1"]),
         candidates=of_families("candidates"),
         hard=of_families("candidates, hard case"),
-        count=sum(len(family.metrics) for family, tested, _ in results.families if tested == "contrasts"),
+        count=sum(
+            len(family.metrics) for family, tested, _ in results.families if tested == "contrasts"
+        ),
     )
     return "\n\n".join(wrapped(block) for block in page.strip().split("\n\n")) + "\n"
 
 
 @click.command()
 @click.option("--repetitions", default=20_000, show_default=True, type=click.IntRange(1))
-@click.option("--resampled", default=2_000, show_default=True, type=click.IntRange(1), help="Repetitions with BCa.")
-@click.option("--output", default="docs/calibration.md", show_default=True, type=click.Path(path_type=Path))
+@click.option(
+    "--resampled",
+    default=2_000,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Repetitions with BCa.",
+)
+@click.option(
+    "--output", default="docs/calibration.md", show_default=True, type=click.Path(path_type=Path)
+)
 def main(repetitions: int, resampled: int, output: Path) -> None:
     """Simulate scores, count the errors of the study's statistics, and write what was found."""
     results = simulate(repetitions, resampled)

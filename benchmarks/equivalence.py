@@ -17,12 +17,12 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Sampler, TensorDataset
 
-from analysis import stats
+from analysis.stats import paired
 from models import data
 from models.config import Arm
 from models.export import to_module
 from models.mlp import initialise
-from models.streams import Stream
+from models.rng import Stream
 from models.train import train_population
 from study.recipes import DECAY
 
@@ -59,7 +59,9 @@ def reference(arm: Arm, seed: int) -> dict[str, float]:
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     first, relu1, second, relu2, last = to_module(initialise([seed]))
-    net = nn.Sequential(first, relu1, nn.Dropout(arm.rate1), second, relu2, nn.Dropout(arm.rate2), last)
+    net = nn.Sequential(
+        first, relu1, nn.Dropout(arm.rate1), second, relu2, nn.Dropout(arm.rate2), last
+    )
     dataset = TensorDataset(split().train_x, split().train_y)
     loader = DataLoader(dataset, arm.recipe.batch_size, sampler=SeededOrder(seed, len(dataset)))
     sgd = torch.optim.SGD(net.parameters(), lr=arm.recipe.learning_rate)
@@ -95,12 +97,16 @@ def main() -> None:
         ours = {arm: pool.submit(population, arm, list(SEEDS)) for arm in ARMS}
         plain = {job: pool.submit(reference, *job) for job in jobs}
         images = len(split().validation_y)
-        print(f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n")
+        print(
+            f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n"
+        )
         print(tost_heading("population", "nn.Dropout"))
         for arm in ARMS:
             for metric, margin in MARGINS.items():
                 mine = pd.Series([scores[metric] for scores in ours[arm].result()], index=SEEDS)
-                theirs = pd.Series([plain[arm, seed].result()[metric] for seed in SEEDS], index=SEEDS)
+                theirs = pd.Series(
+                    [plain[arm, seed].result()[metric] for seed in SEEDS], index=SEEDS
+                )
                 print(tost_row(arm.name, metric, mine, theirs, margin), flush=True)
 
 
@@ -115,17 +121,36 @@ def tost_heading(one: str, other: str) -> str:
 def tost_row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
     """Both means, the paired difference one - other with the interval that TOST at alpha decides by, and its p."""
     difference = one - other
-    found = stats.interval(difference, level=1 - 2 * ALPHA)
-    return tost_cells(arm, metric, (one.mean(), other.mean()), found, margin, stats.tost(difference, margin), len(one))
+    found = paired.interval(difference, level=1 - 2 * ALPHA)
+    return tost_cells(
+        arm,
+        metric,
+        (one.mean(), other.mean()),
+        found,
+        margin,
+        paired.tost(difference, margin),
+        len(one),
+    )
 
 
 def tost_cells(
-    arm: str, metric: str, means: Sequence[float], found: tuple[float, float], margin: float, p: float, seeds: object
+    arm: str,
+    metric: str,
+    means: Sequence[float],
+    found: tuple[float, float],
+    margin: float,
+    p: float,
+    seeds: object,
 ) -> str:
     """A row of the table, of `means`, the interval of their difference and TOST's p."""
     one, other = means
     cells = [arm, metric, str(seeds), f"{one:.4f}", f"{other:.4f}", f"{one - other:+.5f}"]
-    cells += [f"[{found[0]:+.5f}, {found[1]:+.5f}]", str(margin), f"{p:.2g}", "yes" if p <= ALPHA else "no"]
+    cells += [
+        f"[{found[0]:+.5f}, {found[1]:+.5f}]",
+        str(margin),
+        f"{p:.2g}",
+        "yes" if p <= ALPHA else "no",
+    ]
     return f"| {' | '.join(cells)} |"
 
 

@@ -14,16 +14,16 @@ import click
 import mlflow
 import numpy as np
 
+from analysis import schema
 from models.config import Arm
 from models.mlp import Weights
 from models.train import Trained
-from study import schema
-from study.coordination import open_study
-from study.declare import declare
+from study.declaration import declare
 from study.presets import PRESETS
 from study.recipes import DECAY
+from study.tracking.lifecycle import open_study
 from study.trial import Setting, Trial
-from study.work import load_split
+from study.worker import load_split
 
 SEEDS, IMAGES = 20, 10_000
 
@@ -32,10 +32,14 @@ def trained(arm: Arm, seed: int) -> Trained:
     """A network's results, of the size they have."""
     random = np.random.default_rng(seed)
     curves = {
-        name: list(map(float, random.random(arm.recipe.epochs))) for name in ("train/loss", "val/loss", "val/accuracy")
+        name: list(map(float, random.random(arm.recipe.epochs)))
+        for name in ("train/loss", "val/loss", "val/accuracy")
     }
     test = {f"test/{name}": float(random.random()) for name in ("loss", "accuracy", "brier", "ece")}
-    images = {"nll": random.random(IMAGES).astype(np.float16), "correct": random.random(IMAGES) < 0.9}
+    images = {
+        "nll": random.random(IMAGES).astype(np.float16),
+        "correct": random.random(IMAGES) < 0.9,
+    }
     return Trained(arm, seed, curves, test, Weights((), ()), 1.0, images=images)
 
 
@@ -57,7 +61,11 @@ def main(trials: int, folder: str) -> None:
             seconds.append((time.perf_counter() - start) / SEEDS)
         tracker.finish()
     store = mlflow.get_tracking_uri().partition(":")[0]
-    row = {"name": f"logging-{store}", "seconds": round(median(seconds), 4), "high": round(max(seconds), 4)}
+    row = {
+        "name": f"logging-{store}",
+        "seconds": round(median(seconds), 4),
+        "high": round(max(seconds), 4),
+    }
     print(json.dumps(row))
 
 

@@ -26,8 +26,8 @@ from torchvision.transforms import ToTensor
 
 from models.config import Arm
 from models.data import Split
+from models.matmul import affine
 from models.mlp import SIZES
-from models.products import affine
 from models.train import population_size, train_population
 from study.recipes import BOOK
 
@@ -66,7 +66,9 @@ def population(parts: Split, epochs: int, networks: int = NETWORKS) -> tuple[flo
     start = time.perf_counter()
     with one_thread_each() as pool:
         trained = [
-            one for some in pool.map(lambda s: train_population([arm], s, parts), shares(networks)) for one in some
+            one
+            for some in pool.map(lambda s: train_population([arm], s, parts), shares(networks))
+            for one in some
         ]
     return (time.perf_counter() - start) / networks, trained[0].scores["train/loss"]
 
@@ -77,7 +79,9 @@ def limit(parts: Split, epochs: int) -> tuple[float, float | None]:
 
     def products(seeds: range) -> None:
         count = min(len(seeds), population_size(torch.device("cpu")))
-        weights = [torch.randn(count, i, o, dtype=dtype) for i, o in zip(SIZES, SIZES[1:], strict=False)]
+        weights = [
+            torch.randn(count, i, o, dtype=dtype) for i, o in zip(SIZES, SIZES[1:], strict=False)
+        ]
         outputs = [torch.randn(count, BATCH, o, dtype=dtype) for o in SIZES[1:]]
         inputs = [torch.randn(count, BATCH, SIZES[0], dtype=dtype), *outputs[:-1]]
         steps = round(epochs * len(parts.train_y) / BATCH * len(seeds) / count)
@@ -113,7 +117,9 @@ def in_memory(parts: Split, epochs: int) -> tuple[float, float | None]:
     start = time.perf_counter()
     for _ in range(epochs):
         batches = torch.randperm(len(parts.train_y)).split(BATCH)
-        losses = [train_step(net, sgd, parts.train_x[rows], parts.train_y[rows]) for rows in batches]
+        losses = [
+            train_step(net, sgd, parts.train_x[rows], parts.train_y[rows]) for rows in batches
+        ]
     return time.perf_counter() - start, float(torch.stack(losses).mean())
 
 
@@ -127,7 +133,9 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         """A picture, (1, 28, 28), and its class."""
-        return self.transform(Image.fromarray(self.pictures[index].numpy())), int(self.labels[index])
+        return self.transform(Image.fromarray(self.pictures[index].numpy())), int(
+            self.labels[index]
+        )
 
     def __len__(self) -> int:
         """Examples in an epoch."""
@@ -141,7 +149,9 @@ def dataloader(parts: Split, epochs: int) -> tuple[float, float | None]:
 
 def dataloader_tensors(parts: Split, epochs: int) -> tuple[float, float | None]:
     """A plain loop over a DataLoader whose examples are tensors already; workers make it slower here."""
-    return loop_over(DataLoader(TensorDataset(parts.train_x, parts.train_y), BATCH, shuffle=True), epochs)
+    return loop_over(
+        DataLoader(TensorDataset(parts.train_x, parts.train_y), BATCH, shuffle=True), epochs
+    )
 
 
 def loop_over(loader: DataLoader[Any], epochs: int) -> tuple[float, float | None]:
@@ -173,9 +183,15 @@ def lightning(parts: Split, epochs: int) -> tuple[float, float | None]:
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     dataset = TensorDataset(parts.train_x, parts.train_y)
-    loader = DataLoader(dataset, sampler=BatchSampler(RandomSampler(dataset), BATCH, drop_last=False), batch_size=None)
+    loader = DataLoader(
+        dataset,
+        sampler=BatchSampler(RandomSampler(dataset), BATCH, drop_last=False),
+        batch_size=None,
+    )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as that the loader has no workers: they are slower here
+        warnings.simplefilter(
+            "ignore"
+        )  # such as that the loader has no workers: they are slower here
         trainer = pl.Trainer(
             max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
             enable_model_summary=False,
@@ -201,7 +217,10 @@ def keras(parts: Split, epochs: int) -> tuple[float, float | None]:
             keras.layers.Dense(SIZES[3]),
         ]
     )
-    net.compile(keras.optimizers.SGD(LEARNING_RATE), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    net.compile(
+        keras.optimizers.SGD(LEARNING_RATE),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
     x, y = parts.train_x.numpy(), parts.train_y.numpy()
     start = time.perf_counter()
     history = net.fit(x, y, batch_size=BATCH, epochs=epochs, verbose=0)

@@ -11,7 +11,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots import GREY, INK, STYLE, WIDTH, to_svg
+from analysis.plots.forest import GREY, INK, STYLE, WIDTH, to_svg
 
 COLOURS = {"float32": "#0072b2", "bfloat16": "#b8480a"}
 PEERS = {
@@ -37,17 +37,31 @@ def bars(ax: Axes, rows: list[dict[str, Any]]) -> None:
         ax.barh(place, row["seconds"], color=colour, alpha=0.55 if name == "limit" else 1)
         ax.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1.2)
         ax.text(row["high"], place, f"  {row['seconds']:.2f}", va="center", fontsize=9)
-    ax.set_yticks(range(len(order)), [f"{PEERS[n]}, {p}" if n in OURS else PEERS[n] for n, p in order])
+    ax.set_yticks(
+        range(len(order)), [f"{PEERS[n]}, {p}" if n in OURS else PEERS[n] for n, p in order]
+    )
     ax.invert_yaxis()
-    ax.set_xlabel("seconds per epoch of 60,000 images and network (median; line: lowest to highest)")
+    ax.set_xlabel(
+        "seconds per epoch of 60,000 images and network (median; line: lowest to highest)"
+    )
 
 
 def scaling(ax: Axes, rows: list[dict[str, Any]]) -> None:
     """Seconds per network against the number of networks."""
     for precision, colour in COLOURS.items():
-        found = [row for row in rows if row["name"].startswith("networks-") and row["precision"] == precision]
+        found = [
+            row
+            for row in rows
+            if row["name"].startswith("networks-") and row["precision"] == precision
+        ]
         if found:
-            ax.plot([r["networks"] for r in found], [r["seconds"] for r in found], "o-", color=colour, label=precision)
+            ax.plot(
+                [r["networks"] for r in found],
+                [r["seconds"] for r in found],
+                "o-",
+                color=colour,
+                label=precision,
+            )
             ticks = [row["networks"] for row in found]
             ax.set_xscale("log", base=2)
             ax.set_xticks(ticks, [str(tick) for tick in ticks])

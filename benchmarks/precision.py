@@ -17,11 +17,12 @@ import click
 import pandas as pd
 from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
-from analysis import power, stats
+from analysis import schema
+from analysis.stats import paired, power
 from benchmarks.equivalence import ALPHA, tost_cells, tost_heading, tost_row
 from models.config import Arm, Recipe
 from models.train import CPU_POPULATION, Trained
-from study import executors, schema
+from study import executors
 from study.recipes import DECAY, LONG
 from study.trial import Setting, Trial
 
@@ -38,7 +39,7 @@ IMAGES = 50_000
 DOCS = Path(__file__).parents[1] / "docs"
 RECORD, PAGE = DOCS / "precision.csv", DOCS / "precision.md"
 KEY = ["recipe", "noise", "precision", "seed", "code"]
-"""What names a network in the record; `code` is `study.schema.CODE_VERSION`, which is not mixed."""
+"""What names a network in the record; `code` is `analysis.schema.CODE_VERSION`, which is not mixed."""
 INTRODUCTION = f"""# bfloat16 products against float32
 
 The same networks, from the same initial weights, in the same order of batches and with the same random bits, trained in
@@ -91,7 +92,9 @@ def record(recipe: str, noise: str, precision: str, networks: Sequence[Trained])
     rows = []
     for network in networks:
         if not network.converged:
-            raise RuntimeError(f"{recipe} {noise} {precision}, seed {network.seed}: {network.error or 'it diverged'}")
+            raise RuntimeError(
+                f"{recipe} {noise} {precision}, seed {network.seed}: {network.error or 'it diverged'}"
+            )
         key = [recipe, noise, precision, network.seed, schema.CODE_VERSION]
         rows.append([*key, *(round(network.scores[f"val/{metric}"], 6) for metric in MARGINS)])
     table = pd.concat([recorded(), pd.DataFrame(rows, columns=[*KEY, *MARGINS])])
@@ -109,13 +112,19 @@ def differences(recipe: str, noise: str, metric: str, seeds: range) -> pd.Series
 def by_precision(recipe: str, noise: str, metric: str, seeds: range) -> pd.DataFrame:
     """A column for each precision, a row for each of the seeds that was trained in both."""
     rows = recorded().query("recipe == @recipe and noise == @noise and seed in @seeds")
-    return rows.pivot(index="seed", columns="precision", values=metric).reindex(columns=PRECISIONS).dropna()
+    return (
+        rows.pivot(index="seed", columns="precision", values=metric)
+        .reindex(columns=PRECISIONS)
+        .dropna()
+    )
 
 
 def seeds_needed(recipe: str, noise: str, seen: range) -> dict[str, int]:
     """metric -> seeds that find equivalence with 80 % power if the paired SD of the seeds seen is the true one."""
     return {
-        metric: power.seeds_for_equivalence(differences(recipe, noise, metric, seen).std(), margin, ALPHA)
+        metric: power.seeds_for_equivalence(
+            differences(recipe, noise, metric, seen).std(), margin, ALPHA
+        )
         for metric, margin in MARGINS.items()
     }
 
@@ -127,7 +136,10 @@ def trained(recipe: str, noise: str, seeds: range) -> bool:
 
 def equivalent(recipe: str, noise: str, seeds: range) -> bool:
     """Whether both metrics of the seeds are."""
-    return all(stats.tost(differences(recipe, noise, m, seeds), margin) <= ALPHA for m, margin in MARGINS.items())
+    return all(
+        paired.tost(differences(recipe, noise, m, seeds), margin) <= ALPHA
+        for m, margin in MARGINS.items()
+    )
 
 
 def studies(recipe: str, noise: str) -> list[range]:
@@ -146,14 +158,24 @@ def settled(recipe: str, noise: str) -> bool | None:
     if set(recorded()["code"]) != {schema.CODE_VERSION}:
         return None
     seeds = studies(recipe, noise)
-    return equivalent(recipe, noise, seeds[-1]) if seeds and trained(recipe, noise, seeds[-1]) else None
+    return (
+        equivalent(recipe, noise, seeds[-1])
+        if seeds and trained(recipe, noise, seeds[-1])
+        else None
+    )
 
 
 def unsettled() -> list[str]:
     """The arms not shown to be equivalent, and why: empty where `--precision auto` may choose bfloat16."""
-    arms = {f"{noise} under `{recipe}`": settled(recipe, noise) for recipe in RECIPES for noise in NOISES}
+    arms = {
+        f"{noise} under `{recipe}`": settled(recipe, noise)
+        for recipe in RECIPES
+        for noise in NOISES
+    }
     return [
-        f"{arm} ({'not shown' if answer is False else 'to be trained'})" for arm, answer in arms.items() if not answer
+        f"{arm} ({'not shown' if answer is False else 'to be trained'})"
+        for arm, answer in arms.items()
+        if not answer
     ]
 
 
@@ -164,15 +186,22 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
         RuntimeError: the record is of another version of the code, or a network diverged.
     """
     if codes := set(recorded()["code"]) - {schema.CODE_VERSION}:
-        raise RuntimeError(f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it first")
+        raise RuntimeError(
+            f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it first"
+        )
     arm = Arm(noise, NOISES[noise], NOISES[noise], 0.0, recipe)
     for precision in PRECISIONS:
-        rows = recorded().query("recipe == @recipe.name and noise == @noise and precision == @precision")
+        rows = recorded().query(
+            "recipe == @recipe.name and noise == @noise and precision == @precision"
+        )
         missing = sorted(set(seeds) - set(rows["seed"]))
         setting = Setting("fashion-mnist", folder, IMAGES, "cpu", precision)
         with executors.in_process("cpu", lambda share: None) as trainer:
             blocks = -(-len(missing) // (CPU_POPULATION * trainer.workers)) * trainer.workers
-            batches = [[Trial(arm, tuple(missing[i::blocks]), schema.SEARCH)] for i in range(min(blocks, len(missing)))]
+            batches = [
+                [Trial(arm, tuple(missing[i::blocks]), schema.SEARCH)]
+                for i in range(min(blocks, len(missing)))
+            ]
             for batch, results in trainer.train(batches, setting):
                 record(recipe.name, noise, precision, results[0])
                 PAGE.write_text(page())
@@ -182,10 +211,15 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
 def page() -> str:
     """The record as a page."""
     left = unsettled()
-    text = [INTRODUCTION, f"**Shown to be equivalent: all but {', '.join(left)}.**\n" if left else ALL]
+    text = [
+        INTRODUCTION,
+        f"**Shown to be equivalent: all but {', '.join(left)}.**\n" if left else ALL,
+    ]
     for recipe in RECIPES.values():
         text += [f"## `{recipe.name}`, {recipe.epochs} epochs\n"]
-        tables = [list(table(recipe.name)) for table in (pilot_table, answer_table, difference_table)]
+        tables = [
+            list(table(recipe.name)) for table in (pilot_table, answer_table, difference_table)
+        ]
         text += [line for table in tables if table for line in (*table, "")]
     return "\n".join([*text, ENDING])
 
@@ -200,7 +234,9 @@ def pilot_table(recipe: str) -> Iterator[str]:
             yield f"| {noise} | both | not run | | | |"
         for place, (before, seeds) in enumerate(pairwise(seen)):
             for metric, needed in seeds_needed(recipe, noise, before).items():
-                sd, own = (differences(recipe, noise, metric, some).std() for some in (before, seeds))
+                sd, own = (
+                    differences(recipe, noise, metric, some).std() for some in (before, seeds)
+                )
                 done = len(differences(recipe, noise, metric, seeds))
                 shown = f"{own:.5f}" if done > 1 else ""
                 yield f"| {named(noise, place)} | {metric} | {sd:.5f} | {needed} | {done} | {shown} |"
@@ -214,7 +250,9 @@ def answer_table(recipe: str) -> Iterator[str]:
             if trained(recipe, noise, seeds):
                 for metric, margin in MARGINS.items():
                     scores = by_precision(recipe, noise, metric, seeds)
-                    yield tost_row(named(noise, place), metric, scores["bfloat16"], scores["float32"], margin)
+                    yield tost_row(
+                        named(noise, place), metric, scores["bfloat16"], scores["float32"], margin
+                    )
 
 
 def difference_table(recipe: str) -> Iterator[str]:
@@ -222,20 +260,28 @@ def difference_table(recipe: str) -> Iterator[str]:
 
     A second study has no seed of a first: there by Welch's t, all seeds of both.
     """
-    done = {noise: studies(recipe, noise)[-1] for noise in NOISES if settled(recipe, noise) is not None}
+    done = {
+        noise: studies(recipe, noise)[-1] for noise in NOISES if settled(recipe, noise) is not None
+    }
     if len(done) < 2:
         return
     yield tost_heading("bfloat16", "float32")
     for one, other in combinations(done, 2):
-        common = range(max(done[one].start, done[other].start), min(done[one].stop, done[other].stop))
+        common = range(
+            max(done[one].start, done[other].start), min(done[one].stop, done[other].stop)
+        )
         for metric, margin in MARGINS.items():
-            ours, theirs = (by_precision(recipe, noise, metric, common or done[noise]) for noise in (other, one))
+            ours, theirs = (
+                by_precision(recipe, noise, metric, common or done[noise]) for noise in (other, one)
+            )
             name = f"{other} - {one}"
             if common:
                 between = ours - theirs
                 yield tost_row(name, metric, between["bfloat16"], between["float32"], margin)
                 continue
-            moved = CompareMeans(*(DescrStatsW(table["bfloat16"] - table["float32"]) for table in (ours, theirs)))
+            moved = CompareMeans(
+                *(DescrStatsW(table["bfloat16"] - table["float32"]) for table in (ours, theirs))
+            )
             p_value, _ = moved.ttost_ind(-margin, margin, usevar="unequal")
             interval = moved.tconfint_diff(2 * ALPHA, usevar="unequal")
             means = [ours[p].mean() - theirs[p].mean() for p in PRECISIONS]
@@ -249,7 +295,9 @@ def named(noise: str, place: int) -> str:
 
 
 @click.command()
-@click.option("--recipe", "recipes", type=click.Choice(list(RECIPES)), multiple=True, help="All unless told.")
+@click.option(
+    "--recipe", "recipes", type=click.Choice(list(RECIPES)), multiple=True, help="All unless told."
+)
 @click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
 def main(recipes: tuple[str, ...], folder: str) -> None:
     """Train what the record lacks; the page is written anew with each batch."""

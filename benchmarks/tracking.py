@@ -23,11 +23,14 @@ import click
 import mlflow
 import torch
 
-from analysis import report, runs
+from analysis.report import writer
+from analysis.store import reader
 from models.train import population_size
-from study import cli, coordination, executors, runner, work
-from study.session import Session
-from study.tracking import Tracker
+from study import executors, runner, worker
+from study.commands import cli
+from study.resumable import Session
+from study.tracking import lifecycle
+from study.tracking.writer import Tracker
 from study.trial import Setting, Trial, batches
 
 ITEMS: tuple[tuple[str, object, str], ...] = (
@@ -36,11 +39,11 @@ ITEMS: tuple[tuple[str, object, str], ...] = (
     ("MLflow", Tracker, "log_arms"),
     ("MLflow", Tracker, "log_report"),
     ("MLflow", Tracker, "finish"),
-    ("MLflow", coordination, "open_study"),
-    ("MLflow", runs, "load"),
+    ("MLflow", lifecycle, "open_study"),
+    ("MLflow", reader, "load"),
     ("Optuna", runner, "search"),
-    ("data", work, "load_split"),
-    ("report", report, "write"),
+    ("data", worker, "load_split"),
+    ("report", writer, "write"),
 )
 
 
@@ -113,7 +116,10 @@ def recorded(asked: list[tuple[Sequence[Trial], Setting]]) -> Iterator[None]:
 def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
     """Itemise a study's wall time, and train the same without tracking; MORE options of the study after `--`."""
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import analysis.report, study.runner, study.executors"], check=True)
+    subprocess.run(
+        [sys.executable, "-c", "import analysis.report.writer, study.runner, study.executors"],
+        check=True,
+    )
     imports = time.perf_counter() - start
     asked: list[tuple[Sequence[Trial], Setting]] = []
     with tempfile.TemporaryDirectory() as place:
@@ -122,8 +128,19 @@ def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
         mlflow.create_experiment("dropout-study", (Path(place) / "artifacts").as_uri())
         watch = Stopwatch()
         with recorded(asked), timed_items(watch):
-            arguments = ["study", "--preset", preset, "--data", folder, "--output", str(Path(place) / "results"), *more]
-            with suppress(SystemExit):  # a study with a hole in its answers: its seconds count all the same
+            arguments = [
+                "study",
+                "--preset",
+                preset,
+                "--data",
+                folder,
+                "--output",
+                str(Path(place) / "results"),
+                *more,
+            ]
+            with suppress(
+                SystemExit
+            ):  # a study with a hole in its answers: its seconds count all the same
                 cli.cli.main(arguments, standalone_mode=False)
         watch.switch(None)
     seconds = {"imports": imports, **watch.seconds}
@@ -142,8 +159,16 @@ def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
     print(f"| all | {total:.1f} | 100 % |")
     tracked = seconds["training"] + seconds["MLflow"]
     ratio = tracked / alone
-    print(f"\ntraining the same without MLflow: {alone:.1f} s; with it {tracked:.1f} s: {ratio:.3f} times")
-    row = {"name": f"tracking-{preset}", "seconds": tracked, "alone": alone, "ratio": ratio, "items": seconds}
+    print(
+        f"\ntraining the same without MLflow: {alone:.1f} s; with it {tracked:.1f} s: {ratio:.3f} times"
+    )
+    row = {
+        "name": f"tracking-{preset}",
+        "seconds": tracked,
+        "alone": alone,
+        "ratio": ratio,
+        "items": seconds,
+    }
     print(json.dumps(row))
 
 

@@ -64,13 +64,20 @@ class Arm:
             if rate is None and value:
                 raise ValueError(f"{self.noise} has no such rate: {value} must be 0")
             if rate and not rate.low <= value <= rate.high:
-                raise ValueError(f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})")
+                raise ValueError(
+                    f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})"
+                )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight decay {self.weight_decay} is not a number of at least 0")
 
     @property
     def name(self) -> str:
         """Unique to the configuration, and readable: `dropout(0.2,0.5) wd=0.0001 decay@10`."""
-        values = [f"{rate:g}" for rate, _ in zip((self.rate1, self.rate2), noise_type(self.noise).rates, strict=False)]
+        values = [
+            f"{rate:g}"
+            for rate, _ in zip((self.rate1, self.rate2), noise_type(self.noise).rates, strict=False)
+        ]
         rates = f"({','.join(values)})" if values else ""
-        return f"{self.noise}{rates} wd={self.weight_decay:g} {self.recipe.name}@{self.recipe.epochs}"
+        return (
+            f"{self.noise}{rates} wd={self.weight_decay:g} {self.recipe.name}@{self.recipe.epochs}"
+        )

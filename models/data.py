@@ -1,6 +1,6 @@
 """Fashion-MNIST, or another data set of the same form: found, checked, kept, and split once and for all.
 
-`load` tries the data folder, then `models.sources`, and checks what it gets; `split` makes the tensors.
+`load` tries the data folder, then `models.download`, and checks what it gets; `split` makes the tensors.
 """
 
 from __future__ import annotations
@@ -15,7 +15,18 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from models.sources import DATASETS, FILES, HEADERS, IN_FOLDER, DataError, Files, check, fetch, read_folder, read_own
+from models.download import (
+    DATASETS,
+    FILES,
+    HEADERS,
+    IN_FOLDER,
+    DataError,
+    Files,
+    check,
+    fetch,
+    read_folder,
+    read_own,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +100,9 @@ class Split:
             return self
         rows = _stratified(self.train_y.cpu().numpy(), n, np.arange(available))
         index, digest = torch.from_numpy(rows).to(self.train_y.device), _digest(self.digest, rows)
-        return replace(self, train_x=self.train_x[index], train_y=self.train_y[index], digest=digest)
+        return replace(
+            self, train_x=self.train_x[index], train_y=self.train_y[index], digest=digest
+        )
 
 
 def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
@@ -107,7 +120,9 @@ def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
         place = Path(name.removeprefix(IN_FOLDER))
         return _images(f"{IN_FOLDER}{place.resolve().name}", read_own(place))
     if name not in DATASETS:
-        raise DataError(f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
+        raise DataError(
+            f"unknown data set {name!r}: choose one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER"
+        )
     cache = Path(folder) / name
     source = str(cache)
     files = kept(name, cache)
@@ -129,7 +144,9 @@ def kept(name: str, cache: Path) -> Files:
         files = read_folder(cache)
         check(DATASETS[name], files, str(cache))
     except DataError as error:
-        raise DataError(f"{error}; delete the file to have it fetched anew, or put a good copy in its place") from None
+        raise DataError(
+            f"{error}; delete the file to have it fetched anew, or put a good copy in its place"
+        ) from None
     return files
 
 
@@ -139,7 +156,10 @@ def validation_size(train: int) -> int:
 
 
 def _images(name: str, files: Files) -> Images:
-    arrays = [np.frombuffer(files[file], np.uint8, offset=len(head)) for file, head in zip(FILES, HEADERS, strict=True)]
+    arrays = [
+        np.frombuffer(files[file], np.uint8, offset=len(head))
+        for file, head in zip(FILES, HEADERS, strict=True)
+    ]
     return Images(
         name=name,
         train_images=arrays[0].reshape(-1, 784),
@@ -158,9 +178,13 @@ def split(images: Images, validation: int = 10_000) -> Split:
     """
     n = len(images.train_labels)
     if not 1 <= validation < n:
-        raise ValueError(f"validation takes 1 to {n - 1} of the {n} training examples, not {validation}")
+        raise ValueError(
+            f"validation takes 1 to {n - 1} of the {n} training examples, not {validation}"
+        )
     # NumPy promises the raw stream of PCG64 for ever, but not what Generator.permutation makes of it.
-    held_out = _stratified(images.train_labels, validation, np.random.PCG64(SPLIT_SEED).random_raw(n))
+    held_out = _stratified(
+        images.train_labels, validation, np.random.PCG64(SPLIT_SEED).random_raw(n)
+    )
     kept = np.setdiff1d(np.arange(n), held_out)
     return Split(
         name=images.name,
@@ -185,11 +209,16 @@ def _stratified(labels: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
     quotas, remainders = np.divmod(n * counts, len(labels))
     quotas[np.argsort(-remainders, kind="stable")[: n - quotas.sum()]] += 1
     by_class = np.split(np.lexsort((keys, labels)), np.cumsum(counts)[:-1])
-    return np.sort(np.concatenate([rows[:quota] for rows, quota in zip(by_class, quotas, strict=True)]))
+    return np.sort(
+        np.concatenate([rows[:quota] for rows, quota in zip(by_class, quotas, strict=True)])
+    )
 
 
 def _digest(content: str, *rows: np.ndarray) -> str:
-    parts = [content, *(hashlib.sha256(index.astype("<i8").tobytes()).hexdigest() for index in rows)]
+    parts = [
+        content,
+        *(hashlib.sha256(index.astype("<i8").tobytes()).hexdigest() for index in rows),
+    ]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()[:16]
 
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import kernels
-from models.streams import Stream
+from models import cpu_kernels
+from models.rng import Stream
 
 
 def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
@@ -27,7 +27,9 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 def threshold(bits: Tensor, rate: Tensor) -> Tensor:
     """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is dropped."""
     dropped_of_65536 = (rate * 65536).round()
-    kept = torch.empty(bits.shape, dtype=rate.dtype, device=bits.device)  # compared into floats: no cast from booleans
+    kept = torch.empty(
+        bits.shape, dtype=rate.dtype, device=bits.device
+    )  # compared into floats: no cast from booleans
     torch.ge(bits, (dropped_of_65536 - 32768).to(torch.int16), out=kept)
     return kept.mul_(65536 / (65536 - dropped_of_65536))
 
@@ -37,8 +39,15 @@ def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
-    as_the_loop_has_it = z.shape == bits.shape and rate.shape == (len(z), 1, 1) and rate.dtype == torch.float32
-    if kernels.serve(z, rate) and as_the_loop_has_it and z.is_contiguous() and bits.is_contiguous():
+    as_the_loop_has_it = (
+        z.shape == bits.shape and rate.shape == (len(z), 1, 1) and rate.dtype == torch.float32
+    )
+    if (
+        cpu_kernels.serve(z, rate)
+        and as_the_loop_has_it
+        and z.is_contiguous()
+        and bits.is_contiguous()
+    ):
         result: Tensor = MaskedRelu.apply(z, bits, rate)
         return result
     return z.mul_(threshold(bits, rate)).relu_()
@@ -50,8 +59,10 @@ class MaskedRelu(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
         """In place."""
-        ctx.rate = kernels.array(rate).flatten()  # a copy: a schedule changes the rates in place
-        kernels.masked_relu(kernels.array(z), kernels.array(bits), ctx.rate)
+        ctx.rate = cpu_kernels.array(
+            rate
+        ).flatten()  # a copy: a schedule changes the rates in place
+        cpu_kernels.masked_relu(cpu_kernels.array(z), cpu_kernels.array(bits), ctx.rate)
         ctx.mark_dirty(z)
         ctx.save_for_backward(z)
         return z
@@ -64,7 +75,10 @@ class MaskedRelu(torch.autograd.Function):
             scale = torch.from_numpy(65536 / (65536 - np.rint(ctx.rate * 65536))).view(-1, 1, 1)
             return gradient * (h > 0) * scale.to(h.dtype), None, None
         result = torch.empty_like(h)
-        kernels.masked_relu_gradient(
-            kernels.array(gradient.contiguous()), kernels.array(h), ctx.rate, kernels.array(result)
+        cpu_kernels.masked_relu_gradient(
+            cpu_kernels.array(gradient.contiguous()),
+            cpu_kernels.array(h),
+            ctx.rate,
+            cpu_kernels.array(result),
         )
         return result, None, None

@@ -10,7 +10,7 @@ from torch import Tensor
 from models.mlp import Weights, forward
 from models.noise import Context, Noise
 from models.noise.base import cross_entropy
-from models.streams import Stream
+from models.rng import Stream
 
 CHUNK = 2000
 """Images evaluated at a time: bounds memory."""
@@ -36,7 +36,9 @@ def unlabelled(stream: Stream, networks: int) -> Context:
 
 
 @torch.no_grad()
-def predict(population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, stream: Stream | None = None) -> Tensor:
+def predict(
+    population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, stream: Stream | None = None
+) -> Tensor:
     """Logits (networks, images, 10) of images x (images, 784), the same for every network.
 
     Args:
@@ -45,11 +47,16 @@ def predict(population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, 
     """
     networks = len(seeds)
     context = unlabelled(stream or Stream(seeds, "evaluation", x.device), networks)
-    chunks = [forward(population, images.expand(networks, -1, -1), noise, context) for images in x.split(CHUNK)]
+    chunks = [
+        forward(population, images.expand(networks, -1, -1), noise, context)
+        for images in x.split(CHUNK)
+    ]
     return torch.cat(chunks, dim=1)
 
 
-def evaluate(population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, labels: Tensor) -> dict[str, Tensor]:
+def evaluate(
+    population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, labels: Tensor
+) -> dict[str, Tensor]:
     """The scores of the deterministic pass: `score` of images x (images, 784) and their classes (images,)."""
     return score(predict(population, noise.at_evaluation(), seeds, x), labels)
 
@@ -88,6 +95,8 @@ def calibration(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     correct = (predicted == labels).to(exact).gather(1, places)
     gaps = [
         (c.sum(dim=1) - a.sum(dim=1)).abs()
-        for c, a in zip(ordered.tensor_split(BINS, dim=1), correct.tensor_split(BINS, dim=1), strict=True)
+        for c, a in zip(
+            ordered.tensor_split(BINS, dim=1), correct.tensor_split(BINS, dim=1), strict=True
+        )
     ]
     return {"brier": brier, "ece": torch.stack(gaps).sum(dim=0) / len(labels)}

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from models.matmul import NarrowAffine
 from models.noise import Context, Noise
-from models.products import NarrowAffine
-from models.streams import generator
+from models.rng import generator
 
 SIZES = (784, 256, 256, 10)
 
@@ -37,15 +37,24 @@ class Weights:
         if dtype == self.weights[0].dtype:
             return self
         parts = (self.weights, self.biases)
-        return Weights(*(tuple(t.detach().to(dtype).requires_grad_() for t in part) for part in parts))
+        return Weights(
+            *(tuple(t.detach().to(dtype).requires_grad_() for t in part) for part in parts)
+        )
 
     def network(self, index: int) -> Weights:
         """A copy of one network's parameters, as a population of one on the CPU."""
         parts = (self.weights, self.biases)
-        return Weights(*(tuple(t[index : index + 1].detach().to("cpu", copy=True) for t in part) for part in parts))
+        return Weights(
+            *(
+                tuple(t[index : index + 1].detach().to("cpu", copy=True) for t in part)
+                for part in parts
+            )
+        )
 
 
-def initialise(seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Weights:
+def initialise(
+    seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
+) -> Weights:
     """Weights and biases uniform on +-1/sqrt(fan-in), as nn.Linear draws them; one network for each seed.
 
     Drawn on the CPU in float32, so that a seed means the same weights on every device and at every precision.
@@ -53,7 +62,8 @@ def initialise(seeds: Sequence[int], device: torch.device | str = "cpu", dtype: 
     population = [_initialise_one(seed) for seed in dict.fromkeys(seeds)]
     order = [list(dict.fromkeys(seeds)).index(seed) for seed in seeds]
     stacked = [
-        torch.stack(tensors)[order].to(device, dtype).requires_grad_() for tensors in zip(*population, strict=True)
+        torch.stack(tensors)[order].to(device, dtype).requires_grad_()
+        for tensors in zip(*population, strict=True)
     ]
     return Weights(tuple(stacked[:3]), tuple(stacked[3:]))
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models import kernels
+from models import cpu_kernels
 from models.config import Recipe
 from models.mlp import Weights
 from models.noise import Noise
@@ -23,12 +23,19 @@ class Sgd:
     """
 
     def __init__(
-        self, population: Weights, noise: Noise, weight_decays: Sequence[float], recipe: Recipe, dtype: torch.dtype
+        self,
+        population: Weights,
+        noise: Noise,
+        weight_decays: Sequence[float],
+        recipe: Recipe,
+        dtype: torch.dtype,
     ) -> None:
         """Holds the population's tensors; `step` updates them, and `rounded`, in place."""
         self.rounded = population.rounded(dtype)
         self.read = [*self.rounded.tensors, *noise.parameters]
-        decays = torch.tensor(weight_decays, dtype=population.weights[0].dtype, device=population.weights[0].device)
+        decays = torch.tensor(
+            weight_decays, dtype=population.weights[0].dtype, device=population.weights[0].device
+        )
         masters = [*population.tensors, *noise.parameters]
         self.updates = [
             Update(
@@ -51,7 +58,9 @@ class Sgd:
 class Update:
     """velocity = momentum velocity + gradient + decay weight; weight -= learning_rate velocity."""
 
-    def __init__(self, weight: Tensor, rounded: Tensor | None, decay: Tensor | None, momentum: float) -> None:
+    def __init__(
+        self, weight: Tensor, rounded: Tensor | None, decay: Tensor | None, momentum: float
+    ) -> None:
         """Holds one tensor of the population.
 
         Args:
@@ -60,14 +69,24 @@ class Update:
             decay: weight decay of each network, (networks,), or none.
             momentum: share of the velocity that is kept.
         """
-        self.weight, self.rounded, self.decay, self.momentum = weight.detach(), rounded, decay, momentum
+        self.weight, self.rounded, self.decay, self.momentum = (
+            weight.detach(),
+            rounded,
+            decay,
+            momentum,
+        )
         self.velocity = torch.zeros_like(self.weight) if momentum else None
-        self._in_one_pass = kernels.serve(weight) and weight.dtype == torch.float32 and weight.is_contiguous()
+        self._in_one_pass = (
+            cpu_kernels.serve(weight) and weight.dtype == torch.float32 and weight.is_contiguous()
+        )
         if self._in_one_pass:
             held = (self.weight, self.rounded, self.velocity)
-            rows = [None if tensor is None else kernels.array(tensor).reshape(len(weight), -1) for tensor in held]
+            rows = [
+                None if tensor is None else cpu_kernels.array(tensor).reshape(len(weight), -1)
+                for tensor in held
+            ]
             self._weight, self._rounded, self._velocity = rows
-            self._decay = None if decay is None else kernels.array(decay)
+            self._decay = None if decay is None else cpu_kernels.array(decay)
 
     def __call__(self, gradient: Tensor, learning_rate: float) -> None:
         """One step by a gradient in the precision of `rounded`."""
@@ -89,14 +108,16 @@ class Update:
 
     def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
         """On a CPU: each number is fetched once, which counts, since a population's weights fill no cache."""
-        kernels.sgd(
+        cpu_kernels.sgd(
             self._weight,
             self._rounded,
-            kernels.array(gradient.contiguous()),
+            cpu_kernels.array(gradient.contiguous()),
             self._velocity,
             self._decay,
             np.float32(self.momentum),
             np.float32(learning_rate),
         )
         written = [tensor for tensor in (self.weight, self.rounded) if tensor is not None]
-        torch.autograd.graph.increment_version(written)  # so that a graph kept from before the step says so
+        torch.autograd.graph.increment_version(
+            written
+        )  # so that a graph kept from before the step says so

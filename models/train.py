@@ -15,12 +15,12 @@ from torch import Tensor
 
 from models.config import Arm
 from models.data import Split
-from models.measures import MEASURES, Moment
 from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
 from models.noise import Context, Noise, noise_type
+from models.probes import MEASURES, Moment
+from models.rng import Stream
 from models.sgd import Sgd
-from models.streams import Stream
 
 CPU_POPULATION, GPU_POPULATION = 8, 256
 NETWORK_BYTES = 16_000_000
@@ -56,7 +56,12 @@ class Trained:
         """The run's numbers: after the last step, the mean accuracy of the last three epochs, and what was measured."""
         last = {name: curve[-1] for name, curve in self.curves.items()}
         measured = {name: value for _, name, value in self.measured}
-        return {**last, "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]), **self.test, **measured}
+        return {
+            **last,
+            "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]),
+            **self.test,
+            **measured,
+        }
 
     def without_weights(self) -> Trained:
         """The same without its parameters, to be sent about."""
@@ -65,7 +70,11 @@ class Trained:
     @property
     def converged(self) -> bool:
         """Whether training ended in finite numbers."""
-        return all(map(math.isfinite, [*(curve[-1] for curve in self.curves.values()), *self.test.values()]))
+        return all(
+            map(
+                math.isfinite, [*(curve[-1] for curve in self.curves.values()), *self.test.values()]
+            )
+        )
 
 
 def train_population(
@@ -82,7 +91,7 @@ def train_population(
     Args:
         arms: of one noise type and one recipe; rates and weight decay may differ.
         test: whether the test images may be read: after the last step, and by the measures.
-        measures: names in `models.measures.MEASURES`.
+        measures: names in `models.probes.MEASURES`.
         on_step: called after each step with the share of an epoch it was, times the networks; may raise to stop.
 
     Returns:
@@ -123,21 +132,30 @@ def population_size(device: torch.device) -> int:
 
 
 def _train_chunk(
-    networks: list[tuple[Arm, int]], split: Split, measures: Sequence[str], on_step: Callable[[float], None] | None
+    networks: list[tuple[Arm, int]],
+    split: Split,
+    measures: Sequence[str],
+    on_step: Callable[[float], None] | None,
 ) -> list[Trained]:
     arms, seeds = zip(*networks, strict=True)
     population, noise = build(arms, seeds, split)
     curves: dict[str, list[list[float]]] = {"train/loss": [], "val/loss": [], "val/accuracy": []}
     measured: list[tuple[int, str, list[float]]] = []
     start, paused = time.perf_counter(), 0.0
-    for epoch, train_loss in enumerate(fit(population, noise, arms, seeds, split, on_step), start=1):
+    for epoch, train_loss in enumerate(
+        fit(population, noise, arms, seeds, split, on_step), start=1
+    ):
         scores = evaluate(population, noise, seeds, split.validation_x, split.validation_y)
-        for curve, values in zip(curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True):
+        for curve, values in zip(
+            curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True
+        ):
             curve.append(values.tolist())
         pause = time.perf_counter()
         moment = Moment(population, noise, arms, seeds, split, epoch)
         for measure in measures:
-            measured += [(epoch, name, values.tolist()) for name, values in MEASURES[measure](moment).items()]
+            measured += [
+                (epoch, name, values.tolist()) for name, values in MEASURES[measure](moment).items()
+            ]
         paused += time.perf_counter() - pause
     seconds = (time.perf_counter() - start - paused) / len(networks)
     tested, images = _test(population, noise, seeds, split)
@@ -192,7 +210,9 @@ def fit(
     steps = -(-examples // recipe.batch_size)
     for epoch in range(recipe.epochs):
         epoch_loss = zeros(len(seeds), device)
-        for step, indices in enumerate(order.permutation(examples).to(device).split(recipe.batch_size, dim=1)):
+        for step, indices in enumerate(
+            order.permutation(examples).to(device).split(recipe.batch_size, dim=1)
+        ):
             progress = (epoch * steps + step) / (recipe.epochs * steps)
             x, labels = take(split.train_x, indices), take(split.train_y, indices)
             context = Context(stream, labels, indices, examples, progress)

@@ -14,7 +14,11 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
     Raises:
         ValueError: the wanted device is not there.
     """
-    available = [name for name, has in (("cuda", torch.cuda), ("mps", torch.backends.mps)) if has.is_available()]
+    available = [
+        name
+        for name, has in (("cuda", torch.cuda), ("mps", torch.backends.mps))
+        if has.is_available()
+    ]
     if wanted == "auto":
         return next(iter(available), "cpu")
     if wanted not in (*available, "cpu") and not elsewhere:
@@ -23,7 +27,7 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
 
 
 BFLOAT16_IS_EQUIVALENT = True
-"""Whether all that docs/precision.md asks is answered with yes; tests/test_devices.py holds the two together."""
+"""Whether all that docs/precision.md asks is answered with yes; tests/study/test_devices.py holds the two together."""
 
 
 def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
@@ -34,7 +38,12 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
     """
     if wanted != "auto":
         return wanted
-    shown = BFLOAT16_IS_EQUIVALENT and device == "cpu" and not elsewhere and "avx512_bf16" in bfloat16_instructions()
+    shown = (
+        BFLOAT16_IS_EQUIVALENT
+        and device == "cpu"
+        and not elsewhere
+        and "avx512_bf16" in bfloat16_instructions()
+    )
     return "bfloat16" if shown else "float32"
 
 

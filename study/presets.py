@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from analysis import schema
 from models.config import Recipe
 from models.noise import NOISE
-from study import schema
 from study.designs import DESIGNS
 from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
 
-CLASSIC = ("none", "dropout", "gaussian", "uniform", "dropconnect", "gaussian-weights", "randomised-slope")
+CLASSIC = (
+    "none",
+    "dropout",
+    "gaussian",
+    "uniform",
+    "dropconnect",
+    "gaussian-weights",
+    "randomised-slope",
+)
 """The noise types that a preset searches by itself: one or two of each site, so that `quick` stays quick."""
 
 
@@ -60,12 +68,21 @@ class Preset:
             ValueError: the preset asks no such question.
         """
         if unknown := sorted(set(names) - set(self.questions)):
-            choice, wrong = ", ".join(self.questions), ", ".join(name or repr(name) for name in unknown)
-            raise ValueError(f"preset {self.name} asks no question {wrong}: choose all, or some of {choice}")
+            choice, wrong = (
+                ", ".join(self.questions),
+                ", ".join(name or repr(name) for name in unknown),
+            )
+            raise ValueError(
+                f"preset {self.name} asks no question {wrong}: choose all, or some of {choice}"
+            )
         questions = {name: recipes for name, recipes in self.questions.items() if name in names}
         asked = {recipe for recipes in questions.values() for recipe in recipes}
         first, *later = self.recipes
-        return replace(self, questions=questions, recipes=(first, *(recipe for recipe in later if recipe in asked)))
+        return replace(
+            self,
+            questions=questions,
+            recipes=(first, *(recipe for recipe in later if recipe in asked)),
+        )
 
     def searching(self, noise_types: tuple[str, ...]) -> Preset:
         """The same study of these types, without the questions that have nothing to compare among them.
@@ -107,7 +124,9 @@ def every_question(*recipes: Recipe) -> dict[str, tuple[Recipe, ...]]:
     """All the exercises' questions, each under those of the recipes that it is decided by."""
     named = {recipe.name: recipe for recipe in recipes}
     designs = {name: design for name, design in DESIGNS.items() if name != CONTEST_ONLY}
-    return {name: tuple(named[recipe] for recipe in design.recipes) for name, design in designs.items()}
+    return {
+        name: tuple(named[recipe] for recipe in design.recipes) for name, design in designs.items()
+    }
 
 
 GLIMPSE, MIDDLE = replace(SHORT, epochs=1), replace(LONG, epochs=20)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from analysis import selection
-from analysis.selection import Ranked
+from analysis import schema
+from analysis.stats import selection
+from analysis.stats.selection import Ranked
 from models.config import Arm, Recipe
-from study import schema
 from study.designs import DESIGNS
 from study.designs.base import Tuned
 from study.presets import Preset
+from study.resumable import Session
 from study.search import search
-from study.session import Session
 from study.trial import Trial
 
 ALWAYS = ("none", "dropout")
@@ -54,7 +54,9 @@ def run_search(session: Session, recipe: Recipe, noise_types: tuple[str, ...]) -
     def score(arms: dict[int, Arm]) -> dict[int, float]:
         trials = search_trials(arms, session.preset)
         session.run(trials)
-        return {trial.number: session.objective(trial) for trial in trials if trial.number is not None}
+        return {
+            trial.number: session.objective(trial) for trial in trials if trial.number is not None
+        }
 
     told = session.searched(recipe)
     search(recipe, noise_types, declared.trials_per_type, declared.max_rate, told, score)
@@ -67,7 +69,9 @@ def rerank(session: Session, recipe: Recipe) -> None:
         [
             Trial(to_arm(row, recipe), declared.rerank_seeds, schema.RERANK)
             for noise in _with_results(session, recipe, schema.SEARCH)
-            for row in selection.rerank_candidates(table, noise, recipe.name, declared.objective, declared.rerank_top)
+            for row in selection.rerank_candidates(
+                table, noise, recipe.name, declared.objective, declared.rerank_top
+            )
         ]
     )
 
@@ -81,7 +85,9 @@ def tuned_arms(session: Session, recipe: Recipe) -> Tuned:
     table, objective = session.table(), session.declaration.objective
     types = _with_results(session, recipe, schema.RERANK)
     if missing := [noise for noise in ALWAYS if noise not in types]:
-        raise NothingToCompare(f"every trial of {' and of '.join(missing)} diverged under {recipe.name}")
+        raise NothingToCompare(
+            f"every trial of {' and of '.join(missing)} diverged under {recipe.name}"
+        )
     best = [selection.rerank_ranking(table, noise, recipe.name, objective)[0] for noise in types]
     best.sort(key=lambda row: -row.score)
     return {row.noise: to_arm(row, recipe) for row in best}
@@ -133,13 +139,18 @@ def arm_names(picked: Picked) -> dict[str, dict[str, str]]:
     for (_, recipe), arms in picked.items():
         for label, arm in arms.items():
             known = names.setdefault(recipe, {}).setdefault(label, arm.name)
-            assert known == arm.name, f"two questions mean different arms by {label!r} under {recipe}"
+            assert known == arm.name, (
+                f"two questions mean different arms by {label!r} under {recipe}"
+            )
     return names
 
 
 def search_trials(arms: dict[int, Arm], preset: Preset) -> list[Trial]:
     """One trial for each of Optuna's trial numbers."""
-    return [Trial(arm, preset.search_seeds, schema.SEARCH, number=number) for number, arm in arms.items()]
+    return [
+        Trial(arm, preset.search_seeds, schema.SEARCH, number=number)
+        for number, arm in arms.items()
+    ]
 
 
 def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
@@ -151,7 +162,10 @@ def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
                 questions.setdefault(arm, {})[name] = None
     if not preset.explore_seeds:
         return []
-    return [Trial(arm, preset.explore_seeds, schema.EXPLORE, tuple(names)) for arm, names in questions.items()]
+    return [
+        Trial(arm, preset.explore_seeds, schema.EXPLORE, tuple(names))
+        for arm, names in questions.items()
+    ]
 
 
 def question_trials(picked: Picked, preset: Preset) -> list[Trial]:
@@ -162,9 +176,17 @@ def question_trials(picked: Picked, preset: Preset) -> list[Trial]:
         design = DESIGNS[name]
         for label, arm in arms.items():
             questions.setdefault((design.phase, arm), {})[name] = None
-            measures.setdefault((design.phase, arm), {}).update(dict.fromkeys(design.measures.get(label, ())))
+            measures.setdefault((design.phase, arm), {}).update(
+                dict.fromkeys(design.measures.get(label, ()))
+            )
     return [
-        Trial(arm, preset.seeds_of(phase), phase, tuple(names), measures=tuple(sorted(measures[phase, arm])))
+        Trial(
+            arm,
+            preset.seeds_of(phase),
+            phase,
+            tuple(names),
+            measures=tuple(sorted(measures[phase, arm])),
+        )
         for (phase, arm), names in questions.items()
     ]
 

@@ -13,7 +13,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from models.config import Arm, Recipe
-from study import space
+from study import search_space
 
 STUDY_SEED = 56
 
@@ -22,7 +22,12 @@ Score = Callable[[dict[int, Arm]], dict[int, float]]
 
 
 def search(
-    recipe: Recipe, noise_types: tuple[str, ...], rounds: int, max_rate: float, told: dict[int, Arm], score: Score
+    recipe: Recipe,
+    noise_types: tuple[str, ...],
+    rounds: int,
+    max_rate: float,
+    told: dict[int, Arm],
+    score: Score,
 ) -> None:
     """Runs `rounds` trials of every noise type; in a round each type is asked once.
 
@@ -36,17 +41,25 @@ def search(
     study = optuna.create_study(direction="maximize", study_name=f"search under {recipe.name}")
     for turns in asked_together(rounds):
         asked: dict[int, optuna.Trial] = {}
-        for number, (turn, noise) in enumerate(product(turns, noise_types), start=turns[0] * len(noise_types)):
-            distributions = space.distributions(noise, noise_types, max_rate)
-            arm = told.get(number) or space.to_arm(
+        for number, (turn, noise) in enumerate(
+            product(turns, noise_types), start=turns[0] * len(noise_types)
+        ):
+            distributions = search_space.distributions(noise, noise_types, max_rate)
+            arm = told.get(number) or search_space.to_arm(
                 _propose(study, number, turn, noise, distributions, max_rate), recipe
             )
             # Of the arm, not as proposed: Optuna's 0.07000000000000001 would be 0.07 in a search that is resumed.
-            study.enqueue_trial(space.to_parameters(arm))
+            study.enqueue_trial(search_space.to_parameters(arm))
             asked[number] = study.ask(distributions)
-        for number, value in score({n: space.to_arm(trial.params, recipe) for n, trial in asked.items()}).items():
+        for number, value in score(
+            {n: search_space.to_arm(trial.params, recipe) for n, trial in asked.items()}
+        ).items():
             failed = math.isnan(value)
-            study.tell(asked[number], None if failed else value, TrialState.FAIL if failed else TrialState.COMPLETE)
+            study.tell(
+                asked[number],
+                None if failed else value,
+                TrialState.FAIL if failed else TrialState.COMPLETE,
+            )
 
 
 def asked_together(rounds: int) -> list[range]:
@@ -54,7 +67,7 @@ def asked_together(rounds: int) -> list[range]:
 
     They are the anchors', which learn from no score; TPE would propose with fewer to learn from.
     """
-    anchors = min(rounds, len(space.ANCHORS))
+    anchors = min(rounds, len(search_space.ANCHORS))
     return [range(anchors), *(range(turn, turn + 1) for turn in range(anchors, rounds))]
 
 
@@ -73,8 +86,11 @@ def _propose(
     """
     # A seed for each trial: a resumed study would otherwise repeat the draws of its start-up trials.
     seed = int(np.random.SeedSequence((STUDY_SEED, number)).generate_state(1)[0])
-    view = optuna.create_study(direction="maximize", sampler=TPESampler(n_startup_trials=len(space.ANCHORS), seed=seed))
+    view = optuna.create_study(
+        direction="maximize",
+        sampler=TPESampler(n_startup_trials=len(search_space.ANCHORS), seed=seed),
+    )
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     view.add_trials([trial for trial in finished if trial.params["noise"] == noise])
-    view.enqueue_trial(space.fixed_parameters(noise, turn, max_rate))
+    view.enqueue_trial(search_space.fixed_parameters(noise, turn, max_rate))
     return view.ask(distributions).params

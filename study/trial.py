@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 
+from analysis import schema
 from models.config import Arm
 from models.noise import noise_version
-from study import schema
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Trial:
 
     Attributes:
         questions: the questions it serves; ("search",) while arms are tuned.
-        measures: what is measured beside the usual, names of `models.measures`.
+        measures: what is measured beside the usual, names of `models.probes`.
         number: Optuna's trial number, in the search phase only.
     """
 

@@ -13,19 +13,27 @@ from command_line import Call
 
 from models.data import Images, Split, load, split
 from models.noise import NOISE, noise_type
-from study.cli import main
+from study.commands.cli import main
 
-torch.set_num_threads(1)  # as a study trains; tests that run beside other work do not wait at barriers
+torch.set_num_threads(
+    1
+)  # as a study trains; tests that run beside other work do not wait at barriers
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--noise", default="", help="more noise types to test: package.module:Class, comma-separated")
+    parser.addoption(
+        "--noise",
+        default="",
+        help="more noise types to test: package.module:Class, comma-separated",
+    )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that takes `noise_name` runs for every type of the registry, and for those of `--noise`."""
     if "noise_name" in metafunc.fixturenames:
-        more = [name.strip() for name in metafunc.config.getoption("--noise").split(",") if name.strip()]
+        more = [
+            name.strip() for name in metafunc.config.getoption("--noise").split(",") if name.strip()
+        ]
         for name in more:
             noise_type(name)
         metafunc.parametrize("noise_name", [*NOISE, *more])
@@ -53,12 +61,17 @@ def parts(images: Images) -> Split:
 def small(parts: Split) -> Split:
     """A part of the real data: 1,000 training images (4 steps an epoch, the last of 232), 500 to validate and test."""
     part = parts.subset(1000)
-    held_out = {name: getattr(parts, name)[:500] for name in ("validation_x", "validation_y", "test_x", "test_y")}
+    held_out = {
+        name: getattr(parts, name)[:500]
+        for name in ("validation_x", "validation_y", "test_x", "test_y")
+    }
     return replace(part, **held_out)
 
 
 @pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Call:
+def call(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> Call:
     """Runs the command line in a fresh folder with a fresh store; gives its exit code and standard error."""
     import mlflow  # takes seconds, and the contract on a noise type does without
 

@@ -18,10 +18,32 @@ from study.executors import trainer
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
-    path.relative_to(ROOT) for part in ("models", "study", "analysis") for path in sorted((ROOT / part).rglob("*.py"))
+    path.relative_to(ROOT)
+    for part in ("models", "study", "analysis")
+    for path in sorted((ROOT / part).rglob("*.py"))
 ]
-UNPICKLERS = {"pickle", "_pickle", "cPickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle"}
-RUNNERS = {"eval", "exec", "compile", "__import__", "system", "popen", "execfile", "run_path", "run_module"}
+UNPICKLERS = {
+    "pickle",
+    "_pickle",
+    "cPickle",
+    "cloudpickle",
+    "dill",
+    "joblib",
+    "marshal",
+    "shelve",
+    "jsonpickle",
+}
+RUNNERS = {
+    "eval",
+    "exec",
+    "compile",
+    "__import__",
+    "system",
+    "popen",
+    "execfile",
+    "run_path",
+    "run_module",
+}
 LOADERS = {
     "torch.load": ("weights_only", True),
     "np.load": ("allow_pickle", False),
@@ -38,7 +60,11 @@ def unsafe(source: str) -> Iterator[str]:
     """What of a module's source runs, unpickles or hands to a shell what it is given."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            names = (
+                [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else [alias.name for alias in node.names]
+            )
             yield from (f"import {name}" for name in names if name.partition(".")[0] in UNPICKLERS)
         if not isinstance(node, ast.Call):
             continue
@@ -70,7 +96,11 @@ def test_no_module_runs_or_unpickles_what_it_is_given(path: Path) -> None:
 )  # fmt: skip
 def test_what_is_unsafe_is_found(source: str) -> None:
     assert list(unsafe(source))
-    assert not list(unsafe("network.eval()\nre.compile('x')\ntorch.load(f, weights_only=True)\nyaml.safe_load(f)"))
+    assert not list(
+        unsafe(
+            "network.eval()\nre.compile('x')\ntorch.load(f, weights_only=True)\nyaml.safe_load(f)"
+        )
+    )
 
 
 HOSTILE = [
@@ -98,12 +128,16 @@ def test_the_command_that_mlflow_builds_hands_a_value_over_as_it_is(name: str, v
 def test_bash_reads_that_command_as_shlex_does() -> None:
     """Every hostile value in one command, whose program tells its arguments."""
     command = " ".join(shlex.quote(value) for value in (r"%s\0", *HOSTILE))
-    told = subprocess.run(["bash", "-c", f"printf {command}"], capture_output=True, text=True, check=True).stdout
+    told = subprocess.run(
+        ["bash", "-c", f"printf {command}"], capture_output=True, text=True, check=True
+    ).stdout
     assert told.split("\0")[:-1] == HOSTILE
 
 
 def test_the_ui_is_for_this_machine() -> None:
-    recipe = re.search(r"^ui:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    recipe = re.search(
+        r"^ui:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE
+    )
     assert recipe and re.findall(r"--host \S+", recipe[1]) == ["--host 127.0.0.1"]
 
 

@@ -8,13 +8,14 @@ from pkgutil import iter_modules
 
 import pandas as pd
 
-from analysis.address import StoreError
-from analysis.answers import Answer
-from study.schema import Question
+from analysis.schema import Question
+from analysis.stats.results import Answer
+from analysis.store.uri import StoreError
 
 QUESTIONS: dict[str, Callable[[Question, pd.DataFrame, dict[str, dict[str, str]]], Answer]] = {
     module.name.replace("_", "-"): import_module(f"{__name__}.{module.name}").answer
     for module in iter_modules(__path__)
+    if module.name != "sentences"
 }
 
 
@@ -26,5 +27,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     """
     if question.name not in QUESTIONS:
         remedy = "read the study with the commit that ran it, which its study run names"
-        raise StoreError(f"the study asks {question.name!r}, a question that this version does not know: {remedy}")
+        raise StoreError(
+            f"the study asks {question.name!r}, a question that this version does not know: {remedy}"
+        )
     return QUESTIONS[question.name](question, table, arms)

@@ -6,10 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from analysis.answers import Answer, ContrastAnswer
-from analysis.decide import NEGLIGIBLE, answer_contrasts
-from analysis.telling import brief, by_metric, by_recipe, conclude, condition, gain, gain_interval, not_answered
-from study.schema import Question
+from analysis.questions.sentences import (
+    brief,
+    by_metric,
+    by_recipe,
+    conclude,
+    condition,
+    gain,
+    gain_interval,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
 
 VALUES = "the tuned rates and weight decay"
 SINGLES = ("dropout", "weight decay")
@@ -21,7 +30,9 @@ NEEDED = {
     "both - weight decay",
     "interaction",
 }
-TOLERANCE = 0.25  # of the smaller single gain: how far an interaction may be from 0 and still count as none
+TOLERANCE = (
+    0.25  # of the smaller single gain: how far an interaction may be from 0 and still count as none
+)
 
 MEANING = {
     "antagonistic": "together they do worse than neither",
@@ -47,7 +58,9 @@ def classify(
         interaction: 90 % interval of the interaction, positive is synergy, in the unit of the gains.
     """
     if lacking := [single for single in SINGLES if verdicts[f"{single} - none"] != "better"]:
-        return "undetermined", " and ".join(_lack(single, verdicts[f"{single} - none"]) for single in lacking)
+        return "undetermined", " and ".join(
+            _lack(single, verdicts[f"{single} - none"]) for single in lacking
+        )
     stronger = max(SINGLES, key=lambda single: gains[single])
     over_stronger = verdicts[f"both - {stronger}"]
     bound = TOLERANCE * min(gains[single] for single in SINGLES)
@@ -88,14 +101,22 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     )
     if not deciding:
         return not_answered(question, table, arms, found, VALUES)
-    recipes = sorted(deciding, key=lambda recipe: recipe != "long")  # sorted is stable: the rest as declared
+    recipes = sorted(
+        deciding, key=lambda recipe: recipe != "long"
+    )  # sorted is stable: the rest as declared
     first, why = deciding[recipes[0]]
-    verdict = f"{first}: {why}" if len(recipes) == 1 else ", ".join(f"{deciding[name][0]} ({name})" for name in recipes)
+    verdict = (
+        f"{first}: {why}"
+        if len(recipes) == 1
+        else ", ".join(f"{deciding[name][0]} ({name})" for name in recipes)
+    )
     numbers = "; ".join(
-        _numbers(recipe, by_recipe(found.contrasts, True)[recipe], deciding[recipe][0]) for recipe in recipes
+        _numbers(recipe, by_recipe(found.contrasts, True)[recipe], deciding[recipe][0])
+        for recipe in recipes
     )
     beside = "; ".join(
-        f"on {scale}: " + ", ".join(f"{name} under {recipe}" for recipe, (name, _) in classes.items())
+        f"on {scale}: "
+        + ", ".join(f"{name} under {recipe}" for recipe, (name, _) in classes.items())
         for scale, classes in (("loss", loss_classes), ("logit error", logit_classes))
         if classes
     )
@@ -120,12 +141,18 @@ def _classes(groups: Mapping[str, Sequence[ContrastAnswer]]) -> dict[str, tuple[
         if found.keys() >= NEEDED:
             verdicts = {name: one.verdict for name, one in found.items()}
             gains = {single: gain(found[f"{single} - none"]) for single in SINGLES}
-            classes[recipe] = classify(verdicts, gains, gain_interval(found["interaction"], level=0.9))
+            classes[recipe] = classify(
+                verdicts, gains, gain_interval(found["interaction"], level=0.9)
+            )
     return classes
 
 
 def _numbers(recipe: str, group: Sequence[ContrastAnswer], name: str) -> str:
-    shown = [one for one in group if one.contrast.name.endswith(" - none") or one.contrast.name == "interaction"]
+    shown = [
+        one
+        for one in group
+        if one.contrast.name.endswith(" - none") or one.contrast.name == "interaction"
+    ]
     return f"under {recipe}, {', '.join(map(brief, shown))}, hence {name}"
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from analysis import wording
-from analysis.answers import Answer, Answered, ContrastAnswer, Table
-from analysis.decide import NEGLIGIBLE, answer_contrasts
-from analysis.telling import brief, by_metric, conclude, not_answered
-from study.schema import Contrast, Question
+from analysis import formatting
+from analysis.questions.sentences import brief, by_metric, conclude, not_answered
+from analysis.schema import Contrast, Question
+from analysis.stats.results import Answer, Answered, ContrastAnswer, Table
+from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
 
-SOURCE = "narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning 5.6"
+SOURCE = (
+    "narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning 5.6"
+)
 VALUES = "the settings of the solutions"
 FAULTS = "faults"
 RATE = 0.5
@@ -97,7 +99,11 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms: recipe -> arm label -> arm name.
     """
     found = answer_contrasts(question, table, arms)
-    faults = [one for one in by_metric(found.contrasts, "accuracy") if one.contrast.family.startswith(FAULTS)]
+    faults = [
+        one
+        for one in by_metric(found.contrasts, "accuracy")
+        if one.contrast.family.startswith(FAULTS)
+    ]
     if not faults:
         return not_answered(question, table, arms, found, VALUES)
     matter = [one for one in faults if one.verdict in ("better", "worse")]
@@ -125,7 +131,8 @@ def claims(found: Answered) -> Table:
     """Every claim or number: what its code did, what is right, and what a run of both says."""
     answered = {one.contrast.name: one for one in by_metric(found.contrasts, "accuracy")}
     rows = [
-        (f"{where}: {name}", did, right, _measured(answered.get(name))) for name, (where, did, right) in CLAIMS.items()
+        (f"{where}: {name}", did, right, _measured(answered.get(name)))
+        for name, (where, did, right) in CLAIMS.items()
     ]
     header = (
         "claim or number",
@@ -137,21 +144,25 @@ def claims(found: Answered) -> Table:
 
 
 def _measured(one: ContrastAnswer | None) -> str:
-    return f"{brief(one)}, n = {one.estimate.n}" if one else wording.MISSING
+    return f"{brief(one)}, n = {one.estimate.n}" if one else formatting.MISSING
 
 
 def _undecided(faults: list[ContrastAnswer]) -> str:
     negligible = sum(one.verdict in NEGLIGIBLE for one in faults)
-    return f"{negligible} negligible, {sum(one.verdict == 'inconclusive' for one in faults)} undecided"
+    return (
+        f"{negligible} negligible, {sum(one.verdict == 'inconclusive' for one in faults)} undecided"
+    )
 
 
 def _points(value: float) -> str:
-    return wording.difference(value, "val/accuracy")
+    return formatting.difference(value, "val/accuracy")
 
 
 def _single_seed(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> str:
     """How often one seed of each of the two arms of the reference contrast orders them against their means."""
-    reference = next((one for one in question.contrasts if one.family.startswith("reference")), None)
+    reference = next(
+        (one for one in question.contrasts if one.family.startswith("reference")), None
+    )
     if reference is None:
         return ""
     scores = [_scores(question, table, arms, reference, label) for label, _, _ in reference.terms]
@@ -167,15 +178,29 @@ def _single_seed(question: Question, table: pd.DataFrame, arms: dict[str, dict[s
 
 def misordered(first: np.ndarray, second: np.ndarray) -> float:
     """The share of the pairs, one value of each, that are not ordered as the means; counted, not held one by one."""
-    lower, upper = (np.searchsorted(np.sort(second), first, side).sum() for side in ("left", "right"))
+    lower, upper = (
+        np.searchsorted(np.sort(second), first, side).sum() for side in ("left", "right")
+    )
     pairs = len(first) * len(second)
-    ordered = {1.0: lower, 0.0: upper - lower, -1.0: pairs - upper}  # sign of first - second -> pairs
+    ordered = {
+        1.0: lower,
+        0.0: upper - lower,
+        -1.0: pairs - upper,
+    }  # sign of first - second -> pairs
     return float((pairs - ordered.get(float(np.sign(first.mean() - second.mean())), 0)) / pairs)
 
 
 def _scores(
-    question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]], contrast: Contrast, label: str
+    question: Question,
+    table: pd.DataFrame,
+    arms: dict[str, dict[str, str]],
+    contrast: Contrast,
+    label: str,
 ) -> np.ndarray:
     arm = arms.get(contrast.recipe, {}).get(label, "")
-    rows = table.loc[(table["phase"] == question.phase) & (table["arm"] == arm) & table["seed"].isin(question.seeds)]
+    rows = table.loc[
+        (table["phase"] == question.phase)
+        & (table["arm"] == arm)
+        & table["seed"].isin(question.seeds)
+    ]
     return rows["val/accuracy"].to_numpy(dtype=float)

@@ -8,11 +8,21 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis import leaderboard, wording
-from analysis.answers import Answer, Answered, ContrastAnswer
-from analysis.decide import answer_contrasts
-from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, gain, gain_interval, not_answered
-from study.schema import Question
+from analysis import formatting
+from analysis.plots import leaderboard
+from analysis.questions.sentences import (
+    AGAINST,
+    brief,
+    by_recipe,
+    conclude,
+    condition,
+    gain,
+    gain_interval,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer, Answered, ContrastAnswer
+from analysis.stats.verdicts import answer_contrasts
 
 VALUES = "the tuned rates and weight decays"
 DROPOUT, NONE = "tuned dropout", "tuned none"
@@ -32,7 +42,9 @@ class Candidate:
 
     def matters_over(self, rival: str) -> bool:
         """Beats, and the 95 % interval of the gain over the rival lies above the margin under every recipe."""
-        return self.beats and all(gain_interval(one)[0] > one.contrast.margin for one in self.against(rival))
+        return self.beats and all(
+            gain_interval(one)[0] > one.contrast.margin for one in self.against(rival)
+        )
 
     @property
     def p_value(self) -> float:
@@ -52,7 +64,9 @@ class Candidate:
     @property
     def ruled_out(self) -> bool:
         """Does not beat, and some contrast's 95 % interval leaves no room for a gain beyond the margin."""
-        return not self.beats and any(gain_interval(one)[1] <= one.contrast.margin for one in self.contrasts)
+        return not self.beats and any(
+            gain_interval(one)[1] <= one.contrast.margin for one in self.contrasts
+        )
 
     @property
     def worst(self) -> ContrastAnswer:
@@ -69,15 +83,21 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms: recipe -> arm label -> arm name.
     """
     found = answer_contrasts(question, table, arms)
-    found = replace(found, notes=(*found.notes, *_screened(found), *_worse_than_none(found.contrasts)))
-    deciding, beside = (_candidates(question, by_recipe(found.contrasts, accuracy)) for accuracy in (True, False))
+    found = replace(
+        found, notes=(*found.notes, *_screened(found), *_worse_than_none(found.contrasts))
+    )
+    deciding, beside = (
+        _candidates(question, by_recipe(found.contrasts, accuracy)) for accuracy in (True, False)
+    )
     if not deciding:
         searched = any(contrast.candidate for contrast in question.contrasts)
         reason = "" if searched else "no other noise type was searched"
         return not_answered(question, table, arms, found, VALUES, reason)
     winners = [candidate for candidate in deciding if candidate.beats]
     allowed = "" if any(one.practically_better for one in winners) else _allowed(found.contrasts)
-    undecided = [candidate for candidate in deciding if not candidate.beats and not candidate.ruled_out]
+    undecided = [
+        candidate for candidate in deciding if not candidate.beats and not candidate.ruled_out
+    ]
     on_accuracy = [one for group in by_recipe(found.contrasts, True).values() for one in group]
     references = [one for one in on_accuracy if not one.contrast.candidate]
     told = conclude(
@@ -86,7 +106,9 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms,
         found,
         verdict=_verdict(deciding, winners, undecided),
-        sentence=_sentence(deciding, winners, references, beside, _declared(question) - len(deciding), allowed),
+        sentence=_sentence(
+            deciding, winners, references, beside, _declared(question) - len(deciding), allowed
+        ),
         takeaway=f"{_finding(deciding, winners, undecided, references)} This holds {condition(question, VALUES)}.",
         values=VALUES,
     )
@@ -106,9 +128,13 @@ def _candidates(question: Question, groups: dict[str, list[ContrastAnswer]]) -> 
     """The candidates of which every declared contrast on the groups' metric was answered, in the declared order."""
     answered = [one for group in groups.values() for one in group if one.contrast.candidate]
     metrics = {one.contrast.metric for one in answered}
-    declared = Counter(one.candidate for one in question.contrasts if one.candidate and one.metric in metrics)
+    declared = Counter(
+        one.candidate for one in question.contrasts if one.candidate and one.metric in metrics
+    )
     candidates = [
-        Candidate(name, tuple(one for one in answered if one.contrast.candidate == name), question.alpha)
+        Candidate(
+            name, tuple(one for one in answered if one.contrast.candidate == name), question.alpha
+        )
         for name in declared
     ]
     return [one for one in candidates if len(one.contrasts) == declared[one.name]]
@@ -135,7 +161,9 @@ def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
     names = dict.fromkeys(
         label.removeprefix("tuned ")
         for one in contrasts
-        if one.verdict == "worse" and wording.is_accuracy(one.contrast.metric) and NONE in one.contrast.coefficients
+        if one.verdict == "worse"
+        and formatting.is_accuracy(one.contrast.metric)
+        and NONE in one.contrast.coefficients
         for label in one.contrast.coefficients
         if label != NONE
     )
@@ -148,7 +176,9 @@ def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
     ]
 
 
-def _verdict(deciding: Sequence[Candidate], winners: Sequence[Candidate], undecided: Sequence[Candidate]) -> str:
+def _verdict(
+    deciding: Sequence[Candidate], winners: Sequence[Candidate], undecided: Sequence[Candidate]
+) -> str:
     if not winners:
         return "Nothing beat both dropout and no noise" + (
             f", {len(undecided)} of {len(deciding)} undecided" if undecided else ""
@@ -156,7 +186,9 @@ def _verdict(deciding: Sequence[Candidate], winners: Sequence[Candidate], undeci
     who = _names(winners) if len(winners) <= 3 else f"{len(winners)} of {len(deciding)} noise types"
     practical = sum(candidate.practically_better for candidate in winners)
     some = "" if practical == len(winners) else f"{practical} " if practical else "not surely "
-    return f"{who} beat{'s' * (len(winners) == 1)} dropout and no noise, {some}by more than the margin"
+    return (
+        f"{who} beat{'s' * (len(winners) == 1)} dropout and no noise, {some}by more than the margin"
+    )
 
 
 def _sentence(
@@ -169,16 +201,23 @@ def _sentence(
 ) -> str:
     """The winners, or the nearest candidate, against both rivals; dropout itself; what loss says; what is allowed."""
     shown = winners or [max(deciding, key=lambda candidate: gain_interval(candidate.worst)[0])]
-    who = _listed([f"{candidate.name} (candidate {wording.p_equals(candidate.p_value)})" for candidate in shown])
+    who = _listed(
+        [
+            f"{candidate.name} (candidate {formatting.p_equals(candidate.p_value)})"
+            for candidate in shown
+        ]
+    )
     details = [one for candidate in shown for one in candidate.contrasts] + list(references)
-    numbers = ", ".join(brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details)
+    numbers = ", ".join(
+        brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details
+    )
     on_loss = [candidate for candidate in beside if candidate.beats]
     loss = f"; on loss {_names(on_loss) if on_loss else 'none'} did" if beside else ""
     more = f" ({others} more were not confirmed under every recipe)" if others else ""
     return (
-        f"On accuracy {len(winners) or 'none'} of {wording.plural(len(deciding), 'candidate')}{more} beat both tuned "
-        f"dropout and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, with "
-        f"{numbers}{loss}{allowed}."
+        f"On accuracy {len(winners) or 'none'} of {formatting.plural(len(deciding), 'candidate')}{more} beat both "
+        f"tuned dropout and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, "
+        f"with {numbers}{loss}{allowed}."
     )
 
 
@@ -191,12 +230,16 @@ def _allowed(contrasts: Sequence[ContrastAnswer]) -> str:
     """
     ends: dict[str, tuple[float, str]] = {}
     for one in contrasts:
-        if one.contrast.candidate and wording.is_accuracy(one.contrast.metric):
+        if one.contrast.candidate and formatting.is_accuracy(one.contrast.metric):
             end = gain_interval(one)[1], one.contrast.metric
             ends[one.contrast.candidate] = min(ends.get(one.contrast.candidate, end), end)
     name = max(ends, key=lambda candidate: ends[candidate])
     largest, metric = ends[name]
-    how_much = f"more than {wording.difference(largest, metric)} ({name})" if largest > 0 else "any gain"
+    how_much = (
+        f"more than {formatting.difference(largest, metric)} ({name})"
+        if largest > 0
+        else "any gain"
+    )
     return f"; the 95 % intervals allow no candidate {how_much} over both under every recipe"
 
 

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.answers import Answer
-from analysis.decide import answer_contrasts
-from analysis.telling import AGAINST, brief, by_metric, conclude, condition, not_answered
-from study.schema import Question
+from analysis.questions.sentences import (
+    AGAINST,
+    brief,
+    by_metric,
+    conclude,
+    condition,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer
+from analysis.stats.verdicts import answer_contrasts
 
 VALUES = "rate 0.5 and the tuned values"
 TRAINING = "training"
@@ -28,9 +35,13 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     if not training:
         return not_answered(question, table, arms, found, VALUES)
     tuned = [one for one in training if "tuned" in one.contrast.name] or training
-    told = "; ".join(f"{_who(one.contrast.name)} is {AGAINST[one.verdict]} dropout" for one in tuned)
+    told = "; ".join(
+        f"{_who(one.contrast.name)} is {AGAINST[one.verdict]} dropout" for one in tuned
+    )
     matched = "; ".join(
-        f"{_who(one.contrast.name)} is {AGAINST[one.verdict]} it" for one in training if one not in tuned
+        f"{_who(one.contrast.name)} is {AGAINST[one.verdict]} it"
+        for one in training
+        if one not in tuned
     )
     loss = by_metric(found.contrasts, "loss")
     takeaway = f"On accuracy {told}" + (f", while at dropout's rate {matched}" if matched else "")

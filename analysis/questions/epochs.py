@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.answers import Answer, ContrastAnswer
-from analysis.decide import answer_contrasts
-from analysis.telling import brief, by_metric, conclude, condition, directed, gain, not_answered
-from study.schema import Question
+from analysis.questions.sentences import (
+    brief,
+    by_metric,
+    conclude,
+    condition,
+    directed,
+    gain,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.verdicts import answer_contrasts
 
 VALUES = "the rates tuned under another recipe and 0.5"
 SLOPES = "slopes"
@@ -25,14 +33,15 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     """
     found = answer_contrasts(question, table, arms)
     deciding = by_metric(found.contrasts, "accuracy")
-    gaps, slopes = [one for one in deciding if not _is_slope(one)], [one for one in deciding if _is_slope(one)]
+    gaps, slopes = (
+        [one for one in deciding if not _is_slope(one)],
+        [one for one in deciding if _is_slope(one)],
+    )
     if not gaps:
         return not_answered(question, table, arms, found, VALUES)
     loss = [one for one in by_metric(found.contrasts, "loss") if _is_slope(one)]
     counts = directed(gaps)
-    verdict = (
-        f"Dropout is better in {len(counts['better'])} of {len(gaps)} gaps to no noise, worse in {len(counts['worse'])}"
-    )
+    verdict = f"Dropout is better in {len(counts['better'])} of {len(gaps)} gaps to no noise, worse in {len(counts['worse'])}"
     verdict += f"; with the epochs the gap {_movement(slopes)}" if slopes else ""
     sentence = f"On accuracy, {', '.join(brief(one) for one in [*gaps, *slopes])}"
     sentence += f"; on loss, {', '.join(map(brief, loss))}." if loss else "."
@@ -69,7 +78,9 @@ def _trend(one: ContrastAnswer) -> str:
         return "has no sure trend"
     if one.verdict in ("better", "worse"):
         return (
-            "moves in favour of dropout with the epochs" if gain(one) > 0 else "moves against dropout with the epochs"
+            "moves in favour of dropout with the epochs"
+            if gain(one) > 0
+            else "moves against dropout with the epochs"
         )
     return "stays where it is"
 
@@ -80,8 +91,15 @@ def _where(gaps: Sequence[ContrastAnswer]) -> str:
     for one in gaps:
         arm, _, epochs = one.contrast.name.partition(" - none, ")
         horizons.setdefault(arm, []).append(epochs.removesuffix(" epochs"))
-    return " and ".join(f"for {arm} after {', '.join(some)} epochs" for arm, some in horizons.items()) or "nowhere"
+    return (
+        " and ".join(f"for {arm} after {', '.join(some)} epochs" for arm, some in horizons.items())
+        or "nowhere"
+    )
 
 
 def _moved(slopes: Sequence[ContrastAnswer]) -> str:
-    return f"with the epochs the gap {_movement(slopes)}" if slopes else "how the gap moves was not answered"
+    return (
+        f"with the epochs the gap {_movement(slopes)}"
+        if slopes
+        else "how the gap moves was not answered"
+    )

@@ -6,10 +6,17 @@ from dataclasses import replace
 
 import pandas as pd
 
-from analysis.answers import Answer, ContrastAnswer
-from analysis.decide import NEGLIGIBLE, answer_contrasts
-from analysis.telling import AGAINST, brief, by_recipe, conclude, condition, not_answered
-from study.schema import Question
+from analysis.questions.sentences import (
+    AGAINST,
+    brief,
+    by_recipe,
+    conclude,
+    condition,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
 
 VALUES = "the candidate's tuned rates and weight decay"
 INGREDIENTS = {
@@ -29,19 +36,36 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         arms: recipe -> arm label -> arm name.
     """
     found = answer_contrasts(question, table, arms)
-    deciding, beside = by_recipe(found.contrasts, accuracy=True), by_recipe(found.contrasts, accuracy=False)
+    deciding, beside = (
+        by_recipe(found.contrasts, accuracy=True),
+        by_recipe(found.contrasts, accuracy=False),
+    )
     if not deciding:
         return not_answered(question, table, arms, found, VALUES)
     rates = {recipe: _rates(table, contrasts, arms) for recipe, contrasts in deciding.items()}
-    verdicts = [f"under {recipe}, {_told(contrasts, rates[recipe])}" for recipe, contrasts in deciding.items()]
+    verdicts = [
+        f"under {recipe}, {_told(contrasts, rates[recipe])}"
+        for recipe, contrasts in deciding.items()
+    ]
     out = dict.fromkeys(one.contrast.recipe for one in found.refused if not one.entered)
-    notes = [f"the candidate did not go on to {recipe}: it was not among the best there" for recipe in out]
+    notes = [
+        f"the candidate did not go on to {recipe}: it was not among the best there"
+        for recipe in out
+    ]
     found = replace(found, notes=(*found.notes, *notes))
-    asked = replace(question, contrasts=tuple(one.contrast for one in found.contrasts))  # what the claims hold for
-    accuracy = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in deciding.items())
-    loss = "; ".join(f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in beside.items())
+    asked = replace(
+        question, contrasts=tuple(one.contrast for one in found.contrasts)
+    )  # what the claims hold for
+    accuracy = "; ".join(
+        f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in deciding.items()
+    )
+    loss = "; ".join(
+        f"under {recipe}, {', '.join(map(brief, some))}" for recipe, some in beside.items()
+    )
     controls = [one for some in deciding.values() for one in some if _ingredient(one) is None]
-    bare = " and ".join(f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in controls)
+    bare = " and ".join(
+        f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in controls
+    )
     return conclude(
         question,
         table,
@@ -56,7 +80,9 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     )
 
 
-def _rates(table: pd.DataFrame, contrasts: list[ContrastAnswer], arms: dict[str, dict[str, str]]) -> pd.Series:
+def _rates(
+    table: pd.DataFrame, contrasts: list[ContrastAnswer], arms: dict[str, dict[str, str]]
+) -> pd.Series:
     """The rates of the whole, which the first contrast has first."""
     label, _, _ = contrasts[0].contrast.terms[0]
     return table.loc[table["arm"] == arms[contrasts[0].contrast.recipe][label]].iloc[0]

@@ -6,10 +6,17 @@ import re
 
 import pandas as pd
 
-from analysis.answers import Answer, ContrastAnswer
-from analysis.decide import answer_contrasts
-from analysis.telling import AGAINST, brief, by_metric, conclude, condition, not_answered
-from study.schema import Question
+from analysis.questions.sentences import (
+    AGAINST,
+    brief,
+    by_metric,
+    conclude,
+    condition,
+    not_answered,
+)
+from analysis.schema import Question
+from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.verdicts import answer_contrasts
 
 VALUES = "tuned dropout"
 ONE = "one noisy pass - deterministic"
@@ -31,9 +38,7 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         return not_answered(question, table, arms, found, VALUES)
     single, mean, passes = accuracy[ONE], accuracy[many], _passes(many)
     verdict = f"One noisy pass is {_than(single)} the deterministic one; the mean of {passes} is {_than(mean)} it"
-    sentence = (
-        f"On accuracy, {', '.join(map(brief, accuracy.values()))}; on loss, {', '.join(map(brief, loss.values()))}."
-    )
+    sentence = f"On accuracy, {', '.join(map(brief, accuracy.values()))}; on loss, {', '.join(map(brief, loss.values()))}."
     finding = (
         f"On accuracy one random mask at test time is {_than(single)} none, and averaging {passes} masks, at {passes} "
         f"times the cost, is {_than(mean)} none"

@@ -6,11 +6,11 @@ from math import exp
 
 import pandas as pd
 
-from analysis import wording
-from analysis.answers import Answer, ContrastAnswer
-from analysis.decide import NEGLIGIBLE, answer_contrasts
-from analysis.telling import conclude, condition, not_answered
-from study.schema import Question
+from analysis import formatting
+from analysis.questions.sentences import conclude, condition, not_answered
+from analysis.schema import Question
+from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
 
 VALUES = "dropout at 0.5 without weight decay"
 LOG, EXCESS = "variance/log", "variance/excess"
@@ -32,14 +32,22 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     clean = [one for one in ratios if one.contrast.name.endswith("dropout - none, at evaluation")]
     masks = [one for one in ratios if "after the mask" in one.contrast.name]
     if not (clean and masks):
-        reason = next((one.reason for one in found.refused), "no contrast of variances was declared")
+        reason = next(
+            (one.reason for one in found.refused), "no contrast of variances was declared"
+        )
         return not_answered(question, table, arms, found, VALUES, reason)
     holds = sum(one.verdict in NEGLIGIBLE for one in formula)
     formula_told = f"the formula for it holds within the margin in {holds} of {len(formula)} layers"
-    changes = "; ".join(f"{_layer(one)}: dropout {_change(one)} the variance at evaluation" for one in clean)
+    changes = "; ".join(
+        f"{_layer(one)}: dropout {_change(one)} the variance at evaluation" for one in clean
+    )
     numbers = ", ".join(f"{one.contrast.name}: {_times(one)}" for one in [*clean, *masks])
-    errors = ", ".join(f"{_layer(one)} {wording.plain(100 * one.estimate.mean, 2)} %" for one in formula)
-    mask = "; ".join(f"in {_layer(one)} the mask {_change(one)} the variance in training" for one in masks)
+    errors = ", ".join(
+        f"{_layer(one)} {formatting.plain(100 * one.estimate.mean, 2)} %" for one in formula
+    )
+    mask = "; ".join(
+        f"in {_layer(one)} the mask {_change(one)} the variance in training" for one in masks
+    )
     return conclude(
         question,
         table,
@@ -66,7 +74,7 @@ def _change(one: ContrastAnswer) -> str:
 
 def _times(one: ContrastAnswer) -> str:
     """The ratio of two variances with its interval: "× 2.31 [2.20, 2.42]"."""
-    mean, low, high = (wording.plain(exp(x), 2) for x in _interval(one))
+    mean, low, high = (formatting.plain(exp(x), 2) for x in _interval(one))
     return f"× {mean} [{low}, {high}] ({one.verdict})"
 
 

@@ -1,8 +1,7 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
-from models.noise import outside
+from models.noise import plugins
 from models.noise.additive import Additive
-from models.noise.audited import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.base import Context, Noise, Rate, per_layer
 from models.noise.batch_mask import BatchMask
 from models.noise.concrete import Concrete
@@ -11,6 +10,7 @@ from models.noise.dropconnect import DropConnect
 from models.noise.dropconnect_example import DropConnectExample
 from models.noise.dropout import Dropout
 from models.noise.fit_gated import FitGated
+from models.noise.flawed import KeptRelu, RandnDropConnect, RandnDropout
 from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
 from models.noise.inputs import InputDropout, InputGaussian, with_input
@@ -80,7 +80,7 @@ def noise_type(name: str) -> type[Noise]:
     if name in NOISE or name in UNSEARCHED:
         return NOISE[name] if name in NOISE else UNSEARCHED[name]
     try:
-        return outside.load(name)
+        return plugins.load(name)
     except KeyError:
         choice = ", ".join(NOISE)
         raise ValueError(
@@ -90,7 +90,16 @@ def noise_type(name: str) -> type[Noise]:
 
 def noise_version(name: str) -> str | None:
     """What stands for the code of a type from outside; None for the repository's, which have the code version."""
-    return None if name in NOISE or name in UNSEARCHED else outside.version(name)
+    return None if name in NOISE or name in UNSEARCHED else plugins.version(name)
 
 
-__all__ = ["NOISE", "UNSEARCHED", "Context", "Noise", "Rate", "noise_type", "noise_version", "per_layer"]
+__all__ = [
+    "NOISE",
+    "UNSEARCHED",
+    "Context",
+    "Noise",
+    "Rate",
+    "noise_type",
+    "noise_version",
+    "per_layer",
+]

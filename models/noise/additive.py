@@ -15,7 +15,9 @@ class Additive(Noise):
     """
 
     site = "activation"
-    rates = per_layer(Rate("p, where the noise has the variance p/(1-p) times a unit's mean square"))
+    rates = per_layer(
+        Rate("p, where the noise has the variance p/(1-p) times a unit's mean square")
+    )
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the noise."""

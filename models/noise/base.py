@@ -9,8 +9,8 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional
 
-from models.products import affine
-from models.streams import Stream
+from models.matmul import affine
+from models.rng import Stream
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,9 @@ class Noise:
         """Acts on a batch of images, (networks, batch, 784)."""
         return x
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The affine map into a hidden layer: weight (networks, in, out), bias (networks, 1, out)."""
         return affine(h, weight, bias)
 

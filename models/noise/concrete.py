@@ -24,7 +24,9 @@ class Concrete(Noise):
     """
 
     site = "activation"
-    rates = per_layer(Rate("probability p of dropping a unit at the first step; learned from there"))
+    rates = per_layer(
+        Rate("probability p of dropping a unit at the first step; learned from there")
+    )
     keeps_mean = False
 
     def __init__(self, rates: Tensor) -> None:
@@ -50,5 +52,7 @@ class Concrete(Noise):
         """The cross-entropy, and the entropy term of the layers with noise."""
         losses = cross_entropy(forward(), context.labels).mean(dim=1)
         p = self._logit.sigmoid()
-        entropy = torch.where(self._acts, torch.special.entr(p) + torch.special.entr(1 - p), 0).sum(dim=1)
+        entropy = torch.where(self._acts, torch.special.entr(p) + torch.special.entr(1 - p), 0).sum(
+            dim=1
+        )
         return losses - entropy * (UNITS / context.examples)

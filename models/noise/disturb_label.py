@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate, cross_entropy
-from models.streams import Stream
+from models.rng import Stream
 
 
 def disturbed(labels: Tensor, rate: Tensor, classes: int, stream: Stream) -> Tensor:

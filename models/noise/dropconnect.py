@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from models.masks import inverted_mask
+from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.products import affine
 
 
 class DropConnect(Noise):
@@ -20,7 +20,9 @@ class DropConnect(Noise):
     dependent = ("examples",)
     multiplier = "bernoulli"
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The affine map with masked weights; biases are never dropped."""
         mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
         return affine(h, weight * mask, bias)

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from models.masks import inverted_mask
+from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.products import affine
 
 EXAMPLES = 16
 """Examples at a time: bounds the memory of their masks."""
@@ -23,12 +23,16 @@ class DropConnectExample(Noise):
     site = "weight"
     rates = per_layer(Rate("probability p of dropping a weight, for each example"))
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The affine map of each example by its own weights."""
         rate, outputs = self.rate_of(layer), []
         for examples in h.split(EXAMPLES, dim=1):
             count, (networks, fan_in, fan_out) = examples.shape[1], weight.shape
-            mask = inverted_mask((count * fan_in, fan_out), rate, context.stream).view(networks, count, fan_in, fan_out)
+            mask = inverted_mask((count * fan_in, fan_out), rate, context.stream).view(
+                networks, count, fan_in, fan_out
+            )
             masked = (weight[:, None] * mask).to(h.dtype)
             outputs.append(torch.matmul(examples[:, :, None, :], masked).squeeze(2))
         return torch.cat(outputs, dim=1) + bias.to(h.dtype)

@@ -26,7 +26,9 @@ class FitGated(Noise):
     """
 
     site = "activation"
-    rates = per_layer(Rate("p, where the multiplier of a wholly fitted example has the variance p/(1-p)"))
+    rates = per_layer(
+        Rate("p, where the multiplier of a wholly fitted example has the variance p/(1-p)")
+    )
 
     def __init__(self, rates: Tensor) -> None:
         """Remembers nothing yet."""

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.products import affine
 
 
 class GaussianWeights(Noise):
@@ -19,7 +19,9 @@ class GaussianWeights(Noise):
     site = "weight"
     rates = per_layer(Rate("p, where a weight's multiplier has the variance p/(1-p)"))
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The affine map, and noise of the variance that the weights' would have."""
         mean = affine(h, weight, bias)
         variance = affine(h.square(), weight.to(h.dtype).square())

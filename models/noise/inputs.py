@@ -21,7 +21,9 @@ class InputDropout(Noise):
 
     def input(self, x: Tensor, context: Context) -> Tensor:
         """The mask; the images themselves stay as they are, for a second pass."""
-        return inverted_mask(tuple(x.shape[1:]), self.rate_of(0), context.stream).mul_(x).to(x.dtype)
+        return (
+            inverted_mask(tuple(x.shape[1:]), self.rate_of(0), context.stream).mul_(x).to(x.dtype)
+        )
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v x^2."""
@@ -69,7 +71,9 @@ class Composed(Noise):
         """The outer type's, then the inner's, if it has one."""
         return self.inner.input(self.outer.input(x, context), context)
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The inner type's."""
         return self.inner.linear(layer, h, weight, bias, context)
 
@@ -111,5 +115,7 @@ def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
             super().__init__(rates, outer(first), inner(second))
 
     WithInput.__name__ = f"{outer.__name__}With{inner.__name__}"
-    WithInput.__doc__ = f"On the input: {outer.__doc__}\n\nThen, at one rate in both layers: {inner.__doc__}"
+    WithInput.__doc__ = (
+        f"On the input: {outer.__doc__}\n\nThen, at one rate in both layers: {inner.__doc__}"
+    )
     return WithInput

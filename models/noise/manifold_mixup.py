@@ -55,5 +55,7 @@ class ManifoldMixup(Noise):
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         """The cross-entropies with both examples' labels, in their shares."""
         logits = forward()
-        own, partners = (cross_entropy(logits, labels) for labels in (context.labels, before(context.labels)))
+        own, partners = (
+            cross_entropy(logits, labels) for labels in (context.labels, before(context.labels))
+        )
         return own.lerp(partners, self.shares.sum(dim=1, keepdim=True).to(own.dtype)).mean(dim=1)

@@ -55,4 +55,6 @@ class OneSided(Gain):
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """(pi/2 - 1) v^2 h^2."""
-        return (math.pi / 2 - 1) * (multiplier_variance(self.rate_of(layer)) * inputs[0].relu()).square()
+        return (math.pi / 2 - 1) * (
+            multiplier_variance(self.rate_of(layer)) * inputs[0].relu()
+        ).square()

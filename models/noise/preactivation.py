@@ -18,7 +18,9 @@ class Preactivation(Noise):
     """
 
     site = "pre-activation"
-    rates = per_layer(Rate("p, where the noise has the variance p/(1-p) times a pre-activation's mean square"))
+    rates = per_layer(
+        Rate("p, where the noise has the variance p/(1-p) times a pre-activation's mean square")
+    )
     keeps_mean = False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
@@ -30,7 +32,9 @@ class Preactivation(Noise):
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """Variance of the ReLU of a normal number of mean z and variance v rms_j(z)^2."""
         z = inputs[0]
-        return rectified_variance(z, (multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt())
+        return rectified_variance(
+            z, (multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt()
+        )
 
 
 def rectified_variance(mean: Tensor, sd: Tensor) -> Tensor:

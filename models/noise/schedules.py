@@ -46,7 +46,9 @@ class Scheduled(Noise):
     The variance changes with the step, so none is stated. Evaluation is the type's own, at the last step's rates.
     """
 
-    def __init__(self, rates: Tensor, schedule: Callable[[float], float], inner: type[Noise]) -> None:
+    def __init__(
+        self, rates: Tensor, schedule: Callable[[float], float], inner: type[Noise]
+    ) -> None:
         """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in place."""
         super().__init__(rates)
         self.schedule, self.progress = schedule, math.nan
@@ -77,7 +79,9 @@ class Scheduled(Noise):
         """The inner type's, at the step's rates."""
         return self.acting(context).input(x, context)
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The inner type's, at the step's rates."""
         return self.acting(context).linear(layer, h, weight, bias, context)
 
@@ -99,12 +103,19 @@ def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[No
     """`inner` with its rates multiplied by `schedule(progress)`, a number from 0 to 1."""
 
     class ScheduledType(Scheduled):
-        site, rates, keeps_mean, dependent = inner.site, inner.rates, inner.keeps_mean, inner.dependent
+        site, rates, keeps_mean, dependent = (
+            inner.site,
+            inner.rates,
+            inner.keeps_mean,
+            inner.dependent,
+        )
         parts, multiplier = (inner,), inner.multiplier
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates, schedule, inner)
 
     ScheduledType.__name__ = f"{schedule.__name__.capitalize()}{inner.__name__}"
-    ScheduledType.__doc__ = f"Its rates are multiplied by: {schedule.__doc__}\n\nThe noise: {inner.__doc__}"
+    ScheduledType.__doc__ = (
+        f"Its rates are multiplied by: {schedule.__doc__}\n\nThe noise: {inner.__doc__}"
+    )
     return ScheduledType

@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from models.masks import inverted_mask
+from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.products import affine
 
 SHARE = 0.25
 """c sqrt(fan-in): c is half the mean size of nn.Linear's initial weights, uniform on +-1/sqrt(fan-in). So a dropped
@@ -25,9 +25,13 @@ class Shakeout(Noise):
     rates = per_layer(Rate("probability p that an input unit's weights are replaced by -c sgn w"))
     dependent = ("units",)
 
-    def linear(self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context) -> Tensor:
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
         """The affine map of the masked inputs, and the constant part of their weights."""
-        masked = h * inverted_mask(tuple(h.shape[1:]), self.rate_of(layer), context.stream).to(h.dtype)
+        masked = h * inverted_mask(tuple(h.shape[1:]), self.rate_of(layer), context.stream).to(
+            h.dtype
+        )
         constant = affine(masked - h, weight.detach().sign())
         return affine(masked, weight, bias) + constant * (SHARE * weight.shape[1] ** -0.5)
 

@@ -29,9 +29,15 @@ class Shift(Noise):
         """Moves every image of (networks, batch, 784)."""
         networks, batch, _ = x.shape
         scale = multiplier_variance(self.rate_of(0)).sqrt()
-        shifts = (context.stream.normal(2, batch, dtype=scale.dtype) * scale).round().clamp(-FURTHEST, FURTHEST)
+        shifts = (
+            (context.stream.normal(2, batch, dtype=scale.dtype) * scale)
+            .round()
+            .clamp(-FURTHEST, FURTHEST)
+        )
         down, across = (shifts.to(torch.int64) + FURTHEST).unbind(1)
-        return moved(x.reshape(networks * batch, SIDE, SIDE), down.flatten(), across.flatten()).view(x.shape)
+        return moved(
+            x.reshape(networks * batch, SIDE, SIDE), down.flatten(), across.flatten()
+        ).view(x.shape)
 
 
 def moved(images: Tensor, down: Tensor, across: Tensor) -> Tensor:

@@ -25,7 +25,9 @@ class Standout(Noise):
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the mask."""
         k = self.kept_of(layer, z.detach())
-        draw = context.stream.uniform(*z.shape[1:], dtype=k.dtype)  # in bfloat16 a draw may be 1, and k = 1 be dropped
+        draw = context.stream.uniform(
+            *z.shape[1:], dtype=k.dtype
+        )  # in bfloat16 a draw may be 1, and k = 1 be dropped
         return z.relu_() * (draw < 2 * k - 1)
 
     def kept_of(self, layer: int, z: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from models.masks import masked_relu
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.streams import Stream
+from models.rng import Stream
 
 
 class Stratified(Noise):
@@ -33,7 +33,9 @@ class Stratified(Noise):
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU and the mask."""
-        return masked_relu(z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer))
+        return masked_relu(
+            z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer)
+        )
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v h^2."""
@@ -47,7 +49,9 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
     steps = coprime_steps(batch).to(stream.device)
     step = steps[choice * len(steps) >> 16]
     examples = torch.arange(batch, dtype=torch.int32, device=stream.device)[:, None]
-    turned = (examples * step).bitwise_right_shift_(16)  # in 32 bits, where going round the circle is overflow
+    turned = (examples * step).bitwise_right_shift_(
+        16
+    )  # in 32 bits, where going round the circle is overflow
     return turned.to(torch.int16).add_(start)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
-from models.streams import Stream
+from models.rng import Stream
 
 
 def next_of_class(labels: Tensor, stream: Stream) -> Tensor:
@@ -17,7 +17,10 @@ def next_of_class(labels: Tensor, stream: Stream) -> Tensor:
     networks, batch = labels.shape
     ordered, order = (labels * 65536 + stream.bits(batch)).sort(dim=1, stable=True)
     classes = labels.gather(1, order)
-    start, end = torch.searchsorted(classes, classes), torch.searchsorted(classes, classes, right=True)
+    start, end = (
+        torch.searchsorted(classes, classes),
+        torch.searchsorted(classes, classes, right=True),
+    )
     place = torch.arange(batch, device=labels.device)
     following = start + (place + 1 - start).remainder(end - start)
     return torch.empty_like(order).scatter_(1, order, order.gather(1, following))
@@ -56,8 +59,13 @@ class WithinClass(Noise):
         h = z.relu_()
         if not context.labels.numel():
             return h
-        partners, e = next_of_class(context.labels, context.stream), context.stream.normal(h.shape[1], 1)
+        partners, e = (
+            next_of_class(context.labels, context.stream),
+            context.stream.normal(h.shape[1], 1),
+        )
         ahead = rows(h.detach(), partners)
         difference = ahead.sub_(rows(ahead, partners))
-        variance = multiplier_variance(self.rate_of(layer)) * energy(h.detach()) / energy(difference)
+        variance = (
+            multiplier_variance(self.rate_of(layer)) * energy(h.detach()) / energy(difference)
+        )
         return difference.mul_(torch.where(variance < torch.inf, variance, 0).sqrt() * e).add_(h)

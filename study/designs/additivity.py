@@ -20,7 +20,9 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
         Comparison("both - none", {"both": 1.0, "none": -1.0}),
         Comparison("both - dropout", {"both": 1.0, "dropout": -1.0}),
         Comparison("both - weight decay", {"both": 1.0, "weight decay": -1.0}),
-        Comparison("interaction", {"both": 1.0, "dropout": -1.0, "weight decay": -1.0, "none": 1.0}),
+        Comparison(
+            "interaction", {"both": 1.0, "dropout": -1.0, "weight decay": -1.0, "none": 1.0}
+        ),
     ]
 
 
@@ -40,7 +42,9 @@ def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
     if recipe.momentum:
         return []
     return [
-        Arm("dropout", rate, rate, weight_decay, recipe) for rate in GRID_RATES for weight_decay in GRID_WEIGHT_DECAYS
+        Arm("dropout", rate, rate, weight_decay, recipe)
+        for rate in GRID_RATES
+        for weight_decay in GRID_WEIGHT_DECAYS
     ]
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.schema import AUDIT, term
 from models.config import Arm, Recipe
 from study.designs.base import Comparison, Design, Tuned
 from study.designs.epochs import HALF, RATE
-from study.schema import AUDIT, term
 
 WEIGHT_DECAY = 0.5
 DROPCONNECT = f"dropconnect({RATE:g},{RATE:g})"
@@ -23,7 +23,9 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
         "randn DropConnect - DropConnect": ("randn DropConnect", DROPCONNECT),
         "unscaled stochastic ReLU - dropout": ("stochastic ReLU", HALF),
     }
-    found = [Comparison(name, {ran: 1.0, meant: -1.0}, "faults") for name, (ran, meant) in pairs.items()]
+    found = [
+        Comparison(name, {ran: 1.0, meant: -1.0}, "faults") for name, (ran, meant) in pairs.items()
+    ]
     return [*found, Comparison("dropout - none", {HALF: 1.0, "none": -1.0}, "reference")]
 
 

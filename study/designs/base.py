@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from analysis.schema import CONFIRM, Contrast, Question
 from models.config import Arm, Recipe
-from study.schema import CONFIRM, Contrast, Question
 
 MARGINS = {"test/accuracy": 0.002, "test/loss": 0.005}
 """The metrics every contrast is taken on, and what is negligible on each: 0.2 points, 0.005 nats."""
@@ -45,7 +45,7 @@ class Design:
         recipes: names of those it is decided by, of `decay`, `long`, `constant` and `book`.
         family_per_recipe: whether each recipe is a family of its own for Holm's correction.
         metrics: each metric the contrasts are taken on -> what is negligible on it.
-        measures: arm label -> what is measured on its networks beside the usual, names of `models.measures`.
+        measures: arm label -> what is measured on its networks beside the usual, names of `models.probes`.
         explore: (recipe, tuned arms) -> arms that are also trained, on few seeds and validation images, for a picture.
         names_winner: whether the best of its arms, on validation images, is kept as a model.
         phase: "confirm", or "audit" for runs that judge nobody's arm and never see test images.
@@ -65,16 +65,23 @@ class Design:
     phase: str = CONFIRM
     names_winner: bool = False
 
-    def declare(self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]) -> Question:
+    def declare(
+        self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]
+    ) -> Question:
         """The question as it is hashed and logged before the first run."""
         contrasts = tuple(
             Contrast(
                 name=comparison.name,
                 recipe=recipe.name,
                 metric=metric,
-                coefficients={term.format(metric=metric): value for term, value in comparison.coefficients.items()},
+                coefficients={
+                    term.format(metric=metric): value
+                    for term, value in comparison.coefficients.items()
+                },
                 margin=margin * comparison.margin_factor,
-                family=f"{comparison.family}, {recipe.name}" if self.family_per_recipe else comparison.family,
+                family=f"{comparison.family}, {recipe.name}"
+                if self.family_per_recipe
+                else comparison.family,
                 candidate=comparison.candidate,
             )
             for recipe in recipes

@@ -16,12 +16,19 @@ def label(noise: str) -> str:
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Every candidate against tuned dropout and against tuned training without noise; dropout itself for reference."""
     against = [
-        Comparison(f"{noise} - {rival}", {label(noise): 1.0, label(rival): -1.0}, family="candidates", candidate=noise)
+        Comparison(
+            f"{noise} - {rival}",
+            {label(noise): 1.0, label(rival): -1.0},
+            family="candidates",
+            candidate=noise,
+        )
         for noise in noise_types
         if noise not in ("none", "dropout")
         for rival in ("dropout", "none")
     ]
-    reference = Comparison("dropout - none", {label("dropout"): 1.0, label("none"): -1.0}, family="reference")
+    reference = Comparison(
+        "dropout - none", {label("dropout"): 1.0, label("none"): -1.0}, family="reference"
+    )
     return [reference, *against]
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.schema import term
 from models.config import Arm, Recipe
 from study.designs.base import Comparison, Design, Tuned
 from study.designs.beat_dropout import label
-from study.schema import term
 
 RATE = 0.5
 WEIGHT_TYPES = ("dropconnect", "gaussian-weights")
@@ -25,14 +25,19 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     for noise in WEIGHT_TYPES:
         found.append(
             Comparison(
-                f"{noise} - dropout, at rate {RATE:g}", {matched(noise): 1.0, matched("dropout"): -1.0}, "training"
+                f"{noise} - dropout, at rate {RATE:g}",
+                {matched(noise): 1.0, matched("dropout"): -1.0},
+                "training",
             )
         )
         if noise in noise_types:
             tuned = {label(noise): 1.0, label("dropout"): -1.0}
             found.append(Comparison(f"{noise} - dropout, each tuned", tuned, "training"))
     inference = {term(matched("dropconnect"), "{metric}_moment"): 1.0, matched("dropconnect"): -1.0}
-    return [*found, Comparison("dropconnect: moment-matched - mean weights", inference, "inference")]
+    return [
+        *found,
+        Comparison("dropconnect: moment-matched - mean weights", inference, "inference"),
+    ]
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
@@ -46,7 +51,10 @@ def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
     """True DropConnect, one mask for each example, is a hundred times as costly: a fifth of the epochs, few seeds."""
     short = replace(recipe, epochs=max(1, recipe.epochs // 5))
     types = ("none", "dropout", *WEIGHT_TYPES, "dropconnect-example")
-    return [Arm(noise, *((0.0, 0.0) if noise == "none" else (RATE, RATE)), 0.0, short) for noise in types]
+    return [
+        Arm(noise, *((0.0, 0.0) if noise == "none" else (RATE, RATE)), 0.0, short)
+        for noise in types
+    ]
 
 
 DESIGN = Design(

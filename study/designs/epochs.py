@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import log2
 
+from analysis.schema import term
 from models.config import Arm, Recipe
 from study.designs.base import Comparison, Design, Tuned
-from study.schema import term
 
 HORIZONS = (5, 10, 20, 50, 100)
 RATE = 0.5
@@ -31,7 +31,11 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
             slope |= gap(arm, epochs, x / sum(value**2 for value in centred))
         # Negligible is a slope that moves the gap by no more than the margin from the first horizon to the last.
         width = doublings[-1] - doublings[0]
-        found.append(Comparison(f"{arm} - none, change per doubling", slope, "slopes", margin_factor=1 / width))
+        found.append(
+            Comparison(
+                f"{arm} - none, change per doubling", slope, "slopes", margin_factor=1 / width
+            )
+        )
     return found
 
 

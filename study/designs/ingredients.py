@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.schema import AUDIT
 from models.config import Arm, Recipe
 from study.designs.base import Comparison, Design, Tuned
 from study.designs.beat_dropout import label
-from study.schema import AUDIT
 
 CANDIDATE = "shift+one-sided"
-WITHOUT = {"without shifts": "one-sided", "without amplification": "shift", "with a constant factor": "shift+gain"}
+WITHOUT = {
+    "without shifts": "one-sided",
+    "without amplification": "shift",
+    "with a constant factor": "shift+gain",
+}
 """What is taken out of the candidate -> the noise type that is left."""
 BARE, NOTHING = "constant factor alone", "no noise, same weight decay"
 
@@ -31,9 +35,16 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
         return {}
     whole = tuned[CANDIDATE]
     shift, amplified = whole.rate1, whole.rate2
-    rates = {"one-sided": (amplified, amplified), "shift": (shift, 0.0), "shift+gain": (shift, amplified)}
+    rates = {
+        "one-sided": (amplified, amplified),
+        "shift": (shift, 0.0),
+        "shift+gain": (shift, amplified),
+    }
     parts = {part: _with(whole, noise, *rates[noise]) for part, noise in WITHOUT.items()}
-    controls = {BARE: _with(whole, "gain", amplified, amplified), NOTHING: _with(whole, "none", 0.0, 0.0)}
+    controls = {
+        BARE: _with(whole, "gain", amplified, amplified),
+        NOTHING: _with(whole, "none", 0.0, 0.0),
+    }
     return {label(CANDIDATE): whole, **parts, **controls}
 
 

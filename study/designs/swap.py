@@ -20,7 +20,8 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Small rate first against large rate first, for each pair."""
     return [
         Comparison(
-            f"dropout ({low:g}, {high:g}) - ({high:g}, {low:g})", {label(low, high): 1.0, label(high, low): -1.0}
+            f"dropout ({low:g}, {high:g}) - ({high:g}, {low:g})",
+            {label(low, high): 1.0, label(high, low): -1.0},
         )
         for low, high in PAIRS
     ]
@@ -29,7 +30,9 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Both orders of each pair, without weight decay."""
     orders = [rates for low, high in PAIRS for rates in ((low, high), (high, low))]
-    return {label(*rates): Arm("dropout", *rates, weight_decay=0.0, recipe=recipe) for rates in orders}
+    return {
+        label(*rates): Arm("dropout", *rates, weight_decay=0.0, recipe=recipe) for rates in orders
+    }
 
 
 def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:

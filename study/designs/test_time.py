@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.schema import term
 from models.config import Arm, Recipe
-from models.measures.test_time import PASSES
+from models.probes.mc_dropout import PASSES
 from study.designs.base import MARGINS, Comparison, Design, Tuned
 from study.designs.beat_dropout import label
-from study.schema import term
 
 ARM = label("dropout")
 PROBABILITIES = {"test/loss": MARGINS["test/loss"], "test/brier": 0.002, "test/ece": 0.005}
@@ -28,7 +28,12 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
         minus(f"mean of {many} passes - deterministic", f"_mc{many}", ""),
         minus(f"mean of {many} passes - one noisy pass", f"_mc{many}", "_mc1"),
         minus("deterministic: tempered - as it is", "_tempered", "", fitted),
-        minus(f"both tempered: mean of {many} - deterministic", f"_mc{many}_tempered", "_tempered", fitted),
+        minus(
+            f"both tempered: mean of {many} - deterministic",
+            f"_mc{many}_tempered",
+            "_tempered",
+            fitted,
+        ),
     ]
 
 

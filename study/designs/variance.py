@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis.schema import term
 from models.config import Arm, Recipe
 from study.designs.base import Comparison, Design, Tuned
 from study.designs.epochs import HALF, RATE
-from study.schema import term
 
 LOG, EXCESS = "variance/log", "variance/excess"
 """Differences of log variances, and the relative error of a formula for a variance."""
@@ -52,7 +52,10 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """The two networks of the exercise."""
-    return {"none": Arm("none", 0.0, 0.0, 0.0, recipe), HALF: Arm("dropout", RATE, RATE, 0.0, recipe)}
+    return {
+        "none": Arm("none", 0.0, 0.0, 0.0, recipe),
+        HALF: Arm("dropout", RATE, RATE, 0.0, recipe),
+    }
 
 
 DESIGN = Design(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from study.executors.base import ClusterError, Trainer
-from study.executors.in_process import in_process
 from study.executors.processes import worker_processes
+from study.executors.threads import in_process
 
 
 def trainer(
@@ -33,7 +33,7 @@ def trainer(
         return worker_processes(workers, on_step)
     if scheduler == "none":
         return in_process(device, on_step)
-    from study.executors.cluster import dask_cluster  # a second to import
+    from study.executors.dask_cluster import dask_cluster  # a second to import
 
     return dask_cluster(scheduler, on_step, tell)
 

@@ -6,11 +6,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
-from analysis.wording import one_line
+from analysis.formatting import one_line
 from models.config import Arm
 from models.data import DataError
 from models.train import CPU_POPULATION, GPU_POPULATION, Trained
-from study import interrupts, work
+from study import signals, worker
 from study.trial import Setting, Trial
 
 Results = list[list[Trained]]
@@ -56,10 +56,12 @@ class Trainer(ABC):
         """
         try:
             result: Results = future.result()
-        except (work.WorkerDiffers, ImportError, DataError) as error:
+        except (worker.WorkerDiffers, ImportError, DataError) as error:
             if not self.remedy:
                 raise
-            raise ClusterError(f"a worker cannot take part: {one_line(error)}; {self.remedy}") from error
+            raise ClusterError(
+                f"a worker cannot take part: {one_line(error)}; {self.remedy}"
+            ) from error
         return result
 
     def train(
@@ -79,10 +81,12 @@ class Trainer(ABC):
         while waiting:
             yield from self._finished(waiting)
 
-    def _finished(self, waiting: dict[Future, list[Trial]]) -> Iterator[tuple[list[Trial], Results]]:
+    def _finished(
+        self, waiting: dict[Future, list[Trial]]
+    ) -> Iterator[tuple[list[Trial], Results]]:
         done: set[Future] = set()
         while not done:
-            interrupts.check()
+            signals.check()
             done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
             batch = waiting.pop(future)

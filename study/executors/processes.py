@@ -10,11 +10,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import active_children, connection, get_context, parent_process, resource_tracker
+from multiprocessing import (
+    active_children,
+    connection,
+    get_context,
+    parent_process,
+    resource_tracker,
+)
 
-from study import work
+from study import worker as work
 from study.executors.base import ClusterError, Results, Trainer
-from study.interrupts import KEPT
+from study.signals import KEPT
 from study.trial import Setting, Trial
 
 TRIES = 4
@@ -73,7 +79,9 @@ class Processes(Trainer):
 
     remedy = f"leave code and data as they are while a study runs; {KEPT}"
 
-    def __init__(self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None]) -> None:
+    def __init__(
+        self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None]
+    ) -> None:
         """The executor has a thread for each of `count` workers, which waits for it."""
         super().__init__(executor, on_step)
         self._count, self._stopped = count, False
@@ -138,7 +146,9 @@ class Processes(Trainer):
             if self._stopped:  # while it started
                 worker.kill()
             return worker
-        raise ClusterError(f"{TRIES} worker processes died while they started: ask for fewer by --workers")
+        raise ClusterError(
+            f"{TRIES} worker processes died while they started: ask for fewer by --workers"
+        )
 
 
 @contextmanager

@@ -1,0 +1,121 @@
+"""What a reader sees: accuracies in % and percentage points, losses in nats, a true minus sign; an error as a line."""
+
+from __future__ import annotations
+
+import math
+
+from analysis.schema import base_metric
+
+MISSING = "–"
+OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error's message that says something, or the error's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def is_accuracy(metric: str) -> bool:
+    """Whether the metric is a fraction in [0, 1] that is shown in %."""
+    return metric.split("/")[-1].startswith("accuracy")
+
+
+def scale(metric: str) -> float:
+    """What a stored value is multiplied with to be shown."""
+    return 100.0 if is_accuracy(metric) else 1.0
+
+
+def unit(metric: str, difference: bool = False) -> str:
+    """The unit a metric is shown in, or a difference of two of its values."""
+    if is_accuracy(metric):
+        return "pp" if difference else "%"
+    if metric == "variance/log":
+        return "natural log"
+    return {"loss": "nats", "logit_error": "logits"}.get(base_metric(metric), "")
+
+
+def metric_name(metric: str) -> str:
+    """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss (NLL)"."""
+    if metric in OWN_NAMES:
+        return OWN_NAMES[metric]
+    part, _, name = metric.partition("/")
+    words = {
+        "accuracy_last3": "accuracy, mean of the last 3 epochs",
+        "loss": "loss (NLL)",
+        "brier": "Brier score",
+        "ece": "ECE",
+        "logit_error": "error (logit)",
+    }
+    parts = {"val": "validation", "train": "training"}
+    return f"{parts.get(part, part)} {words.get(name, name.replace('_', ' '))}".strip()
+
+
+def score(value: float, metric: str) -> str:
+    """A metric's value with its unit: "88.51 %", "0.3210 nats"."""
+    return _number(value * scale(metric), 2 if is_accuracy(metric) else 4, unit(metric))
+
+
+def difference(value: float, metric: str, with_unit: bool = True) -> str:
+    """A difference with its sign and unit: "+0.31 pp", "−0.0042 nats"."""
+    shown = unit(metric, difference=True) if with_unit else ""
+    return _number(value * scale(metric), 2 if is_accuracy(metric) else 4, shown, "+")
+
+
+def interval(low: float, high: float, metric: str) -> str:
+    """An interval in the metric's shown unit, which stands beside it: "[+0.12, +0.50]"."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return MISSING
+    digits = 2 if is_accuracy(metric) else 4
+    ends = (_number(end * scale(metric), digits, sign="+") for end in (low, high))
+    return f"[{', '.join(ends)}]"
+
+
+def margin(value: float, metric: str) -> str:
+    """An equivalence margin: "±0.2 pp"."""
+    return f"±{value * scale(metric):.3g} {unit(metric, difference=True)}".strip()
+
+
+def p_value(value: float) -> str:
+    """A p-value: three decimals, "< 0.001" below."""
+    if not math.isfinite(value):
+        return MISSING
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def p_equals(value: float) -> str:
+    """A p-value in a sentence: "p = 0.012", "p < 0.001"."""
+    text = p_value(value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
+def plain(value: float, digits: int = 2) -> str:
+    """A unitless number with fixed decimals."""
+    return _number(value, digits)
+
+
+def count(value: float) -> str:
+    """A whole number with thin spaces between thousands."""
+    return f"{value:,.0f}".replace(",", "\u202f") if math.isfinite(value) else MISSING
+
+
+def plural(number: int, noun: str) -> str:
+    """The number and its noun: "1 trial", "3 trials"."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit a person would say: "42 s", "12.5 min", "3.1 h"."""
+    if not math.isfinite(seconds):
+        return MISSING
+    if seconds < 100:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
+
+
+def _number(value: float, digits: int, unit: str = "", sign: str = "") -> str:
+    if not math.isfinite(value):
+        return MISSING
+    text = f"{value:{sign}.{digits}f}"
+    if float(text) == 0:  # neither −0.00 nor +0.00
+        text = text.lstrip("+-")
+    return f"{text.replace('-', '−')} {unit}".strip()

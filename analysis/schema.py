@@ -1,0 +1,299 @@
+"""The contract between the writer and the reader of the tracking store.
+
+`study.tracking.writer` writes these names, `analysis.store.reader` reads them, and nothing else passes between the two
+halves of the project. It imports only the standard library, so that the analysis runs where torch is not installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, get_args, get_origin, get_type_hints
+
+CODE_VERSION = 6
+"""Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
+
+EXPERIMENT = "dropout-study"
+
+# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds seed runs. A study run
+# that has not described its study yet is OPENING.
+OPENING = "opening"
+TAG_ID = "study.id"
+TAG_KIND = "study.kind"
+TAG_PHASE = "study.phase"
+TAG_ARM = "study.arm"
+TAG_HASH = "study.hash"
+TAG_QUESTION = "study.question"
+TAG_SEED = "study.seed"
+TAG_NUMBER = "study.trial_number"
+TAG_PRESET = "study.preset"
+TAG_HEARTBEAT = "study.heartbeat"
+TAG_COMMIT = "study.git_commit"
+TAG_DIRTY = "study.git_dirty"
+TAG_DATASET = "study.dataset"
+TAG_DATA = "study.data_digest"
+TAG_CONTENT = "study.data_content"
+TAG_CODE = "study.code_version"
+TAG_PARENT = "mlflow.parentRunId"
+
+# Artifacts of the study run.
+DECLARATION_FILE = "declaration.json"
+"""The Declaration, logged before the first training."""
+ARMS_FILE = "arms.json"
+"""{recipe name: {arm label: arm name}}: what the declared rules picked, logged before the confirm phase."""
+VERSIONS_FILE = "versions.json"
+"""{"packages": {name: version}, "machine": {...}}."""
+IMAGES_FILE = "images.npz"
+"""Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits packed by row."""
+REPORT_FOLDER = "report"
+REPORT_FILES = (
+    "index.html",
+    "report.md",
+    "answers.json",
+    "run_table.csv",
+    DECLARATION_FILE,
+    ARMS_FILE,
+    "figures",
+)
+
+# Phases of a trial.
+SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"
+EXPLORE = "explore"  # grids and sketches on few seeds and validation images: pictures, no verdicts
+AUDIT = "audit"  # what others measured, run again on validation images
+PHASES = (SEARCH, RERANK, EXPLORE, AUDIT, CONFIRM)
+
+# The run table: one row per finished seed run. Column name -> pandas dtype. What a question's measures logged beside
+# these follows as further float64 columns, in alphabetical order, missing where a run was not measured.
+RUN_TABLE: dict[str, str] = {
+    "run_id": "string",
+    "trial_run_id": "string",
+    "study_id": "string",
+    "phase": "string",  # one of PHASES
+    "question": "string",  # "search", or the questions the trial serves, joined by commas
+    "arm": "string",  # the arm's name, unique to its configuration: "dropout(0.2,0.5) wd=0.0001 decay@4"
+    "trial_hash": "string",
+    "trial_number": "Int64",  # Optuna's trial number, in the search phase only
+    "seed": "int64",
+    "noise": "string",
+    "rate1": "float64",
+    "rate2": "float64",
+    "weight_decay": "float64",
+    "recipe": "string",
+    "epochs": "int64",
+    "learning_rate": "float64",
+    "precision": "string",
+    "device": "string",
+    "data_digest": "string",  # of the images and labels, and how they were split
+    "code_version": "int64",
+    "train/loss": "float64",
+    "val/loss": "float64",  # mean cross-entropy in nats, after the last step
+    "val/accuracy": "float64",  # fraction in [0, 1], after the last step
+    "val/accuracy_last3": "float64",  # mean over the last three epochs
+    "test/loss": "float64",  # missing outside the confirm phase
+    "test/accuracy": "float64",  # missing outside the confirm phase
+    "test/brier": "float64",  # squared distance of the probabilities from the label, 0 to 2
+    "test/ece": "float64",  # expected calibration error, 15 bins of equal mass
+    "test/logit_error": "float64",  # log(e / (1 - e)) of the test error e; made by the reader
+    "seconds": "float64",  # training time of the seed run's population, on its one worker, divided by its networks
+}
+
+HIGHER_IS_BETTER = {
+    "accuracy": True,
+    "loss": False,
+    "brier": False,
+    "ece": False,
+    "logit_error": False,
+}
+
+
+def base_metric(metric: str) -> str:
+    """What kind of score a metric is: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10 and test/loss_at_20.
+
+    A metric that is no score ("variance/layer1_clean_at_5") is of the kind of its first part.
+    """
+    part, _, name = metric.partition("/")
+    name = name.partition("_at_")[0]
+    return next(
+        (kind for kind in HIGHER_IS_BETTER if name == kind or name.startswith(f"{kind}_")), part
+    )
+
+
+def higher_is_better(metric: str) -> bool | None:
+    """Whether a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better one; None if neither is."""
+    return HIGHER_IS_BETTER.get(base_metric(metric))
+
+
+def term(label: str, metric: str) -> str:
+    """A contrast's term that takes another metric than the contrast's own."""
+    return f"{label}:{metric}"
+
+
+def _parts(term: str, metric: str) -> tuple[str, str]:
+    """Arm label and metric of a term; a metric has a slash, so a noise type `module:Class` in a label is none."""
+    label, colon, own = term.rpartition(":")
+    return (label, own) if colon and "/" in own else (term, metric)
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A declared per-seed contrast: for each seed, the sum over terms of coefficient times the arm's metric.
+
+    Attributes:
+        name: what a reader sees, such as "dropout (0.1, 0.5) - (0.5, 0.1)".
+        recipe: name of the training recipe its arms were trained with.
+        metric: a column of the run table, such as "test/accuracy".
+        coefficients: term -> coefficient. A term is an arm label, or "label:metric" for another metric than the
+            contrast's own, which still says unit and direction. Labels are resolved to arms by the study's ARMS_FILE.
+        margin: the equivalence margin in the metric's own unit (0.002 is 0.2 accuracy points).
+        family: contrasts of one question that share family and metric are Holm-adjusted together.
+        candidate: contrasts with the same candidate also form an intersection-union test, beside their own (the largest
+            p speaks for the candidate, Holm-adjusted across candidates); empty for a contrast that stands alone.
+    """
+
+    name: str
+    recipe: str
+    metric: str
+    coefficients: dict[str, float]
+    margin: float
+    family: str = "main"
+    candidate: str = ""
+
+    @property
+    def terms(self) -> list[tuple[str, str, float]]:
+        """Arm label, metric and coefficient of each term."""
+        return [
+            (*_parts(term, self.metric), coefficient)
+            for term, coefficient in self.coefficients.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question as declared before its first run."""
+
+    name: str  # swap, additivity, beat-dropout, ...
+    title: str
+    alpha: float
+    seeds: tuple[int, ...]  # of the phase
+    contrasts: tuple[Contrast, ...]
+    rule: str  # in words, how the arms were or will be picked
+    phase: str = CONFIRM  # whose runs answer it
+
+    @property
+    def hash(self) -> str:
+        """Names the declaration: it changes whenever anything declared does."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """All that a study declares before it starts; `study.id` is its hash."""
+
+    preset: str
+    recipes: dict[str, dict[str, Any]]  # recipe name -> its settings
+    tuned_recipes: tuple[
+        str, ...
+    ]  # those that arms are tuned under; the others take the first one's tuned values
+    noise_types: tuple[str, ...]
+    finalists: int  # so many types beside none and dropout, the best re-ranked, go on to the next tuned recipe
+    trials_per_type: int
+    search_seeds: tuple[int, ...]
+    rerank_top: int
+    rerank_seeds: tuple[int, ...]
+    explore_seeds: tuple[int, ...]
+    max_rate: float
+    search_space: dict[str, Any]  # the sampler's settings and grids
+    objective: str
+    questions: tuple[Question, ...]
+    data: dict[str, Any]  # name, digest (content and split), content, sizes
+    train_examples: int
+    precision: str
+    device: str  # its type: cpu, cuda or mps
+    code_version: int = CODE_VERSION
+
+    @property
+    def study_id(self) -> str:
+        """The hash that tags all runs of the study."""
+        return digest(asdict(self))
+
+    def to_json(self) -> str:
+        """The declaration as indented JSON, keys sorted."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Declaration:
+        """The inverse of `to_json`; ValueError where the text is not a declaration of this schema."""
+        try:
+            fields = json.loads(text)
+            json.dumps(
+                fields, ensure_ascii=False
+            ).encode()  # half of a surrogate pair can be escaped, but not written
+            for question in fields["questions"]:
+                question["seeds"] = tuple(question["seeds"])
+                question["contrasts"] = tuple(
+                    Contrast(**contrast) for contrast in question["contrasts"]
+                )
+            fields["questions"] = tuple(Question(**question) for question in fields["questions"])
+            for name in (
+                "tuned_recipes",
+                "noise_types",
+                "search_seeds",
+                "rerank_seeds",
+                "explore_seeds",
+            ):
+                fields[name] = tuple(fields[name])
+            found = cls(**fields)
+        except (TypeError, KeyError, RecursionError) as error:
+            raise ValueError(f"not a study declaration of this version: {error}") from error
+        if wrong := next(_misfits(found), None) or next(_nonsense(found), None):
+            raise ValueError(f"not a study declaration of this version: {wrong}")
+        return found
+
+
+def _misfits(record: Any) -> Iterator[str]:
+    """The fields of a dataclass, and of those within, that are not of the type they are annotated with."""
+    for name, hint in get_type_hints(type(record)).items():
+        if not _fits(getattr(record, name), hint):
+            yield f"{name} is no {hint}"
+    if isinstance(record, Declaration | Question):
+        for part in record.questions if isinstance(record, Declaration) else record.contrasts:
+            yield from _misfits(part)
+
+
+def _nonsense(found: Declaration) -> Iterator[str]:
+    """What a declaration of the right types says that no analysis can make sense of."""
+    contrasts = [contrast for question in found.questions for contrast in question.contrasts]
+    if not found.tuned_recipes or "name" not in found.data:
+        yield "it lacks a tuned recipe, or the name of its data"
+    if found.objective not in RUN_TABLE or higher_is_better(found.objective) is None:
+        yield f"its objective {found.objective!r} is no known score"
+    for name in (
+        *found.recipes,
+        *found.tuned_recipes,
+        *(contrast.recipe for contrast in contrasts),
+    ):
+        if type(epochs := found.recipes.get(name, {}).get("epochs")) is not int or epochs < 1:
+            yield f"recipe {name!r} is not declared with its epochs"
+    yield from (
+        f"the margin of {one.name!r} is not positive"
+        for one in contrasts
+        if not 0 < one.margin < math.inf
+    )
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    kind, inner = get_origin(hint), get_args(hint)
+    if kind is tuple:
+        return all(_fits(item, inner[0]) for item in value)
+    if kind is dict:
+        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
+    return hint is Any or type(value) is hint or (hint is float and type(value) is int)
+
+
+def digest(value: Any) -> str:
+    """Twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,1 @@
+"""From per-seed contrasts to estimates and verdicts: numbers, no words."""

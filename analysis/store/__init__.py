@@ -1,0 +1,1 @@
+"""Reads MLflow's store, and the folder of a report, into one typed run table."""

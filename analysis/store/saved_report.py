@@ -1,0 +1,78 @@
+"""Reads a study back from the files of its report, for who has no tracking store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from analysis import schema
+from analysis.formatting import one_line
+from analysis.schema import Declaration
+from analysis.store import run_table
+from analysis.store.reader import Study
+from analysis.store.uri import StoreError
+
+TABLE_FILE = "run_table.csv"
+
+
+def read(folder: Path) -> Study:
+    """The study of a report: its declaration, its arms and its run table; what only the store knows is left empty.
+
+    Raises:
+        StoreError: the folder holds no report, or one that is damaged.
+    """
+    try:
+        declaration = Declaration.from_json(
+            (folder / schema.DECLARATION_FILE).read_text(encoding="utf-8")
+        )
+        arms = _arms((folder / schema.ARMS_FILE).read_text(encoding="utf-8"))
+        table = _table(folder / TABLE_FILE)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise StoreError(
+            f"{folder} holds no report: no {Path(error.filename or '').name} in it"
+        ) from None
+    except OSError as error:
+        raise StoreError(
+            f"the report in {folder} cannot be read: {error.strerror or one_line(error)}"
+        ) from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"the report in {folder} is damaged: {one_line(error)}") from None
+    return Study(declaration.study_id, "", schema.EXPERIMENT, declaration, arms, table)
+
+
+def _arms(text: str) -> dict[str, dict[str, str]]:
+    """Recipe -> arm label -> arm name.
+
+    Raises:
+        ValueError: the text is something else.
+    """
+    arms = json.loads(text)
+    parts = arms.values() if isinstance(arms, dict) else [None]
+    if not all(
+        isinstance(part, dict) and all(isinstance(arm, str) for arm in part.values())
+        for part in parts
+    ):
+        raise ValueError(f"{schema.ARMS_FILE} does not hold the arms' names by recipe and label")
+    return dict(arms)
+
+
+def _table(file: Path) -> pd.DataFrame:
+    """The run table.
+
+    Raises:
+        ValueError: it lacks a column, has text where numbers stand, or a search trial without its number.
+    """
+    columns = pd.read_csv(file, nrows=0).columns
+    lacking = [name for name in schema.RUN_TABLE if name not in columns]
+    if needed := [name for name in lacking if name not in run_table.OPTIONAL]:
+        raise ValueError(f"{file.name} lacks the column {needed[0]}")
+    table = pd.read_csv(
+        file, dtype={name: schema.RUN_TABLE.get(name, "float64") for name in columns}
+    )
+    for name in lacking:  # a report of older code
+        table[name] = pd.Series(pd.NA, index=table.index, dtype=schema.RUN_TABLE[name])
+    if table.loc[table["phase"] == schema.SEARCH, "trial_number"].isna().any():
+        raise ValueError(f"{file.name} has a search trial without its trial_number")
+    return table.copy()  # in one piece: read column by column, it is slow to select rows from

@@ -1,0 +1,192 @@
+"""What a training step does beside its matrix products, as loops compiled for the CPU: one pass over memory each.
+
+Speed only: whoever calls one of these also says the same in tensor operations, which is what a GPU runs and what the
+tests compare with. They let go of Python's lock, so that the populations of several threads do run side by side.
+
+Arrays are contiguous; their first axis is the networks, n of them, and each has m numbers. bfloat16, which NumPy lacks,
+comes as uint16: the upper half of a float32. No result depends on the processor: no sum is taken, nothing reordered.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numba import njit, types
+from numba.extending import overload
+from torch import Tensor
+
+compiled = njit(nogil=True, error_model="numpy")
+"""At the first call, in each process anew: half a second a loop. numba's cache on disk is not made for processes that
+fill it at once: one may find another's loop in it, and would leave out the weight decay without a word."""
+
+BLOCK = 2048
+"""Numbers that are worked on at a time, in float32 within the fastest cache."""
+
+
+def serve(*tensors: Tensor) -> bool:
+    """Whether the tensors are what these loops work on: in a CPU's memory, of float32 or bfloat16."""
+    return all(
+        t.device.type == "cpu" and t.dtype in (torch.float32, torch.bfloat16) for t in tensors
+    )
+
+
+def array(tensor: Tensor) -> np.ndarray:
+    """The tensor's own memory as NumPy's, bfloat16 as uint16."""
+    own = tensor.detach() if tensor.requires_grad else tensor
+    return (own.view(torch.uint16) if own.dtype == torch.bfloat16 else own).numpy()
+
+
+def widen(source: np.ndarray, into: np.ndarray) -> None:
+    """`source`, float32 or bfloat16, into a float32 buffer."""
+    raise NotImplementedError("in compiled code only")
+
+
+def narrow(source: np.ndarray, into: np.ndarray) -> None:
+    """A float32 buffer into `into`, float32 or bfloat16: rounded to nearest, ties to even."""
+    raise NotImplementedError("in compiled code only")
+
+
+@overload(widen)
+def _widen(source, into):
+    if source.dtype == types.float32:
+
+        def of_float32(source, into):
+            for j in range(source.size):
+                into[j] = source[j]
+
+        return of_float32
+
+    if source.dtype == types.uint16:
+
+        def of_bfloat16(source, into):
+            bits = into.view(np.uint32)
+            for j in range(source.size):
+                bits[j] = np.uint32(source[j]) << np.uint32(16)
+
+        return of_bfloat16
+    return None
+
+
+@overload(narrow)
+def _narrow(source, into):
+    if into.dtype == types.float32:
+
+        def to_float32(source, into):
+            for j in range(into.size):
+                into[j] = source[j]
+
+        return to_float32
+
+    if into.dtype == types.uint16:
+
+        def to_bfloat16(source, into):
+            bits = source.view(np.uint32)
+            for j in range(into.size):
+                half = np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
+                quiet = (
+                    np.uint32(0x7FC0)
+                    if source[j] != source[j]
+                    else (bits[j] + half) >> np.uint32(16)
+                )
+                into[j] = np.uint16(quiet)
+
+        return to_bfloat16
+    return None
+
+
+@compiled
+def draw(state, counter, numbers):
+    """Fills `numbers`, int16 (streams, any multiple of 4 lanes), with the next 64 bits of each lane's generator.
+
+    Their states move on: `state`, uint64 (streams, 3, lanes), and `counter`, (streams,), the fourth number of a state,
+    the same for all lanes of a stream.
+
+    Source: SFC64 of PractRand (Doty-Humphrey), as NumPy has it: the same numbers, many generators side by side.
+    """
+    lanes = state.shape[2]
+    for i in range(numbers.shape[0]):
+        a, b, c = state[i, 0], state[i, 1], state[i, 2]
+        count = counter[i]
+        drawn_of_all = numbers[i].view(np.uint64)
+        for start in range(0, drawn_of_all.size, lanes):
+            row = drawn_of_all[start : start + lanes]
+            for j in range(lanes):
+                x, y, z = a[j], b[j], c[j]
+                drawn = x + y + count
+                a[j] = y ^ (y >> np.uint64(11))
+                b[j] = z + (z << np.uint64(3))
+                c[j] = ((z << np.uint64(24)) | (z >> np.uint64(40))) + drawn
+                row[j] = drawn
+            count += np.uint64(1)
+        counter[i] = count
+
+
+@compiled
+def look_up(table, bits, found):
+    """Fills `found` with the entries of a table of 65,536 at `bits`, int16, of which -32768 is the first."""
+    places, entries = bits.reshape(-1), found.reshape(-1)
+    for j in range(places.size):
+        entries[j] = table[np.int32(places[j]) + np.int32(32768)]
+
+
+@compiled
+def masked_relu(z, bits, rate):
+    """z (n, m) becomes ReLU(z)/(1-p), but 0 where `bits`, int16 (n, m), are of the lowest share p; rate p (n,)."""
+    buffer = np.empty(BLOCK, np.float32)
+    n = z.shape[0]
+    z, bits = z.reshape(n, -1), bits.reshape(n, -1)
+    for i in range(n):
+        dropped = np.rint(rate[i] * 65536)
+        least, factor = np.int32(dropped) - np.int32(32768), np.float32(65536 / (65536 - dropped))
+        for start in range(0, z.shape[1], BLOCK):
+            part, drawn = z[i, start : start + BLOCK], bits[i, start : start + BLOCK]
+            widen(part, buffer)
+            for j in range(part.size):
+                out = (buffer[j] <= 0) | (drawn[j] < least)  # a NaN that is kept stays one
+                buffer[j] = np.float32(0) if out else buffer[j] * factor
+            narrow(buffer, part)
+
+
+@compiled
+def masked_relu_gradient(gradient, h, rate, result):
+    """Fills `result` with the gradient of z, from that of h, which `masked_relu` made of z; all (n, m)."""
+    buffer, active = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    n = h.shape[0]
+    gradient, h, result = gradient.reshape(n, -1), h.reshape(n, -1), result.reshape(n, -1)
+    for i in range(n):
+        factor = np.float32(65536 / (65536 - np.rint(rate[i] * 65536)))
+        for start in range(0, h.shape[1], BLOCK):
+            part = result[i, start : start + BLOCK]
+            widen(gradient[i, start : start + BLOCK], buffer)
+            widen(h[i, start : start + BLOCK], active)
+            for j in range(part.size):
+                buffer[j] = np.float32(0) if active[j] <= 0 else buffer[j] * factor
+            narrow(buffer, part)
+
+
+@compiled
+def sgd(weight, rounded, gradient, velocity, decay, momentum, learning_rate):
+    """One step of SGD: weight float32 (n, m), its copy in the gradient's precision or none, velocity or none.
+
+    velocity = momentum velocity + gradient + decay weight; weight -= learning_rate velocity; decay is (n,) or none.
+    """
+    buffer, held = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    gradient = gradient.reshape(weight.shape)
+    for i in range(weight.shape[0]):
+        for start in range(0, weight.shape[1], BLOCK):
+            part = weight[i, start : start + BLOCK]
+            widen(gradient[i, start : start + BLOCK], buffer)
+            widen(part, held)
+            if decay is not None:
+                for j in range(part.size):
+                    buffer[j] += decay[i] * held[j]
+            if velocity is not None:
+                moving = velocity[i, start : start + BLOCK]
+                for j in range(part.size):
+                    buffer[j] += momentum * moving[j]
+                narrow(buffer, moving)
+            for j in range(part.size):
+                held[j] -= learning_rate * buffer[j]
+            narrow(held, part)
+            if rounded is not None:
+                narrow(held, rounded[i, start : start + BLOCK])

@@ -1,0 +1,1 @@
+"""The command line: `study`, `plan`, `doctor`, `report`, `export`."""

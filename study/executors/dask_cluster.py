@@ -1,0 +1,125 @@
+"""Training on a Dask cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager, suppress
+
+from distributed import Client, KilledWorker
+from distributed.client import ClosedClientError
+from distributed.comm import CommClosedError
+
+from analysis.formatting import one_line
+from study import worker
+from study.executors.base import ClusterError, Results, Trainer
+from study.signals import KEPT
+from study.tracking.retry import CutShort
+from study.trial import Setting, Trial
+
+CONNECT_SECONDS = 10
+
+
+class OnCluster(Trainer):
+    """Dask's workers, as many as there are at the moment: they may join, leave, and die.
+
+    The engine hands a dead worker's batch to another; one that its workers die of, as when memory runs out, fails. A
+    worker has one batch at a time: with a second in hand, that one would share the blame for its death.
+    """
+
+    remedy = "start every worker with this checkout as its folder and on PYTHONPATH, its requirements and its data"
+
+    def __init__(
+        self, client: Client, on_step: Callable[[float], None], tell: Callable[[str], None]
+    ) -> None:
+        """`client` is a `distributed.Client`; `tell` shows the user a line."""
+        super().__init__(client.get_executor(pure=False), on_step)
+        self._client, self._tell = client, tell
+
+    @property
+    def workers(self) -> int:
+        """The threads of all workers."""
+        with _cluster_there():
+            count = sum(self._client.nthreads().values())
+        if not count:
+            self._tell("the cluster has no workers: waiting for one to join")
+        return count
+
+    def cancel(self) -> None:
+        """Takes back what has been handed out; a batch that is being trained goes on to its end, for nobody."""
+        with suppress(
+            ClosedClientError
+        ):  # Dask closes it when the scheduler is gone, and with it what was handed out
+            self._executor.shutdown(wait=False)
+
+    def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
+        """To the scheduler."""
+        expected = worker.versions(batch[0])
+        with _cluster_there():
+            return self._executor.submit(
+                worker.train_in_worker, batch, setting, keep_weights, expected
+            )
+
+    def results(self, batch: list[Trial], future: Future) -> Results:
+        """Of a batch that is done; those of one that its workers died of are failed.
+
+        Raises:
+            ClusterError: a worker lacks the code or the data, or has others.
+            CutShort: the scheduler is gone.
+        """
+        try:
+            results = super().results(batch, future)
+        except KilledWorker as error:
+            results = worker.failed_batch(
+                batch, f"given up: {error.allowed_failures + 1} workers died of it"
+            )
+        except (CancelledError, CommClosedError, ClosedClientError) as error:
+            raise CutShort(f"the cluster is gone; {KEPT}") from error
+        self._on_step(sum(trial.network_epochs for trial in batch))
+        return results
+
+
+@contextmanager
+def _cluster_there() -> Iterator[None]:
+    """Within, the scheduler is asked; CutShort where it is gone, as while a trial was logged."""
+    try:
+        yield
+    except (
+        CancelledError,
+        OSError,
+        ClosedClientError,
+    ) as error:  # Dask's CommClosedError among them
+        raise CutShort(f"the cluster is gone; {KEPT}") from error
+
+
+@contextmanager
+def dask_cluster(
+    address: str, on_step: Callable[[float], None], tell: Callable[[str], None]
+) -> Iterator[OnCluster]:
+    """The workers of the scheduler at an address.
+
+    Raises:
+        ClusterError: no scheduler answers there.
+    """
+    for name in ("distributed", "distributed.client"):
+        logging.getLogger(name).setLevel(
+            logging.CRITICAL
+        )  # what they have to say of the dead is told here
+    try:
+        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+    except (
+        TypeError,
+        RuntimeError,
+    ) as error:  # of Dask, for certificates that are missing, or an address without
+        told = f"the TLS settings here do not go with {address} ({one_line(error)}): see docs/safety.md"
+        raise ClusterError(told) from error
+    except (OSError, ValueError) as error:
+        told = f"no Dask scheduler answers at {address} ({one_line(error)}): start one by `dask scheduler`"
+        raise ClusterError(told) from error
+    with client:
+        cluster = OnCluster(client, on_step, tell)
+        try:
+            yield cluster
+        finally:
+            cluster.cancel()

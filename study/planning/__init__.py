@@ -1,0 +1,1 @@
+"""Says what a study would cost, and what it could detect."""

@@ -1,0 +1,212 @@
+"""How long training takes here: a few steps of each noise type, with all cores at work as in a study."""
+
+from __future__ import annotations
+
+import heapq
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from models.config import Arm
+from models.data import Split
+from models.metrics import evaluate
+from models.rng import Stream
+from models.train import build, fit
+from study.commands.options import CommandError
+from study.executors import in_process
+from study.trial import Setting, Trial, batches
+from study.worker import load_split, told_of
+
+SECONDS = 16.0
+"""Of the whole probe, about; its set-up and a slow type's steps come on top."""
+WARM_UP, FEWEST_STEPS = 3, 2
+EVERLASTING = 1_000_000
+"""Epochs of a training that the clock ends."""
+
+Job = tuple[str, int]
+"""Noise type, and networks of the population it is trained as."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What was timed of a job: wall seconds of a step, of what each epoch has beside its steps, and of an evaluation.
+
+    Attributes:
+        undisturbed: the share of the time in which the thread had its core; less where others are at work.
+    """
+
+    step: float
+    shuffle: float
+    evaluation: float
+    undisturbed: float
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What training costs on this machine.
+
+    Attributes:
+        samples: one for each job.
+        workers: populations trained at a time.
+        population: networks of one, at most.
+        examples: training images of an epoch.
+    """
+
+    samples: dict[Job, Sample]
+    workers: int
+    population: int
+    examples: int
+
+    def of(self, batch: Sequence[Trial]) -> float:
+        """Seconds in which a worker trains a batch of trials; measures beside the usual left out."""
+        first = batch[0]
+        sizes = chunk_sizes(len(batch) * len(first.seeds), self.population)
+        steps = -(-self.examples // first.arm.recipe.batch_size)
+        epochs, noise, seconds = first.arm.recipe.epochs, first.arm.noise, 0.0
+        for size in sizes:
+            step, shuffle, evaluation = (
+                self._at(noise, size, what) for what in ("step", "shuffle", "evaluation")
+            )
+            # The test images are as many as those that validate, and have a calibration on top.
+            seconds += (
+                epochs * (steps * step + shuffle + evaluation)
+                + 2 * evaluation * first.reads_test_set
+            )
+        return seconds
+
+    def makespan(self, trials: Sequence[Trial]) -> float:
+        """Seconds until the last of a stage's batches is trained; each goes to the worker that is free first."""
+        free = [0.0] * self.workers
+        for batch in batches(trials, self.population):
+            heapq.heapreplace(free, free[0] + self.of(batch))
+        return max(free)
+
+    @property
+    def undisturbed(self) -> float:
+        """The share of their cores that the probe's threads had, the mean over jobs."""
+        return statistics.fmean(sample.undisturbed for sample in self.samples.values())
+
+    def _at(self, noise: str, size: int, what: str) -> float:
+        """Of a population of this size, between the sizes that were timed."""
+        known = sorted(networks for name, networks in self.samples if name == noise)
+        return float(
+            np.interp(
+                size, known, [getattr(self.samples[noise, networks], what) for networks in known]
+            )
+        )
+
+
+def chunk_sizes(networks: int, population: int) -> list[int]:
+    """The populations that so many networks are trained as, as `models.train.train_population` has it."""
+    size = -(-networks // -(-networks // population))
+    return [min(size, networks - start) for start in range(0, networks, size)]
+
+
+def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
+    """Times every noise type of a study, in the smallest and the largest population that it will be trained as.
+
+    Raises:
+        CommandError: a type from outside fails in training.
+    """
+    split, stop = load_split(setting), threading.Event()
+    with in_process(setting.device, lambda network_epochs: None) as trainer:
+        population, workers = trainer.population(setting), trainer.workers
+        arms: dict[str, Arm] = {}
+        sizes: dict[str, set[int]] = {}
+        for batch in (batch for stage in stages for batch in batches(stage, population)):
+            arm = batch[0].arm
+            arms.setdefault(arm.noise, arm)
+            sizes.setdefault(arm.noise, set()).update(
+                chunk_sizes(len(batch) * len(batch[0].seeds), population)
+            )
+        jobs: list[Job] = [
+            (noise, size)
+            for noise in arms
+            for size in sorted({min(sizes[noise]), max(sizes[noise])})
+        ]
+
+        def timed(job: Job) -> tuple[Job, Sample]:
+            noise, size = job
+            try:
+                return job, _time(arms[noise], size, split, SECONDS / len(jobs), stop)
+            except Exception as error:
+                if told := told_of(noise, error):
+                    raise CommandError(f"{told}: a study would go on without it") from error
+                raise
+
+        def work(worker: int) -> list[tuple[Job, Sample]]:
+            turn = (
+                worker * len(jobs) // workers
+            )  # each begins elsewhere: a type is timed beside another one
+            return [timed(job) for job in (*jobs[turn:], *jobs[:turn])]
+
+        with ThreadPoolExecutor(workers) as executor:
+            try:
+                found = [one for samples in executor.map(work, range(workers)) for one in samples]
+            finally:
+                stop.set()
+    return Costs(
+        {job: _mean([one for which, one in found if which == job]) for job in jobs},
+        workers,
+        population,
+        len(split.train_y),
+    )
+
+
+class _Enough(Exception):
+    """The time of a job is over."""
+
+
+def _time(arm: Arm, networks: int, split: Split, seconds: float, stop: threading.Event) -> Sample:
+    arms, seeds = (
+        [replace(arm, recipe=replace(arm.recipe, epochs=EVERLASTING))] * networks,
+        tuple(range(networks)),
+    )
+    population, noise = build(arms, seeds, split)
+    wall: list[float] = []
+    own: list[float] = []
+
+    def on_step(network_epochs: float) -> None:
+        wall.append(_now(split))
+        own.append(time.thread_time())
+        enough = len(wall) >= WARM_UP + FEWEST_STEPS and wall[-1] - wall[0] >= seconds
+        if enough or stop.is_set():
+            raise _Enough
+
+    start = _now(split)
+    Stream(seeds, "order").permutation(len(split.train_y)).to(split.train_x.device)
+    shuffle = _now(split) - start
+    try:
+        for _ in fit(population, noise, arms, seeds, split, on_step):
+            pass
+    except _Enough:
+        pass
+    start = _now(split)
+    evaluate(population, noise, seeds, split.validation_x, split.validation_y)
+    evaluation, timed = _now(split) - start, wall[WARM_UP - 1 :] or wall
+    passed = max(timed[-1] - timed[0], 1e-9)
+    # A thread that drives a GPU does little itself.
+    busy = (own[-1] - own[-len(timed)]) / passed if split.train_x.device.type == "cpu" else 1.0
+    return Sample(passed / max(len(timed) - 1, 1), shuffle, evaluation, min(busy, 1.0))
+
+
+def _now(split: Split) -> float:
+    """The clock, once a GPU has done what it was told."""
+    if split.train_x.device.type == "cuda":
+        torch.cuda.synchronize()
+    elif split.train_x.device.type == "mps":
+        torch.mps.synchronize()
+    return time.perf_counter()
+
+
+def _mean(samples: Sequence[Sample]) -> Sample:
+    names = ("step", "shuffle", "evaluation", "undisturbed")
+    return Sample(
+        *(statistics.fmean(getattr(sample, name) for sample in samples) for name in names)
+    )

@@ -1,0 +1,71 @@
+"""The winner as a model: `study.tracking.served_model` and a file of numbers, logged with its seed run."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import numpy as np
+from mlflow.models import ModelSignature
+from mlflow.types import ParamSchema, ParamSpec, Schema, TensorSpec
+
+from models.export import repeatable, to_numbers
+from models.noise import noise_type
+from models.train import Trained
+from study import worker
+from study.tracking import provenance, served_model
+from study.trial import Setting
+
+ROUNDING = 1e-4
+"""What float32 sums of another order may move the test accuracy by: one image in 10,000."""
+
+SIGNATURE = ModelSignature(
+    # An array of objects is the one form by which MLflow lets several shapes through; `served_model` checks them.
+    inputs=Schema(
+        [TensorSpec(np.dtype("O"), (-1,), "images (n, 28, 28) uint8 0-255, or (n, 784) float 0-1")]
+    ),
+    outputs=Schema(
+        [
+            TensorSpec(np.dtype("float32"), (-1, 10), name)
+            for name in ("probabilities", "mc_mean", "mc_standard_deviation")
+        ]
+    ),
+    params=ParamSchema([ParamSpec("mc_samples", "long", 0), ParamSpec("mc_seed", "long", 0)]),
+)
+OUTPUTS = "probabilities, (n, 10); where mc_samples is 2 or more also mc_mean and mc_standard_deviation over the passes"
+
+
+def log_model(run_id: str, network: Trained, setting: Setting) -> None:
+    """A seed run's network as an MLflow model, unless it would not predict what the run logged.
+
+    That happens to a noise type from outside whose evaluation differs from what its `evaluated` says.
+    """
+    arm, split = network.arm, worker.load_split(replace(setting, device="cpu"))
+    numbers, distribution = to_numbers(network.weights, arm), repeatable(arm)
+    noise = {"noise": arm.noise, "site": noise_type(arm.noise).site, "distribution": distribution}
+    model = served_model.Network(numbers, noise["site"] or "", distribution)
+    right = model.probabilities(split.test_x.numpy()).argmax(axis=1) == split.test_y.numpy()
+    if abs(right.mean() - network.test["test/accuracy"]) > ROUNDING:
+        return
+    images = (
+        (split.validation_x[:2].numpy().reshape(-1, served_model.SIDE, served_model.SIDE) * 255)
+        .round()
+        .astype(np.uint8)
+    )
+    versions = provenance.versions("cpu")["packages"]
+    with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
+        np.savez(Path(folder) / "network.npz", allow_pickle=False, **numbers)
+        mlflow.pyfunc.log_model(
+            name="model",
+            python_model=served_model.__file__,
+            artifacts={"network": str(Path(folder) / "network.npz")},
+            model_config=noise,
+            signature=SIGNATURE,
+            input_example=(images, {"mc_samples": 10 if distribution else 0}),
+            pip_requirements=[
+                f"{name}=={versions[name]}" for name in ("mlflow", "numpy")
+            ],  # else inferred, in 10 s
+            metadata={"arm": arm.name, "outputs": OUTPUTS},
+        )

@@ -1,0 +1,167 @@
+"""The winner as it is served: a copy of this file travels with the model, and nothing else of the project.
+
+It needs NumPy and MLflow. MLflow runs it when it loads the model ("models from code"), so nothing is unpickled.
+"""
+
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.exceptions import MlflowException
+from mlflow.pyfunc import PythonModel
+
+SIDE, PIXELS = 28, 784
+CHUNK = 1000
+"""Images at a time: bounds memory."""
+MOST_SAMPLES = 1000
+EXPECTED = (
+    f"expected raw images of shape (n, {SIDE}, {SIDE}), whole numbers from 0 to 255, "
+    f"or flat ones of shape (n, {PIXELS}), numbers from 0 to 1"
+)
+
+
+def refused(message: str) -> MlflowException:
+    """An error that a server answers with status 400 and this message."""
+    return MlflowException.invalid_parameter_value(message)
+
+
+def to_pixels(values: Any) -> np.ndarray:
+    """Images as the network sees them, (n, 784) float32 from 0 to 1. The shape says which of the two forms is meant.
+
+    Raises:
+        MlflowException: neither form.
+    """
+    try:
+        x = np.asarray(values)
+        if x.dtype == object:  # as a request brings them: the numbers' own types are found again
+            x = np.array(x.tolist())
+    except ValueError:
+        raise refused(f"{EXPECTED}; the images differ in size") from None
+    if x.shape[1:] not in {(SIDE, SIDE), (PIXELS,)}:
+        raise refused(f"{EXPECTED}; got shape {x.shape}")
+    raw = x.ndim == 3
+    if x.dtype.kind not in ("iu" if raw else "iuf"):
+        raise refused(f"{EXPECTED}; got shape {x.shape} of {x.dtype}")
+    if not np.all((x >= 0) & (x <= (255 if raw else 1))):
+        raise refused(f"{EXPECTED}; got shape {x.shape} with values outside of that")
+    x = x.reshape(len(x), PIXELS).astype(np.float32)
+    return x / np.float32(255) if raw else x
+
+
+def multiplier(
+    random: np.random.Generator, distribution: str, p: float, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Independent float32 draws of mean 1 and variance v = p/(1-p): dropout's mask, or a smooth one."""
+    v = p / (1 - p)
+    if distribution == "bernoulli":
+        return (random.random(shape, np.float32) >= p) / np.float32(1 - p)
+    if distribution == "uniform":
+        return np.float32(1) + np.float32(np.sqrt(3 * v)) * (
+            2 * random.random(shape, np.float32) - 1
+        )
+    normal = random.standard_normal(shape, np.float32)
+    if distribution == "normal":
+        return np.float32(1) + np.float32(np.sqrt(v)) * normal
+    s = np.float32(np.sqrt(np.log1p(v)))  # lognormal
+    return np.exp(s * normal - s * s / 2)
+
+
+class Network:
+    """The 784-256-256-10 network: `numbers` of `models.export.to_numbers`, the noise's site and its distribution."""
+
+    def __init__(self, numbers: dict[str, np.ndarray], site: str, distribution: str | None) -> None:
+        """`distribution` as of `models.export.repeatable`."""
+        self.numbers, self.site, self.distribution = numbers, site, distribution
+
+    def probabilities(self, x: np.ndarray, random: np.random.Generator | None = None) -> np.ndarray:
+        """Class probabilities, (n, 10), of images (n, 784); `random` draws the training's noise, by default none acts.
+
+        Noise on weights is drawn once a call, that on activations for each image.
+        """
+        number, h = self.numbers, x
+        noise = None if self.distribution == "none" else random
+        for layer in range(2):
+            weight = number[f"weight{layer}"]
+            if noise and self.site == "weight":
+                weight = weight * self._draw(noise, layer, weight.shape)
+            z = h @ weight + number[f"bias{layer}"]
+            h = np.maximum(z, 0)
+            if noise and self.site == "activation":
+                h = h * self._draw(noise, layer, h.shape)
+            elif not noise:
+                h = h * number["factor"][layer]
+                if np.isfinite(number["offset"][layer]):
+                    h = h / (1 + np.exp(-(number["slope"][layer] * z + number["offset"][layer])))
+        logits = h @ number["weight2"] + number["bias2"]
+        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return shifted / shifted.sum(axis=1, keepdims=True)
+
+    def sampled(
+        self, x: np.ndarray, samples: int, random: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (n - 1) of the class probabilities over noisy passes, each (n, 10).
+
+        Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation; the running sums are Welford's.
+        """
+        mean, squares = np.zeros((len(x), 10)), np.zeros((len(x), 10))
+        for count in range(1, samples + 1):
+            p = self.probabilities(x, random)
+            step = p - mean
+            mean += step / count
+            squares += step * (p - mean)
+        return mean.astype(np.float32), np.sqrt(squares / (samples - 1)).astype(np.float32)
+
+    def _draw(self, random: np.random.Generator, layer: int, shape: tuple[int, ...]) -> np.ndarray:
+        return multiplier(random, str(self.distribution), float(self.numbers["rate"][layer]), shape)
+
+
+class Champion(PythonModel):
+    """Class probabilities of images, and on demand their spread under the noise the network was trained with."""
+
+    def load_context(self, context: Any) -> None:
+        """Reads the numbers that lie beside this file, and what the model's configuration says of the noise."""
+        with np.load(context.artifacts["network"], allow_pickle=False) as file:
+            numbers = dict(file)
+        self.noise = context.model_config["noise"]
+        self.network = Network(
+            numbers, context.model_config["site"], context.model_config["distribution"]
+        )
+
+    def predict(
+        self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
+    ) -> dict:
+        """`probabilities`, (n, 10); where `mc_samples` are asked for, `mc_mean` and `mc_standard_deviation` too.
+
+        Raises:
+            MlflowException: images of neither form, or samples that cannot be had.
+        """
+        images = next(iter(model_input.values())) if isinstance(model_input, dict) else model_input
+        x, params = to_pixels(images), params or {}
+        samples, seed = params.get("mc_samples", 0), params.get("mc_seed", 0)
+        if samples and not 2 <= samples <= MOST_SAMPLES:
+            raise refused(
+                f"mc_samples is 0 for none, or a number from 2 to {MOST_SAMPLES}, not {samples}"
+            )
+        if seed < 0:
+            raise refused(f"mc_seed is 0 or more, not {seed}")
+        if samples and self.network.distribution is None:
+            raise refused(
+                f"mc_samples repeats the noise that the network was trained with; {self.noise} is not of a form that "
+                "can be drawn here: ask without mc_samples"
+            )
+        parts = [x[start : start + CHUNK] for start in range(0, max(len(x), 1), CHUNK)]
+        found = {
+            "probabilities": np.concatenate([self.network.probabilities(part) for part in parts])
+        }
+        if samples:
+            random = np.random.default_rng(seed)
+            both = [self.network.sampled(part, samples, random) for part in parts]
+            means, deviations = zip(*both, strict=True)
+            found |= {
+                "mc_mean": np.concatenate(means),
+                "mc_standard_deviation": np.concatenate(deviations),
+            }
+        return found
+
+
+mlflow.models.set_model(Champion())

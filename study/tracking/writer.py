@@ -1,0 +1,286 @@
+"""Writes runs, with study/coordination, which opens and adopts them: study run -> trial runs -> seed runs.
+
+A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole, whatever happened
+to the process. Runs are named to MlflowClient by their ids, so nothing depends on which run is "active".
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import numpy as np
+from mlflow import MlflowClient
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from analysis import schema
+from analysis.schema import Declaration
+from models.download import IN_FOLDER
+from models.train import Trained
+from study.tracking import model, provenance, ui_views
+from study.tracking.cleanup import discard, discard_half_logged, ending_well
+from study.tracking.retry import AlreadyRunning, patient
+from study.trial import Setting, Trial
+
+ATTEMPTS = 3
+TAKEN_OVER = "another process goes on with this study; this one ends"
+
+
+class Tracker:
+    """Writes one study. Made by `open_study`."""
+
+    def __init__(
+        self, client: MlflowClient, study_run: Run, declaration: Declaration, setting: Setting
+    ) -> None:
+        """Holds the open study run."""
+        self.client, self.declaration, self.setting = client, declaration, setting
+        self.run_id, self.experiment_id = study_run.info.run_id, study_run.info.experiment_id
+        self.experiment = client.get_experiment(self.experiment_id).name
+        self.taken_over = False
+        """Whether another process goes on with this study; set by whoever finds out."""
+        self._open_trial = (
+            ""  # the run of the trial that is being logged, or whose logging broke off
+        )
+        commit, dirty = provenance.git_state()
+        self._origin = {
+            schema.TAG_COMMIT: commit,
+            schema.TAG_DIRTY: str(dirty).lower(),
+            schema.TAG_DATASET: declaration.data["name"],
+            schema.TAG_DATA: declaration.data["digest"],
+            schema.TAG_CONTENT: declaration.data["content"],
+            schema.TAG_CODE: str(schema.CODE_VERSION),
+        }
+
+    def describe_study(self) -> None:
+        """What a study run carries before its first trial."""
+        declaration = self.declaration
+        tags = {
+            schema.TAG_ID: declaration.study_id,
+            schema.TAG_KIND: "study",
+            schema.TAG_PRESET: declaration.preset,
+            **self._origin,
+            "mlflow.source.git.commit": self._origin[schema.TAG_COMMIT],
+            "mlflow.runName": f"study-{declaration.preset}",
+            "mlflow.note.content": ui_views.note(declaration, self.experiment_id, self.run_id),
+        }
+        self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
+        have = self.client.get_experiment(self.experiment_id).tags
+        for name, value in ui_views.experiment_tags(declaration, self.experiment_id, have).items():
+            _shared(partial(self.client.set_experiment_tag, self.experiment_id, name, value))
+        versions = json.dumps(provenance.versions(self.setting.device), indent=2)
+        self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
+        # The tags come last: who finds the run by them finds it whole.
+        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        data = [_dataset(declaration, part) for part in ("train", "validation", "test")]
+        _shared(partial(self.client.log_inputs, self.run_id, data))
+
+    @patient
+    def log_trial(
+        self, trial: Trial, networks: Sequence[Trained], with_model: bool = False
+    ) -> None:
+        """One trial run with a seed run for each network; FAILED when a network diverged.
+
+        Args:
+            with_model: whether to log the first seed's network as an MLflow model, too.
+
+        Raises:
+            AlreadyRunning: another process has taken the study over.
+            CutShort: the store stayed away.
+        """
+        self._refuse_if_taken_over()
+        if self._open_trial:
+            discard(self.client, self.experiment_id, self.declaration.study_id, self._open_trial)
+            self._open_trial = ""
+        self._log_trial(trial, networks, with_model)
+        self._open_trial = ""
+
+    def _log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool) -> None:
+        start = int(time.time() * 1000) - int(sum(network.seconds for network in networks) * 1000)
+        tags, params = self._tags(trial), self._params(trial)
+        if networks[0].error:
+            tags["mlflow.note.content"] = networks[0].error
+        name = f"{trial.arm.noise}-{self._short_name(trial)}"
+        self._open_trial = trial_run = self._create(name, "trial", self.run_id, tags, start)
+        with ending_well(self.client, trial_run):
+            for network in networks:
+                seed_tags = {**tags, schema.TAG_SEED: str(network.seed)}
+                run = self._create(f"{name}-s{network.seed}", "seed", trial_run, seed_tags, start)
+                with ending_well(self.client, run):
+                    self.client.log_batch(
+                        run, _curves(network, start), _as_params({**params, "seed": network.seed})
+                    )
+                    if with_model and network is networks[0] and network.converged:
+                        model.log_model(run, network, self.setting)
+                    self.client.set_terminated(run, _status([network]))
+            means = {
+                key: fmean(network.scores[key] for network in networks)
+                for key in networks[0].scores
+            }
+            seeds = ",".join(str(network.seed) for network in networks)
+            counted = {**params, "seeds": seeds, "networks": len(networks)}
+            self.client.log_batch(trial_run, _as_metrics(means), _as_params(counted))
+            if networks[0].images:
+                self._log_images(trial_run, networks)
+            if self.client.get_run(trial_run).info.status != "RUNNING":
+                raise AlreadyRunning(
+                    TAKEN_OVER
+                )  # and the seed runs that it ended are missing from this trial
+            self.client.set_terminated(trial_run, _status(networks))
+
+    def _log_images(self, trial_run: str, networks: Sequence[Trained]) -> None:
+        nll = np.stack([network.images["nll"] for network in networks])
+        correct = np.packbits(np.stack([network.images["correct"] for network in networks]), axis=1)
+        with tempfile.TemporaryDirectory() as folder:
+            np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
+            self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
+        _onto_the_disk(self.client.get_run(trial_run).info.artifact_uri)
+
+    @patient
+    def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
+        """What the declared rules picked; logged before the confirm phase."""
+        self.client.log_text(
+            self.run_id, json.dumps(arms, indent=2, sort_keys=True), schema.ARMS_FILE
+        )
+
+    @patient
+    def log_report(self, folder: Path) -> None:
+        """The report's files, so that it opens in the MLflow UI."""
+        for name in schema.REPORT_FILES:
+            self.client.log_artifact(self.run_id, str(folder / name), schema.REPORT_FOLDER)
+
+    @patient
+    def tidy_up(self) -> None:
+        """Ends runs of which the store never said that it had made them; to be called when all trials are logged."""
+        self._refuse_if_taken_over()
+        discard_half_logged(
+            self.client, self.experiment_id, self.declaration.study_id, ("RUNNING",)
+        )
+
+    def _refuse_if_taken_over(self) -> None:
+        """Asked of the store, too: after a sleep the heartbeat has not looked yet."""
+        if self.taken_over or self.client.get_run(self.run_id).info.status == "KILLED":
+            raise AlreadyRunning(TAKEN_OVER)
+
+    @patient
+    def finish(self) -> None:
+        """Ends the study run; everything is logged."""
+        self.client.set_terminated(self.run_id, "FINISHED")
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        tags = {
+            schema.TAG_ID: self.declaration.study_id,
+            schema.TAG_PHASE: trial.phase,
+            schema.TAG_QUESTION: ",".join(trial.questions),
+            schema.TAG_ARM: trial.arm.name,
+            schema.TAG_HASH: self._hash(trial),
+            **self._origin,
+        }
+        return tags if trial.number is None else {**tags, schema.TAG_NUMBER: str(trial.number)}
+
+    def _short_name(self, trial: Trial) -> str:
+        return (
+            f"{trial.phase}-{self._hash(trial)[:4]}"
+            if trial.number is None
+            else f"t{trial.number:03d}"
+        )
+
+    def _hash(self, trial: Trial) -> str:
+        return trial.hash(self.setting, self.declaration.data["digest"])
+
+    def _params(self, trial: Trial) -> dict[str, object]:
+        arm, recipe = trial.arm, trial.arm.recipe
+        return {
+            **{name: getattr(arm, name) for name in ("noise", "rate1", "rate2", "weight_decay")},
+            "recipe": recipe.name,
+            "epochs": recipe.epochs,
+            "learning_rate": recipe.learning_rate,
+            "precision": self.setting.precision,
+            "device": self.setting.device,
+        }
+
+    def _create(self, name: str, kind: str, parent: str, tags: dict[str, str], start: int) -> str:
+        tags = {**tags, schema.TAG_KIND: kind, schema.TAG_PARENT: parent}
+        return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
+
+
+def _shared(write: Callable[[], None]) -> None:
+    """Writes what studies of one experiment share: when two do so at one moment, MLflow fails to make it twice."""
+    for _ in range(ATTEMPTS - 1):
+        with suppress(MlflowException):
+            return write()
+    return write()
+
+
+def _onto_the_disk(artifact_uri: str) -> None:
+    """A database survives a power cut by itself, a file beside it need not; on a server that is the server's affair."""
+    place = urlsplit(artifact_uri)
+    if place.scheme in ("", "file"):
+        folder = Path(url2pathname(place.path))
+        for path in (folder / schema.IMAGES_FILE, folder):
+            with suppress(OSError):  # not every system opens a folder
+                opened = os.open(path, os.O_RDONLY)
+                try:
+                    os.fsync(opened)
+                finally:
+                    os.close(opened)
+
+
+def _status(networks: Sequence[Trained]) -> str:
+    return "FINISHED" if all(network.converged for network in networks) else "FAILED"
+
+
+def _dataset(declaration: Declaration, part: str) -> DatasetInput:
+    """A data set under the project's own digest: MLflow's would cover the first 10,000 elements only."""
+    data = declaration.data
+    kind, source = (
+        "http",
+        {"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"},
+    )
+    if data["name"].startswith(IN_FOLDER):
+        kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
+    dataset = Dataset(
+        f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source)
+    )
+    return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
+
+
+def _curves(network: Trained, start: int) -> list[Metric]:
+    """Each epoch's metrics, step = epochs done; then what is measured now and then, and once."""
+    epochs = len(network.curves["val/accuracy"])
+    curves = [
+        Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)
+        for name, curve in network.curves.items()
+        for step, value in enumerate(curve, start=1)
+    ]
+    measured = {name for _, name, _ in network.measured}
+    once = {
+        name: value
+        for name, value in network.scores.items()
+        if name not in {*network.curves, *measured}
+    }
+    once["seconds"] = network.seconds
+    some = [
+        metric
+        for epoch, name, value in network.measured
+        for metric in _as_metrics({name: value}, epoch)
+    ]
+    return curves + some + _as_metrics(once, epochs)
+
+
+def _as_metrics(values: dict[str, float], step: int = 0) -> list[Metric]:
+    now = int(time.time() * 1000)
+    return [Metric(name, value, now, step) for name, value in values.items()]
+
+
+def _as_params(values: dict[str, object]) -> list[Param]:
+    return [Param(name, str(value)) for name, value in values.items()]

@@ -1,0 +1,351 @@
+"""Planted run tables (paired SD 0.3 points, 20 seeds; an effect of 0.4 points, and none) are answered by every question
+that applies: the effect as better, the null never as better or worse beyond alpha."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import binom
+
+from analysis.questions import QUESTIONS
+from analysis.schema import RUN_TABLE, Question, base_metric
+from analysis.stats import paired as stats
+from analysis.stats.results import Answer
+from analysis.stats.verdicts import DIRECTIONS
+from models.config import Arm
+from study.designs import DESIGNS
+from study.presets import every_question, seeds
+from study.recipes import BOOK, CONSTANT, DECAY, LONG
+
+EVERY = (
+    "swap",
+    "epochs",
+    "variance",
+    "test-time",
+    "additivity",
+    "dropconnect",
+    "beat-dropout",
+    "audit",
+)
+TYPES = (
+    "none",
+    "dropout",
+    "gaussian",
+    "uniform",
+    "dropconnect",
+    "gaussian-weights",
+    "randomised-slope",
+)
+SEEDS = seeds(1000, 20)
+SD, EFFECT, SHARED_SD = 1.5, 2.0, 5.0
+"""In margins: of a paired difference, 0.3 points of accuracy; of what is planted, 0.4; of what a seed's arms share."""
+
+TABLES = 40
+"""Without an effect, for each question."""
+DECIDING = ("accuracy", "variance")
+"""The kinds of metrics that decide the questions."""
+
+Cell = tuple[str, str, str]
+"""Recipe, arm label, metric."""
+Planted = Mapping[Cell, float]
+"""In EFFECTs."""
+
+HALF = "dropout(0.5,0.5)"
+PER_DOUBLING = 0.29  # the SD of a slope over the five horizons is that share of a difference's
+GROWING = {
+    ("constant", "dropout", f"test/accuracy_at_{n}"): PER_DOUBLING * math.log2(n)
+    for n in (5, 10, 20, 50, 100)
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """An effect planted in some cells, one of the contrasts that sees it, and what is said of it."""
+
+    question: str
+    planted: Planted
+    contrast: str
+    verdict: str
+    told: str
+    """Words of the question's verdict or takeaway."""
+    metric: str = "test/accuracy"
+
+    @property
+    def name(self) -> str:
+        return f"{self.question}: {self.contrast} ({self.metric})"
+
+
+def in_both(label: str, metric: str = "test/accuracy") -> dict[Cell, float]:
+    return {(recipe, label, metric): 1.0 for recipe in ("decay", "long")}
+
+
+CASES = (
+    Case(
+        "swap", {("decay", "dropout(0.2,0.5)", "test/accuracy"): 1},
+        "dropout (0.2, 0.5) - (0.5, 0.2)", "better", "Swapping matters in 1 of 3 pairs",
+    ),
+    Case(
+        "swap", {("decay", "dropout(0.5,0.1)", "test/accuracy"): 1},
+        "dropout (0.1, 0.5) - (0.5, 0.1)", "worse", "dropout(0.5, 0.1) under decay did better than swapped",
+    ),
+    Case(
+        "epochs", {("constant", "dropout", "test/accuracy_at_20"): 1},
+        "dropout - none, 20 epochs", "better", "Dropout is better in 1 of 10 gaps to no noise, worse in 0",
+    ),
+    Case(
+        "epochs", GROWING,
+        "dropout - none, change per doubling", "better", "moves in favour of dropout with the epochs for dropout",
+    ),
+    Case(
+        "variance", {("decay", HALF, "variance/layer1_log_clean_at_10"): 1},
+        "layer 1: dropout - none, at evaluation", "higher", "Layer 1: dropout raises the variance at evaluation",
+        metric="variance/log",
+    ),
+    Case(
+        "variance", {("decay", HALF, "variance/layer2_log_after_at_10"): -1},
+        "layer 2: after the mask - before it, in training", "lower", "in layer 2 the mask lowers the variance",
+        metric="variance/log",
+    ),
+    Case(
+        "variance", {("decay", HALF, "variance/layer2_excess_at_10"): 1},
+        "layer 2: measured / Var(a) + p/(1-p) E[a²], less 1", "higher", "holds within the margin in 1 of 2 layers",
+        metric="variance/excess",
+    ),
+    Case(
+        "test-time", {("decay", "tuned dropout", "test/accuracy_mc200"): 1},
+        "mean of 200 passes - deterministic", "better", "the mean of 200 is better than it",
+    ),
+    Case(
+        "test-time", {("decay", "tuned dropout", "test/loss_mc200"): -1},
+        "mean of 200 passes - deterministic", "better", "on loss the average is better than the deterministic pass",
+        metric="test/loss",
+    ),
+    Case(
+        "additivity", in_both("dropout") | in_both("both"),
+        "dropout - none", "better", "Under long it cannot be told whether the gains add up: weight decay alone",
+    ),
+    Case(
+        "additivity", in_both("both"),
+        "interaction", "better", "dropout alone brings no gain",
+    ),
+    Case(
+        "dropconnect", {("decay", "tuned dropconnect", "test/accuracy"): 1},
+        "dropconnect - dropout, each tuned", "better", "Tuned: dropconnect is better than dropout",
+    ),
+    Case(
+        "dropconnect", {("decay", "dropconnect(0.5,0.5)", "test/accuracy_moment"): 1},
+        "dropconnect: moment-matched - mean weights", "better", "moment-matched inference is better than mean weights",
+    ),
+    Case(
+        "beat-dropout", in_both("tuned gaussian"),
+        "gaussian - dropout", "better", "gaussian beats dropout and no noise",
+    ),
+    Case(
+        "beat-dropout", in_both("tuned dropout"),
+        "dropout - none", "better", "dropout itself was better than no noise under decay and better than no noise",
+    ),
+    Case(
+        "audit", {("book", HALF, "val/accuracy_raw"): 1},
+        "raw pixels - pixels from 0 to 1", "better", "1 of 6 faults move the accuracy",
+        metric="val/accuracy",
+    ),
+    Case(
+        "audit", {("book", "randn mask", "val/accuracy"): -1},
+        "randn mask - dropout", "worse", "1 of 6 faults move the accuracy",
+        metric="val/accuracy",
+    ),
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick() -> Iterator[None]:
+    """Few resamples, which decide nothing."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stats, "RESAMPLES", 99)
+        yield
+
+
+def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
+    """The question as a preset declares it, and the names of its arms."""
+    recipes = every_question(DECAY, LONG, CONSTANT, BOOK)[name]
+    arms = {}
+    for recipe in recipes:
+        tuned = {
+            noise: Arm(noise, 0.2 * (noise != "none"), 0.3 * (noise != "none"), 1e-4, recipe)
+            for noise in TYPES
+        }
+        arms[recipe.name] = {
+            label: arm.name for label, arm in DESIGNS[name].arms(recipe, tuned).items()
+        }
+    return DESIGNS[name].declare(recipes, SEEDS, TYPES), arms
+
+
+def run_table(
+    question: Question,
+    arms: dict[str, dict[str, str]],
+    random: np.random.Generator,
+    planted: Planted,
+) -> pd.DataFrame:
+    """Every score is a level, what the seed's arms share, an error of its own, and what is planted.
+
+    A contrast whose coefficients do not cancel (the excess of a formula) has neither level nor shared part.
+    """
+    shared = random.normal(0, SHARED_SD, len(question.seeds))
+    columns: dict[tuple[str, str], dict[str, np.ndarray]] = {}
+    for contrast in question.contrasts:
+        margin = DESIGNS[question.name].metrics[contrast.metric]
+        paired = abs(sum(contrast.coefficients.values())) < 1e-9
+        for label, metric, _ in contrast.terms:
+            scores = columns.setdefault((contrast.recipe, arms[contrast.recipe][label]), {})
+            if metric not in scores:
+                own = random.normal(0, SD / math.sqrt(2), len(question.seeds))
+                effect = EFFECT * planted.get((contrast.recipe, label, metric), 0.0)
+                scores[metric] = (0.85 + margin * shared) * paired + margin * (own + effect)
+    frames = [
+        pd.DataFrame(
+            {
+                "run_id": [f"{arm} seed {seed}" for seed in question.seeds],
+                "phase": question.phase,
+                "question": question.name,
+                "arm": arm,
+                "seed": question.seeds,
+                "recipe": recipe,
+                "epochs": 10,
+                "precision": "float32",
+                "device": "cpu",
+                "data_digest": "0123456789ab",
+                "code_version": 3,
+                "seconds": 1.5,
+                **scores,
+            }
+        )
+        for (recipe, arm), scores in columns.items()
+    ]
+    table = pd.concat(frames, ignore_index=True)
+    measured = sorted(set(table.columns) - set(RUN_TABLE))
+    return table.reindex(columns=[*RUN_TABLE, *measured]).astype(RUN_TABLE)
+
+
+def answered(
+    name: str, random: np.random.Generator, planted: Planted, only: tuple[str, ...] = ()
+) -> Answer:
+    """`only`: the kinds of metrics whose contrasts are asked, to save time; by default all."""
+    question, arms = asked(name)
+    if only:
+        contrasts = tuple(one for one in question.contrasts if base_metric(one.metric) in only)
+        question = replace(question, contrasts=contrasts)
+    answer = QUESTIONS[name](question, run_table(question, arms, random, planted), arms)
+    assert not answer.refused and len(answer.contrasts) == len(question.contrasts)
+    return answer
+
+
+def test_every_question_has_a_planted_effect() -> None:
+    assert {case.question for case in CASES} == set(EVERY) <= set(DESIGNS)
+
+
+def test_every_effect_is_planted_in_a_term_that_is_declared() -> None:
+    for case in CASES:
+        contrasts = asked(case.question)[0].contrasts
+        cells = {(one.recipe, label, metric) for one in contrasts for label, metric, _ in one.terms}
+        assert set(case.planted) <= cells, case.name
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_planted_effect_is_found(case: Case) -> None:
+    """In its direction, in its size to 4 standard errors, with the paired SD that was planted; and it is told."""
+    answer = answered(case.question, np.random.default_rng(1), case.planted)
+    found = [
+        one
+        for one in answer.contrasts
+        if (one.contrast.name, one.contrast.metric) == (case.contrast, case.metric)
+    ]
+    assert found
+    for one in found:
+        assert one.verdict == case.verdict
+        margin, terms = DESIGNS[case.question].metrics[case.metric], one.contrast.terms
+        cells = {(one.contrast.recipe, label, metric): weight for label, metric, weight in terms}
+        effect = (
+            sum(weight * case.planted.get(cell, 0.0) for cell, weight in cells.items())
+            * EFFECT
+            * margin
+        )
+        sd = math.hypot(*cells.values()) * SD / math.sqrt(2) * margin
+        assert one.estimate.n == len(SEEDS)
+        assert one.estimate.mean == pytest.approx(effect, abs=4 * sd / math.sqrt(len(SEEDS)))
+        assert 0.5 < one.estimate.sd / sd < 1.6  # 99.9 % of chi, 19 degrees of freedom
+    assert case.told in f"{answer.verdict} {answer.takeaway}"
+
+
+@dataclass(frozen=True)
+class Claims:
+    """In how many of TABLES a family held a verdict of a direction, and in how many it would have without Holm."""
+
+    adjusted: Counter[tuple[str, str]]
+    single: Counter[tuple[str, str]]
+
+
+@pytest.fixture(scope="module")
+def false_claims(quick: None) -> dict[str, Claims]:
+    """Question -> what is claimed of tables without any effect, for each family and metric."""
+    return {
+        name: claims_about_nothing(name, np.random.default_rng(2 + i))
+        for i, name in enumerate(EVERY)
+    }
+
+
+def claims_about_nothing(name: str, random: np.random.Generator) -> Claims:
+    adjusted: Counter[tuple[str, str]] = Counter()
+    single: Counter[tuple[str, str]] = Counter()
+    for _ in range(TABLES):
+        answer = answered(name, random, {}, DECIDING)
+        families = {(one.contrast.family, one.contrast.metric): False for one in answer.contrasts}
+        for family in families:
+            members = [
+                one
+                for one in answer.contrasts
+                if (one.contrast.family, one.contrast.metric) == family
+            ]
+            adjusted[family] += any(one.verdict.startswith(DIRECTIONS) for one in members)
+            single[family] += any(one.estimate.p_value <= answer.alpha for one in members)
+    return Claims(adjusted, single)
+
+
+def at_most(trials: int, alpha: float = 0.05) -> int:
+    """Exceeded with a probability of 0.1 % by a count of so many trials that each come true with alpha."""
+    return int(binom.ppf(0.999, trials, alpha))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_nothing_is_claimed_of_the_null_beyond_alpha(
+    name: str, false_claims: dict[str, Claims]
+) -> None:
+    """Any verdict of a family that names a direction is a false claim, "better, negligible" too."""
+    counts = false_claims[name].adjusted
+    assert counts and max(counts.values()) <= at_most(TABLES)
+
+
+def test_over_all_questions_holm_keeps_alpha_and_is_needed(false_claims: dict[str, Claims]) -> None:
+    """Over all families; the same tables break the bound when no p-value is adjusted."""
+    families = sum(len(claims.adjusted) for claims in false_claims.values())
+    adjusted, single = (
+        sum(sum(getattr(claims, kind).values()) for claims in false_claims.values())
+        for kind in ("adjusted", "single")
+    )
+    assert adjusted <= at_most(families * TABLES) < single
+
+
+def test_a_candidate_that_equals_one_rival_under_one_recipe_wins_no_more_than_alpha() -> None:
+    """The null that tempts most: far above dropout everywhere, above no noise under one recipe, level with it else."""
+    low = {(recipe, "tuned dropout", "test/accuracy"): -10.0 for recipe in ("decay", "long")}
+    low["decay", "tuned none", "test/accuracy"] = -10.0
+    random = np.random.default_rng(20)
+    verdicts = [answered("beat-dropout", random, low, DECIDING).verdict for _ in range(TABLES)]
+    assert sum(not verdict.startswith("Nothing beat both") for verdict in verdicts) <= at_most(
+        TABLES
+    )

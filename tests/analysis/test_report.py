@@ -1,0 +1,623 @@
+"""The report of a synthetic store: what stands in it, that it can be recomputed, and that it comes out the same."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib as mpl
+import mlflow
+import pandas as pd
+import pytest
+import synthetic
+from matplotlib import pyplot as plt
+from scipy import stats
+
+from analysis import answer, formatting, schema
+from analysis.plots import forest, search
+from analysis.questions import QUESTIONS
+from analysis.report import checks, next_study, page, tables, writer
+from analysis.store import reader
+from analysis.store.uri import StoreError
+from study import presets
+from study.commands.cli import cli
+
+FIELDS = {
+    "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
+    "p_candidate", "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("store")
+
+
+@pytest.fixture(scope="module")
+def study(folder):
+    before = mlflow.get_tracking_uri()
+    synthetic.use_store(folder)
+    synthetic.write_study()
+    yield reader.load()
+    mlflow.set_tracking_uri(before)
+
+
+@pytest.fixture(scope="module")
+def written(study, tmp_path_factory):
+    place = tmp_path_factory.mktemp("report")
+    assert writer.write(study, place) == place / "index.html"
+    return place
+
+
+@pytest.fixture(scope="module")
+def small(study):
+    """The swap question alone, without a search: quick to report."""
+    declared = replace(study.declaration, questions=study.declaration.questions[:1])
+    return without(replace(study, declaration=declared), study.table["phase"] != schema.CONFIRM)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def without(study: reader.Study, mask: pd.Series) -> reader.Study:
+    return replace(study, table=study.table.loc[~mask].reset_index(drop=True))
+
+
+class Links(HTMLParser):
+    """Collects what a page refers to, and all its text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.targets: list[str] = []
+        self.ids: set[str] = set()
+        self.tags: set[str] = set()
+        self.feed(page)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "action", "poster", "data", "srcset"):
+                self.targets.append(str(value))
+            if name == "id":
+                self.ids.add(str(value))
+
+
+def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machines(written):
+    figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
+    figures |= {
+        f"figures/search-{name}-decay.svg"
+        for name in ("budget", "history", "slice", "contour", "importance")
+    }
+    machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
+    assert set(contents(written)) == figures | {"index.html", "report.md"} | machine
+
+
+def test_the_page_needs_nothing_from_outside(written):
+    page = (written / "index.html").read_text()
+    links = Links(page)
+    assert links.targets
+    assert all(target.startswith(("data:image/svg+xml;base64,", "#")) for target in links.targets)
+    assert {target[1:] for target in links.targets if target.startswith("#")} <= links.ids
+    assert not links.tags & {"script", "link", "iframe", "object"}
+    assert "url(" not in page and "@import" not in page
+    for figure in (written / "figures").iterdir():
+        assert f'href="{"http"}' not in figure.read_text()
+
+
+def test_the_markdown_shows_figures_that_exist_and_tables_that_close(written):
+    text = (written / "report.md").read_text()
+    shown = re.findall(r"!\[.*\]\((.*)\)", text)
+    assert sorted(shown) == sorted(
+        str(p.relative_to(written)) for p in (written / "figures").iterdir()
+    )
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(blocks) > 10
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1, block
+
+
+def test_the_same_store_gives_the_same_bytes(study, written, tmp_path):
+    writer.write(reader.load(study.study_id), tmp_path)
+    assert contents(tmp_path) == contents(written)
+
+
+def test_a_copy_of_the_store_gives_the_same_bytes_on_a_fresh_machine(
+    folder, study, written, tmp_path
+):
+    """Another folder, another process, another order of sets and hashes."""
+    shutil.copytree(folder, tmp_path / "copy")
+    with sqlite3.connect(tmp_path / "copy" / "mlflow.db") as database:
+        old, new = (folder / "artifacts").as_uri(), (tmp_path / "copy" / "artifacts").as_uri()
+        database.execute("update runs set artifact_uri = replace(artifact_uri, ?, ?)", (old, new))
+    database.close()
+    code = (
+        "import sys, pathlib; from analysis.report import writer; from analysis.store import reader; "
+        "writer.write(reader.load(), pathlib.Path(sys.argv[1]))"
+    )
+    root = Path(__file__).parents[2]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
+        "PYTHONHASHSEED": "7",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{tmp_path}/copy/mlflow.db",
+        "TZ": "Asia/Tokyo",
+        "COLUMNS": "20",
+    }
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        env=environment,
+        cwd=tmp_path,
+        check=True,
+    )
+    assert contents(tmp_path / "out") == contents(written)
+
+
+def test_no_path_of_this_machine_and_no_time_of_day_is_in_the_report(folder, written):
+    for name, data in contents(written).items():
+        text = data.decode()
+        assert str(folder.parent) not in text and str(Path.home()) + "/" not in text, name
+        assert not re.search(r"\b\d\d:\d\d:\d\d\b", text), name
+
+
+def test_answers_json_has_the_promised_fields_and_real_runs(study, written):
+    rows = json.loads((written / "answers.json").read_text())
+    declared = [
+        contrast for question in study.declaration.questions for contrast in question.contrasts
+    ]
+    assert [(row["contrast"], row["metric"]) for row in rows] == [
+        (c.name, c.metric) for c in declared
+    ]
+    hashes = {question.name: question.hash for question in study.declaration.questions}
+    for row in rows:
+        assert set(row) >= FIELDS
+        assert row["declared_hash"] == hashes[row["question"]]
+        assert row["run_ids"] and set(row["run_ids"]) <= set(study.table["run_id"])
+        assert row["verdict"] and row["sentence"]
+        assert (row["p_candidate"] is None) == (row["candidate"] == "")
+
+
+def test_every_estimate_can_be_recomputed_from_the_two_files_alone(written):
+    table = pd.read_csv(written / "run_table.csv")
+    for row in json.loads((written / "answers.json").read_text()):
+        used = table[table["run_id"].isin(row["run_ids"])]
+        scores = used.pivot(index="seed", columns="arm", values=row["metric"])
+        coefficients = pd.Series(row["coefficients"])
+        values = (scores[coefficients.index] * coefficients).sum(axis=1).to_numpy()
+        result = stats.ttest_1samp(values, 0)
+        low, high = result.confidence_interval(0.95)
+        assert len(values) == row["n_seeds"]
+        assert row["estimate"] == pytest.approx(values.mean(), abs=1e-12)
+        assert (row["ci_low"], row["ci_high"]) == pytest.approx((low, high), abs=1e-12)
+        assert row["p_value"] == pytest.approx(result[1], rel=1e-6)
+        assert row["effect_size"] == pytest.approx(values.mean() / values.std(ddof=1), rel=1e-6)
+
+
+def test_the_csv_is_the_run_table_to_the_last_digit(study, written):
+    read = pd.read_csv(written / "run_table.csv", dtype=str, keep_default_na=False)
+    assert list(read.columns) == list(schema.RUN_TABLE)
+    for name, dtype in schema.RUN_TABLE.items():
+        typed = (
+            [float(cell or "nan") for cell in read[name]]
+            if dtype == "float64"
+            else [cell or None for cell in read[name]]
+        )
+        column = study.table[name] if dtype == "float64" else study.table[name].astype("string")
+        pd.testing.assert_series_equal(
+            pd.Series(typed, dtype=column.dtype, name=name), column, check_exact=True
+        )
+
+
+def test_the_page_shows_every_declared_contrast_with_its_verdict(study, written):
+    page, text = (written / "index.html").read_text(), (written / "report.md").read_text()
+    for row in json.loads((written / "answers.json").read_text()):
+        line = next(
+            line
+            for line in text.splitlines()
+            if line.startswith(f"| {row['contrast']} | {row['verdict']} |")
+        )
+        assert str(row["n_seeds"]) in line
+        assert row["declared_hash"] in page
+    for words in (
+        study.study_id,
+        study.commit,
+        "with uncommitted changes",
+        "FAILED",
+        "KILLED",
+        "torch",
+        "0123456789ab",
+    ):
+        assert words in page and words in text
+
+
+def test_missing_seeds_show(small, tmp_path):
+    """One arm loses one seed: what needs it is not averaged over the rest in silence."""
+    arm = small.arms["decay"]["dropout(0.1,0.5)"]
+    lost = (small.table["arm"] == arm) & (small.table["seed"] == 103)
+    writer.write(without(small, lost), tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    rows = json.loads((tmp_path / "answers.json").read_text())
+    assert [row["contrast"] for row in rows] == [
+        one.name for one in small.declaration.questions[0].contrasts
+    ]
+    for row in rows:
+        refused = row["contrast"] == "dropout (0.1, 0.5) - (0.5, 0.1)"
+        assert (
+            (row["verdict"] == "not answered") == refused == ("lacks seed 103" in row["sentence"])
+        )
+        assert (row["run_ids"] == []) == refused
+        assert all(
+            (row[name] is None) == refused for name in writer.NUMBERS if name != "p_candidate"
+        )
+    assert "not answered" in page
+    assert "2 declared contrasts of 6 could not be answered" in page
+    assert "103" in page
+
+
+def test_a_study_cut_off_before_its_confirmation_still_gives_a_report(study, tmp_path):
+    cut = replace(without(study, study.table["phase"] == schema.CONFIRM), arms={})
+    writer.write(cut, tmp_path)
+    rows = json.loads((tmp_path / "answers.json").read_text())
+    assert len(rows) == 24 and {row["verdict"] for row in rows} == {"not answered"}
+    assert all("no arm was picked" in row["sentence"] for row in rows)
+    assert (
+        "24 declared contrasts of 24 could not be answered" in (tmp_path / "index.html").read_text()
+    )
+
+
+def test_a_study_without_a_single_run_still_gives_a_report(study, tmp_path):
+    writer.write(replace(study, table=study.table.iloc[:0], arms={}, failed=()), tmp_path)
+    assert "This study has no search trials" in (tmp_path / "index.html").read_text()
+
+
+EVIL = '<script>alert(1)</script><img src=x onerror=alert(1)>"onmouseover="alert(1)](javascript:alert(1))'
+"""In place of a noise type, and in all that is named by it: arms, labels, contrasts, runs."""
+WAY_OUT = "../../../out/<b>decay"
+"""In place of a recipe, by which figures are named."""
+
+
+def spoilt(value):
+    """The same, with the two names in place of the ones that the synthetic study has."""
+    if isinstance(value, str):
+        return (
+            value.replace("gaussian", EVIL).replace("decay", WAY_OUT)
+            if value != "weight decay"
+            else value
+        )
+    if isinstance(value, dict):
+        return {spoilt(key): spoilt(one) for key, one in value.items()}
+    return [spoilt(one) for one in value] if isinstance(value, list) else value
+
+
+def shape(page: str) -> list[tuple[str, tuple[str, ...]]]:
+    """The tags of a page, each with the names of its attributes."""
+
+    class Tags(HTMLParser):
+        found: list[tuple[str, tuple[str, ...]]] = []
+
+        def handle_starttag(self, tag, attrs):
+            self.found.append((tag, tuple(name for name, _ in attrs)))
+
+    Tags.found = []
+    Tags().feed(page)
+    return Tags.found
+
+
+@pytest.fixture(scope="module")
+def doubtful(study):
+    """With every kind of text that a page shows, of the one question that names a noise type."""
+    lost = study.table["noise"].eq("gaussian") & study.table["seed"].eq(103)
+    cut = without(study, lost & study.table["phase"].eq(schema.CONFIRM))
+    declared = replace(study.declaration, questions=study.declaration.questions[2:])
+    return replace(
+        cut,
+        declaration=declared,
+        confirmed_elsewhere={"beat-dropout": ("a",)},
+        versions={"a": {"b": "c"}},
+    )
+
+
+@pytest.fixture(scope="module")
+def hostile(doubtful):
+    columns = ("noise", "arm", "recipe", "device", "data_digest")
+    return replace(
+        doubtful,
+        experiment=EVIL,
+        commit=EVIL,
+        versions={EVIL: {EVIL: EVIL}},
+        confirmed_elsewhere={"beat-dropout": (EVIL,)},
+        declaration=schema.Declaration.from_json(
+            json.dumps(spoilt(json.loads(doubtful.declaration.to_json())))
+        ),
+        arms=spoilt(doubtful.arms),
+        table=doubtful.table.assign(**{name: doubtful.table[name].map(spoilt) for name in columns}),
+        failed=tuple(
+            replace(one, name=EVIL, arm=EVIL, phase=EVIL, run_id=EVIL) for one in doubtful.failed
+        ),
+    )
+
+
+def test_what_the_store_holds_cannot_become_markup_or_leave_the_folder(
+    doubtful, hostile, tmp_path, monkeypatch
+):
+    """The page has the tags that it has with harmless names, and the Markdown no HTML and no link. Nothing is drawn."""
+
+    def names(study):
+        return {f"history-{recipe}": None for recipe in study.declaration.recipes}
+
+    monkeypatch.setattr(writer.forest, "to_svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr(writer.forest, "question_figure", lambda *arguments: None)
+    monkeypatch.setattr(writer.search, "search_figures", names)
+    monkeypatch.setattr(writer.search_budget, "figures", lambda study: {})
+    writer.write(doubtful, tmp_path / "plain")
+    place = tmp_path / "a" / "b" / "hostile"
+    writer.write(hostile, place)
+    page, text = (place / "index.html").read_text(), (place / "report.md").read_text()
+    assert (
+        "lacks seed 103" in page
+        and page.count("&lt;script&gt;") > 30
+        and text.count("&lt;script>") > 30
+    )
+    assert shape(page) == shape((tmp_path / "plain" / "index.html").read_text())
+    assert set(re.findall(r"<[A-Za-z/!?]\w*", text)) == {
+        "<details",
+        "<summary",
+        "</summary",
+        "</details",
+    }
+    shown = re.findall(r"\]\((.*?)\)", text)
+    assert shown and all((place / path).is_file() for path in shown)
+    assert {path.name for path in tmp_path.iterdir()} == {"plain", "a"}
+
+
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # the names are long
+def test_a_drawing_shows_the_letters_of_a_hostile_name(hostile):
+    (answer,) = answers_of(hostile)
+    nodes = ElementTree.fromstring(writer.forest.to_svg(answer.figure())).iter()
+    for node in nodes:
+        assert not node.tag.endswith(("script", "img", "foreignObject"))
+        assert not [name for name in node.attrib if name.startswith("on")]
+
+
+def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(
+    small, written, monkeypatch, tmp_path
+):
+    place = tmp_path / "report"
+    shutil.copytree(written, place)
+    monkeypatch.setattr(writer.forest, "to_svg", lambda figure: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        writer.write(small, place)
+    assert contents(place) == contents(written)
+
+
+def test_a_question_that_this_version_does_not_know_is_told(small, tmp_path):
+    unknown = replace(small.declaration.questions[0], name="horizon")
+    later = replace(small, declaration=replace(small.declaration, questions=(unknown,)))
+    for ask in (lambda: writer.write(later, tmp_path), lambda: answer("horizon", later)):
+        with pytest.raises(
+            StoreError, match="asks 'horizon', .*: read the study with the commit that ran it"
+        ):
+            ask()
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_dollar_in_a_name_is_no_formula(small):
+    """The names of recipes and arms come from the store; a broken formula would raise, a whole one change the name."""
+    name = r"dec$\frac$ay"
+    (question,) = small.declaration.questions
+    contrasts = tuple(
+        replace(one, name=f"{name}: {one.name}", recipe=name) for one in question.contrasts
+    )
+    table = small.table.assign(recipe=name)
+    answered = QUESTIONS["swap"](
+        replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]}
+    )
+    assert forest.to_svg(answered.figure())
+
+
+def test_a_logarithmic_axis_has_plain_numbers(study):
+    figure = search.search_figures(study)[f"slice-{synthetic.RECIPE}"]
+    assert forest.to_svg(figure)
+    axes = [ax for ax in figure.axes if ax.get_xscale() == "log"]
+    told = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
+    assert axes and "1e\N{MINUS SIGN}05" in told and not [text for text in told if "$" in text]
+
+
+def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "old.svg").write_text("<svg/>")
+    writer.write(small, tmp_path)
+    assert not (tmp_path / "figures" / "old.svg").exists()
+
+
+def test_a_report_of_very_many_runs_counts_what_it_leaves_out(small, monkeypatch, tmp_path):
+    """The page names some runs, the figures show points as pixels; what is for machines stays as it is."""
+    writer.write(small, tmp_path / "all")
+    monkeypatch.setattr(page, "SHOWN_RUNS", 5)
+    monkeypatch.setattr(tables, "SHOWN_TRIALS", 1)
+    monkeypatch.setattr(forest, "MANY_POINTS", 20)
+    many = replace(small, failed=small.failed * 2)
+    writer.write(many, tmp_path / "some")
+    for name in ("answers.json", "run_table.csv"):
+        assert (tmp_path / "some" / name).read_bytes() == (tmp_path / "all" / name).read_bytes()
+    runs_of = {
+        run_id
+        for row in json.loads((tmp_path / "all" / "answers.json").read_text())
+        for run_id in row["run_ids"]
+    }
+    for name in ("index.html", "report.md"):
+        text = (tmp_path / "some" / name).read_text()
+        assert sum(run_id in text for run_id in runs_of) == 5
+        assert f"and {len(runs_of) - 5} more, which" in text
+        assert "4 failed or killed, 0 still marked running; 3 of them without a row here" in text
+        assert "more, which" not in (tmp_path / "all" / name).read_text()
+    some, every = (
+        (tmp_path / which / "figures" / "swap.svg").read_text() for which in ("some", "all")
+    )
+    assert "<image" in some and "<image" not in every
+
+
+def test_the_importance_of_a_long_search_is_that_of_a_sample(study, monkeypatch):
+    monkeypatch.setattr(search, "MOST", 10)
+    title = search.search_figures(study)["importance-decay"].get_suptitle()
+    assert title.endswith("importance of the parameters, 18 trials, 10 of them drawn at random")
+
+
+@pytest.mark.parametrize("trials", [1, 2, 5])
+def test_search_figures_say_what_few_trials_cannot_give(study, trials):
+    few = study.table["trial_number"].isna() | (study.table["trial_number"] >= trials)
+    figures = search.search_figures(without(study, few))
+    assert list(figures) == ["history-decay", "slice-decay", "contour-decay", "importance-decay"]
+    said = " ".join(text.get_text() for text in figures["importance-decay"].texts)
+    assert ("needs 4 finished trials" in said) == (trials < 4)
+
+
+def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
+    for table in (
+        study.table.loc[study.table["noise"] == "none"],
+        study.table.assign(**{"val/accuracy": 0.5}),
+        study.table.assign(weight_decay=0.0),
+    ):
+        figures = search.search_figures(replace(study, table=table))
+        assert len(figures) == 4 and all(forest.to_svg(figure) for figure in figures.values())
+
+
+def test_a_noise_type_without_results_is_shown_as_missing(study):
+    """Every trial of it failed: the others are reported."""
+    lost = without(study, study.table["noise"] == "gaussian")
+    row = next(row for row in tables.tuned(lost).rows if row[1] == "gaussian")
+    assert set(row[2:]) == {formatting.MISSING}
+    for figure in search.search_figures(lost).values():
+        assert "cannot be computed" not in " ".join(text.get_text() for text in figure.texts)
+
+
+def test_importances_are_shares_and_their_spread_is_that_of_the_forests(study):
+    rebuilt = search.rebuild(
+        study.table.loc[study.table["phase"] == schema.SEARCH], study.declaration
+    )
+    shares = search.importances(rebuilt, forests=3)
+    assert list(shares) == list(search.PARAMS) and len(shares) == 3
+    assert shares.sum(axis=1).to_list() == pytest.approx([1, 1, 1])
+    assert shares.std().max() > 0
+    pd.testing.assert_frame_equal(shares, search.importances(rebuilt, forests=3))
+
+
+def test_drawing_leaves_matplotlib_as_it_was(study):
+    before = dict(mpl.rcParams)
+    search.search_figures(study)
+    assert plt.get_fignums() == []
+    assert dict(mpl.rcParams) == before
+
+
+def test_the_rebuilt_search_is_the_one_that_was_run(study):
+    rows = study.table.loc[study.table["phase"] == schema.SEARCH]
+    rebuilt = search.rebuild(rows, study.declaration)
+    assert len(rebuilt.trials) == 18
+    assert [trial.params["noise"] for trial in rebuilt.trials] == [
+        "none",
+        "dropout",
+        "gaussian",
+    ] * 6
+    best = rows.groupby("trial_hash")["val/accuracy"].mean().max()
+    assert rebuilt.best_value == pytest.approx(100 * best)
+
+
+def test_integrity_is_in_order_where_nothing_is_wrong(study):
+    clean = replace(
+        study, failed=(), running=(), dirty=False, commit="0123abc", confirmed_elsewhere={}
+    )
+    rows = {row[0]: row[1:] for row in checks.panel(clean, answers_of(clean)).rows}
+    assert {name for name, row in rows.items() if row[0] != checks.GOOD} <= {
+        "the tests can reach alpha"
+    }
+
+
+@pytest.mark.parametrize(
+    ("spoil", "check"),
+    [
+        (lambda table: table.assign(device=["cuda", *table["device"][1:]]), "one device"),
+        (lambda table: table.assign(code_version=[9, *table["code_version"][1:]]), "one device"),
+        (lambda table: table.iloc[1:], "every declared seed"),
+        (
+            lambda table: pd.concat([table, table.iloc[:1]], ignore_index=True),
+            "every declared seed",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_named_and_not_averaged(small, spoil, check):
+    compared = small.table["arm"] == small.arms["decay"]["dropout(0.1,0.5)"]
+    first = pd.concat([small.table.loc[compared], small.table.loc[~compared]], ignore_index=True)
+    spoilt = replace(small, table=spoil(first))
+    answers = answers_of(spoilt)
+    (row,) = [row for row in checks.panel(spoilt, answers).rows if row[0].startswith(check)]
+    assert row[1] == checks.LOOK and row[2].startswith("swap: ")
+    assert sum(len(answer.refused) for answer in answers) == 2  # accuracy and loss of the one pair
+
+
+def test_other_doubts_are_named(study):
+    rows = study.table
+    early = rows.assign(
+        **{"test/accuracy": rows["test/accuracy"].where(rows["phase"] == schema.CONFIRM, 0.9)}
+    )
+    doubtful = replace(
+        study, table=early, dirty=True, commit="0123abc", confirmed_elsewhere={"swap": ("abc",)}
+    )
+    found = {
+        row[0]: row[2]
+        for row in checks.panel(doubtful, answers_of(doubtful)).rows
+        if row[1] == checks.LOOK
+    }
+    assert found["test images read by the confirm phase alone"].endswith(
+        "of the phases rerank, search"
+    )
+    assert found["the code that ran is a commit"] == "uncommitted changes on top of 0123abc"
+    assert found["no other look at the same test images"] == "swap was also confirmed by abc"
+
+
+def test_a_winner_at_the_edge_of_the_search_is_named(study):
+    low = min(study.table.loc[study.table["noise"] == "dropout", "rate1"].max(), 0.01)
+    narrow = replace(study, declaration=replace(study.declaration, max_rate=low))
+    assert any(line.startswith("dropout, decay: rate") for line in checks.edges(narrow))
+    assert not list(
+        checks.edges(replace(study, declaration=replace(study.declaration, max_rate=0.95)))
+    )
+
+
+def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
+    """As many seeds as its own power says, none of them used before, by a command that the command line takes."""
+    question = small.declaration.questions[0]
+    (answer,) = answers_of(small)
+    undecided = tuple(replace(one, verdict="inconclusive") for one in answer.contrasts)
+    found = next_study.settling(small, question, replace(answer, contrasts=undecided))
+    assert found
+    needed = [one.estimate for one in undecided if one.contrast.metric == "test/accuracy"]
+    assert found.seeds == max(e.seeds_needed if e.seeds_needed > e.n else 2 * e.n for e in needed)
+    program, arguments = shlex.split(found.command)[:4], shlex.split(found.command)[4:]
+    assert program == ["python", "-m", "study", "study"]
+    options = cli.commands["study"].make_context("study", arguments).params
+    assert options["noise"] == "none,dropout" and options["questions"] == "swap"
+    assert (options["precision"], options["dataset"]) == ("float32", "fashion-mnist")
+    preset = presets.chosen(
+        options["preset"], options["questions"], options["seeds"], options["first_seed"]
+    )
+    assert len(preset.confirm_seeds) == found.seeds and list(preset.questions) == ["swap"]
+    assert not set(preset.confirm_seeds) & set(small.table["seed"])
+    assert next_study.settling(small, question, replace(answer, contrasts=())) is None
+
+
+def answers_of(study):
+    return [
+        QUESTIONS[one.name](one, study.table, study.arms) for one in study.declaration.questions
+    ]

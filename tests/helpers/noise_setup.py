@@ -1,0 +1,37 @@
+"""Noise types, contexts and images for the tests of noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from models.noise import Context, Noise, noise_type
+from models.rng import Stream
+
+SEEDS = (3, 4, 5)
+
+
+def context(seeds: tuple[int, ...] = SEEDS, batch: int = 8, progress: float = 0.5) -> Context:
+    labels = torch.arange(batch).remainder(3).expand(len(seeds), -1)
+    return Context(
+        Stream(seeds, "noise"), labels, torch.arange(batch).expand(len(seeds), -1), 1000, progress
+    )
+
+
+def make(
+    name: str, *rates: float, networks: int = len(SEEDS), dtype: torch.dtype = torch.float32
+) -> Noise:
+    """Networks of one rate, of one each where there are several; within the type's range, both layers alike."""
+    of_type = noise_type(name)
+    table = torch.zeros(networks, 2, dtype=dtype)
+    for layer, rate in enumerate(of_type.rates):
+        table[:, layer] = torch.tensor(rates, dtype=dtype).clamp(rate.low, rate.high)
+    return of_type(table)
+
+
+def images(
+    networks: int = len(SEEDS), batch: int = 8, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Half of the pixels are blank, as of real images: (networks, batch, 784)."""
+    x = torch.rand(networks, batch, 784, generator=torch.Generator().manual_seed(0))
+    return ((x - 0.5).clamp(min=0) * 2).to(dtype)

@@ -1,0 +1,349 @@
+"""Bad input gets one clear line and the right exit code, and loses nothing; the ways in agree."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import psutil
+import pytest
+import torch
+import yaml
+from command_line import Call, one_line
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from torch import Tensor
+
+from analysis import schema
+from analysis.report import writer
+from analysis.store import reader
+from models import download
+from models.download import FILES
+from models.noise import NOISE, Context, Noise, Rate, per_layer
+from study.commands import cli as main_module
+from study.commands.cli import cli, main
+from study.planning import timing
+from study.presets import PRESETS
+from study.resumable import Session
+from study.tracking.retry import CutShort
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.filterwarnings("ignore::urllib3.exceptions.HTTPWarning")
+def test_a_tracking_address_that_does_not_answer(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
+    mlflow.set_tracking_uri(f"http://127.0.0.1:{port}")
+    start = time.monotonic()
+    code, stderr = call("study", "--preset", "smoke", "--data", str(folder))
+    assert code == 1
+    assert f"http://127.0.0.1:{port} does not answer" in one_line(stderr)
+    assert time.monotonic() - start < 20
+    code, stderr = call("report")
+    assert code == 1
+    assert "does not answer" in one_line(stderr)
+
+
+def test_a_truncated_data_file(call: Call, folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder / "fashion-mnist", tmp_path / "data" / "fashion-mnist")
+    damaged = next((tmp_path / "data" / "fashion-mnist").glob(f"{FILES[2]}*"))
+    content = damaged.read_bytes()[:-1000]
+    damaged.write_bytes(content)
+    code, stderr = call("study", "--preset", "smoke", "--data", "data")
+    assert code == 1
+    assert FILES[2] in one_line(stderr) and "delete the file" in stderr
+    assert damaged.read_bytes() == content
+
+
+def test_no_data_reachable(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere(dataset: download.Source) -> download.Files:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(download, "SOURCES", {"somewhere": nowhere})
+    code, stderr = call("study", "--preset", "smoke")
+    assert code == 1
+    assert "cannot be had from any source" in one_line(stderr) and "apt-get install" in stderr
+
+
+def test_report_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
+    code, stderr = call("report")
+    assert code == 1
+    assert "no tracking store" in one_line(stderr)
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
+    """A study run with a fresh heartbeat from elsewhere stands in the way; a silent one does not (test_study kills)."""
+    from study.declaration import declare
+    from study.trial import Setting
+    from study.worker import load_split
+
+    setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
+    declared = declare(
+        PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.8, load_split(setting), setting
+    )
+    client = MlflowClient()
+    beat = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "time": int(time.time())})
+    tags = {schema.TAG_ID: declared.study_id, schema.TAG_KIND: "study", schema.TAG_HEARTBEAT: beat}
+    run = client.create_run(client.create_experiment(schema.EXPERIMENT), tags=tags)
+    code, stderr = call(
+        "study", "--preset", "smoke", "--data", str(folder), "--precision", "float32"
+    )
+    assert code == 1
+    assert "process 1 on elsewhere is running this study already" in one_line(stderr)
+    assert client.get_run(run.info.run_id).info.status == "RUNNING"
+
+
+def test_plan_counts_and_times_without_running(
+    call: Call, capfd: pytest.CaptureFixture[str], folder: Path, tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(timing, "SECONDS", 0.5)
+        patch.setattr(sys, "argv", ["study", "plan", "--preset", "smoke", "--data", str(folder)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    assert ended.value.code == 0
+    printed, types = capfd.readouterr().out, len(PRESETS["smoke"].noise_types)
+    assert [line.split()[:3] for line in printed.splitlines()[2:7]] == [
+        ["search", str(2 * types), str(4 * types)],
+        ["rerank", str(types), str(types)],
+        ["explore", "16", "16"],
+        ["confirm", str(9 + types), str(3 * (9 + types))],
+        ["all", str(25 + 4 * types), str(43 + 8 * types)],
+    ]
+    for part in (
+        "seeds",
+        "1000-1002",
+        "arms of swap: dropout(0.1,0.5)",
+        "disk: about",
+        "time: about",
+        "80 % of studies",
+    ):
+        assert part in printed
+    assert len(re.findall(r"^swap +test/accuracy +main, short +3 ", printed, re.MULTILINE)) == 1
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_help_and_version(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Help names every option's default and the environment; neither needs a store or data."""
+    for arguments, expected in (
+        (("--version",), f"code version {schema.CODE_VERSION}, commit "),
+        (("--help",), "MLFLOW_TRACKING_URI"),
+        (("study", "--help"), "NO_COLOR"),
+        (("doctor", "--help"), "[default: data]"),
+    ):
+        monkeypatch.setattr(sys, "argv", ["study", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        assert not ended.value.code and not err and expected in " ".join(out.split())
+    for command in cli.commands.values():
+        assert all(
+            getattr(param, "show_default", "") and getattr(param, "help", "")
+            for param in command.params
+        )
+
+
+def test_mlproject_and_command_line_agree() -> None:
+    """Each entry point passes every option of its command, under the same name and with the same default."""
+    entry_points = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
+    assert entry_points["main"] == entry_points["study"]
+    assert set(entry_points) - {"main"} == set(cli.commands)
+    for name, command in cli.commands.items():
+        options = {
+            option.opts[0].removeprefix("--").replace("-", "_"): option for option in command.params
+        }
+        parameters = entry_points[name]["parameters"]
+        assert set(parameters) == set(options)
+        for parameter, declared in parameters.items():
+            assert str(declared["default"]) == str(options[parameter].default)
+            assert f"{options[parameter].opts[0]} {{{parameter}}}" in entry_points[name]["command"]
+
+
+DAMAGED = (
+    "[1",
+    "[1, 2]",
+    "5",
+    "{}",
+    '{"host": "a", "pid": Infinity, "time": 1}',
+    '{"host": "a", "pid": "x", "time": 1}',
+)
+
+
+def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
+    """After a power cut the process number may be another process's; one that lives may be silent for long."""
+    from study.tracking.lifecycle import STALE_SECONDS, _refuse_second_coordinator
+    from study.tracking.retry import AlreadyRunning
+
+    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    client = MlflowClient()
+    experiment = client.create_experiment(schema.EXPERIMENT)
+
+    def run(host: str, pid: int, started: float, seconds_ago: float) -> Run:
+        beat = {"host": host, "pid": pid, "started": started, "time": time.time() - seconds_ago}
+        return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: json.dumps(beat)})
+
+    here, living = socket.gethostname(), psutil.Process(os.getppid())
+    of_older_code = json.dumps({"host": here, "pid": living.pid, "time": time.time() - 5})
+    for refused in (
+        run(here, living.pid, living.create_time(), 24 * 3600),
+        run("elsewhere", 1, 0.0, STALE_SECONDS - 10),
+        client.create_run(experiment, tags={schema.TAG_HEARTBEAT: of_older_code}),
+    ):
+        with pytest.raises(AlreadyRunning):
+            _refuse_second_coordinator([refused], None)
+    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = psutil.Process(killed.pid).create_time()
+    killed.kill()
+    deadline = time.monotonic() + 10
+    while (
+        psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline
+    ):
+        time.sleep(0.01)  # it stays a zombie until somebody waits for it
+    _refuse_second_coordinator(
+        [
+            run(here, killed.pid, started, 5),
+            run(here, living.pid, living.create_time() - 3600, 5),
+            run(here, 2**22 + 1, 0.0, 5),
+            run("elsewhere", 1, 0.0, STALE_SECONDS + 10),
+            run("elsewhere", 1, 0.0, -24 * 3600),  # a clock that is ahead
+            *(
+                client.create_run(experiment, tags={schema.TAG_HEARTBEAT: damaged})
+                for damaged in DAMAGED
+            ),
+        ],
+        None,
+    )
+    killed.communicate()
+
+
+@pytest.mark.parametrize("port", ["99999", "abc"])
+def test_an_impossible_tracking_address(call: Call, port: str) -> None:
+    mlflow.set_tracking_uri(f"http://localhost:{port}")
+    code, stderr = call("report")
+    assert code == 1
+    assert "does not answer" in one_line(stderr)
+
+
+class Hot(Noise):
+    """Finite at a faint rate, and not at others."""
+
+    rates = per_layer(Rate("from 0.1 on it never gives a finite loss"))
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        return torch.where(
+            self.rate_of(0).flatten() < 0.1, super().loss(forward, context), torch.inf
+        )
+
+
+def test_a_diverged_search_trial_leaves_no_hole(
+    call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
+    monkeypatch.setitem(NOISE, "hot", Hot)
+    code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
+    assert code == 0, stderr
+    assert "1 trial failed and counts for nothing: hot(0.2,0.2)" in stderr
+    assert len(reader.load().failed) == 1 and "hot" in set(reader.load().table["noise"])
+
+
+class Exploding(Noise):
+    """A type that never gives a finite loss."""
+
+    rates = per_layer(Rate("nothing"))
+
+    def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
+        return super().loss(forward, context) * torch.inf
+
+
+def test_a_type_that_diverges_is_left_out_and_told(
+    call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit 3: its trials are FAILED and never scored, its contrasts are not answered, the rest of the study stands."""
+    monkeypatch.setitem(NOISE, "exploding", Exploding)
+    code, stderr = call("study", "--preset", "smoke", "--noise", "exploding", "--data", str(folder))
+    assert code == 3, stderr
+    assert "2 trials failed and count for nothing" in stderr
+    assert "Traceback" not in stderr
+    study = reader.load()
+    assert {trial.status for trial in study.failed} == {"FAILED"} and len(study.failed) == 2
+    assert set(study.table["noise"]) == {"none", "dropout"}
+    answers = json.loads((tmp_path / "results" / "answers.json").read_text())
+    verdicts = {
+        row["contrast"]: row["verdict"] for row in answers if row["metric"] == "test/accuracy"
+    }
+    assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
+    assert verdicts["dropout - none"] != "not answered"
+
+
+def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Exit code 3, as of whatever else a study can go on from."""
+
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "index.html.part"))
+
+    class Finished(Session):
+        def read(self, images: bool = False) -> Any:
+            return None
+
+    monkeypatch.setattr(writer, "write", full)
+    with pytest.raises(
+        CutShort, match="the report .*: No space left on device; finished trials are kept: the same"
+    ):
+        Finished.report(Finished.__new__(Finished), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("study", "interrupted; finished trials are kept: the same command goes on from them"),
+        ("plan", "interrupted"),
+    ],
+)
+def test_only_a_study_that_is_interrupted_has_trials_to_keep(
+    call: Call, monkeypatch: pytest.MonkeyPatch, command: str, told: str
+) -> None:
+    def interrupted(**options: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main_module, "resolve", interrupted)
+    code, stderr = call(command, "--preset", "smoke")
+    assert (code, stderr.strip()) == (130, told)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (CutShort("\nthe store is away"), 3, "error: the store is away\n"),
+        (type("OfTheCluster", (CutShort,), {})("gone"), 3, "error: gone\n"),
+        (OSError("\n\n"), 1, "error: OSError\n"),
+    ],
+)
+def test_an_expected_error_is_its_first_line_that_says_something(
+    call: Call, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, told: str
+) -> None:
+    def fails(**options: object) -> None:
+        raise error
+
+    monkeypatch.setattr(main_module, "resolve", fails)
+    assert call("plan", "--preset", "smoke") == (code, told)
