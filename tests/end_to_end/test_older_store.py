@@ -1,0 +1,100 @@
+"""A store that the code wrote before its modules moved (code version 6) is read, reported and resumed.
+
+The fixture is a `smoke` study in float32: the database as SQL, in which @STORE@ stands for its folder, the study
+run's JSON artifacts, and the answers and run table that the code of then wrote from them.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+from running import environment
+
+from analysis import schema
+
+ARCHIVE = Path(__file__).parent / "fixtures" / "smoke_before_the_move.tar.xz"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """The folder of the old store."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    statements = (tmp_path / "store.sql").read_text().replace("@STORE@", str(tmp_path))
+    database = sqlite3.connect(tmp_path / "mlflow.db")
+    database.executescript(statements)
+    database.close()
+    return tmp_path
+
+
+def run(store: Path, *arguments: str) -> str:
+    """Call the command line in the store's folder and return its standard error."""
+    done = subprocess.run(
+        [sys.executable, "-m", "study", *arguments],
+        cwd=store,
+        env=environment(f"sqlite:///{store / 'mlflow.db'}"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def resume(store: Path, data: Path) -> str:
+    """Give the command of the old study again."""
+    preset = ("--preset", "smoke", "--precision", "float32")
+    return run(store, "study", *preset, "--data", str(data.resolve()))
+
+
+def answers(folder: Path) -> list[dict[str, Any]]:
+    """The fields of answers.json that no wording changes."""
+    rows = json.loads((folder / "answers.json").read_text())
+    return [{k: v for k, v in row.items() if k not in ("contrast", "sentence")} for row in rows]
+
+
+def assert_same_answers(store: Path) -> None:
+    old, new = answers(store), answers(store / "results")
+    assert len(old) == len(new)
+    for before, after in zip(old, new, strict=True):
+        assert before.items() <= after.items()
+
+
+def test_it_is_reported_with_the_same_numbers(store: Path) -> None:
+    run(store, "report")
+    assert_same_answers(store)
+    assert (store / "results/run_table.csv").read_bytes() == (store / "run_table.csv").read_bytes()
+
+
+@pytest.mark.skipif(schema.CODE_VERSION != 6, reason="the fixture is of code version 6")
+def test_it_is_resumed_without_training_anything(store: Path, folder: Path) -> None:
+    progress = resume(store, folder)
+    assert progress.count(" 0 trials trained") == 4, progress
+    assert_same_answers(store)
+
+
+@pytest.mark.skipif(schema.CODE_VERSION != 6, reason="the fixture is of code version 6")
+def test_only_what_is_missing_is_trained(store: Path, folder: Path) -> None:
+    client = MlflowClient(f"sqlite:///{store / 'mlflow.db'}")
+    confirm = "tags.`study.kind` = 'trial' and tags.`study.phase` = 'confirm'"
+    trial, *_ = client.search_runs(["1"], confirm)
+    for child in client.search_runs(["1"], f"tags.`{schema.TAG_PARENT}` = '{trial.info.run_id}'"):
+        client.delete_run(child.info.run_id)
+    client.delete_run(trial.info.run_id)
+
+    progress = resume(store, folder)
+
+    assert progress.count(" 0 trials trained") == 3, progress
+    assert "1 trial trained" in progress or "1 trials trained" in progress
+    again = client.search_runs(["1"], f"{confirm} and status = 'FINISHED'")
+    hashes = [run.data.tags[schema.TAG_HASH] for run in again]
+    assert trial.data.tags[schema.TAG_HASH] in hashes
+    assert len(set(hashes)) == len(hashes) == 16
