@@ -98,6 +98,11 @@ def count(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\u202f") if math.isfinite(value) else MISSING
 
 
+def capital(text: str) -> str:
+    """Return the text with its first letter in upper case and the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def plural(number: int, noun: str) -> str:
     """The number and its noun: "1 trial", "3 trials"."""
     return f"{count(number)} {noun}{'' if number == 1 else 's'}"

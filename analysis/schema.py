@@ -151,6 +151,8 @@ class Contrast:
         family: contrasts of one question that share family and metric are Holm-adjusted together.
         candidate: contrasts with the same candidate also form an intersection-union test, beside their own (the largest
             p speaks for the candidate, Holm-adjusted across candidates); empty for a contrast that stands alone.
+        key: names the contrast for the code and in the hash; by default the name, as in studies that
+            were declared without keys.
     """
 
     name: str
@@ -160,6 +162,11 @@ class Contrast:
     margin: float
     family: str = "main"
     candidate: str = ""
+    key: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.key:
+            object.__setattr__(self, "key", self.name)
 
     @property
     def terms(self) -> list[tuple[str, str, float]]:
@@ -184,8 +191,8 @@ class Question:
 
     @property
     def hash(self) -> str:
-        """Names the declaration: it changes whenever anything declared does."""
-        return digest(asdict(self))
+        """The digest of the declaration: it changes whenever anything declared does."""
+        return digest(_hashed(asdict(self)))
 
 
 @dataclass(frozen=True)
@@ -217,7 +224,8 @@ class Declaration:
     @property
     def study_id(self) -> str:
         """The hash that tags all runs of the study."""
-        return digest(asdict(self))
+        fields = asdict(self)
+        return digest(fields | {"questions": [_hashed(one) for one in fields["questions"]]})
 
     def to_json(self) -> str:
         """The declaration as indented JSON, keys sorted."""
@@ -251,6 +259,16 @@ class Declaration:
         if wrong := next(_misfits(found), None) or next(_nonsense(found), None):
             raise ValueError(f"not a study declaration of this version: {wrong}")
         return found
+
+
+def _hashed(question: dict[str, Any]) -> dict[str, Any]:
+    """Put each contrast's key in the place of its display name, which may then change freely."""
+    contrasts = []
+    for contrast in question["contrasts"]:
+        renamed = contrast | {"name": contrast["key"]}
+        del renamed["key"]
+        contrasts.append(renamed)
+    return question | {"contrasts": contrasts}
 
 
 def _misfits(record: Any) -> Iterator[str]:

@@ -20,11 +20,11 @@ import numpy as np
 import pandas as pd
 from scipy import stats as st
 
+from analysis.questions import DESIGNS
+from analysis.questions.base import ALPHA, MARGINS
 from analysis.schema import Contrast, Question
 from analysis.stats import paired, power
 from analysis.stats import verdicts as decide
-from study.designs import DESIGNS
-from study.designs.base import ALPHA, MARGINS
 from study.presets import PRESETS
 
 SEED = 20_240_817

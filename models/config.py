@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from itertools import zip_longest
-from typing import Literal
+from typing import Any, Literal
 
 from models.noise import noise_type
 
@@ -36,6 +37,14 @@ class Recipe:
                 return self.learning_rate * (1 - progress)
             case "cosine":
                 return self.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+    def arm(self, noise: str, rate1: float, rate2: float, weight_decay: float) -> Arm:
+        """Return an arm trained by this recipe."""
+        return Arm(noise, rate1, rate2, weight_decay, self)
+
+    def with_epochs(self, epochs: int) -> Recipe:
+        """Return the same recipe of another length."""
+        return replace(self, epochs=epochs)
 
 
 @dataclass(frozen=True)
@@ -69,6 +78,25 @@ class Arm:
                 )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight decay {self.weight_decay} is not a number of at least 0")
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any], recipe: Recipe) -> Arm:
+        """Return the arm that a row of the run table describes, with noise, rates and weight decay."""
+        return cls(
+            noise=str(row["noise"]),
+            rate1=float(row["rate1"]),
+            rate2=float(row["rate2"]),
+            weight_decay=float(row["weight_decay"]),
+            recipe=recipe,
+        )
+
+    def with_recipe(self, recipe: Recipe) -> Arm:
+        """Return the same arm trained by another recipe."""
+        return replace(self, recipe=recipe)
+
+    def with_weight_decay(self, weight_decay: float) -> Arm:
+        """Return the same arm with another weight decay."""
+        return replace(self, weight_decay=weight_decay)
 
     @property
     def name(self) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from analysis import schema
+from analysis.questions import DESIGNS
 from analysis.schema import Declaration
 from models.config import Arm, Recipe
 from models.data import Split
 from models.noise import NOISE, UNSEARCHED, noise_type, plugins
 from study import runner, search_space
-from study.designs import DESIGNS
 from study.presets import Preset
 from study.search import STUDY_SEED, asked_together
 from study.trial import Setting, Trial

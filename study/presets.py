@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from analysis import schema
+from analysis.questions import DESIGNS
 from models.config import Recipe
 from models.noise import NOISE
-from study.designs import DESIGNS
 from study.recipes import BOOK, CONSTANT, DECAY, LONG, SHORT
 
 CLASSIC = (

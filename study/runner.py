@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from analysis import schema
+from analysis.questions import DESIGNS
+from analysis.questions.base import Tuned
 from analysis.stats import selection
 from analysis.stats.selection import Ranked
 from models.config import Arm, Recipe
-from study.designs import DESIGNS
-from study.designs.base import Tuned
 from study.presets import Preset
 from study.resumable import Session
 from study.search import search

@@ -19,8 +19,8 @@ from matplotlib.patches import Patch
 
 from analysis import formatting
 from analysis.plots.forest import BAND, GREY, INK, SEED, STYLE, VERDICT_COLOURS, WIDTH
-from analysis.questions.sentences import gain_interval
 from analysis.schema import Question, higher_is_better
+from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 
 Arms = Mapping[str, Mapping[str, str]]

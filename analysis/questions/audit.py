@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -9,21 +10,84 @@ import pandas as pd
 from scipy.stats import norm
 
 from analysis import formatting
-from analysis.questions.sentences import brief, by_metric, conclude, not_answered
-from analysis.schema import Contrast, Question
+from analysis.questions.base import (
+    HALF,
+    RATE,
+    VALIDATION_MARGINS,
+    Arm,
+    Comparison,
+    Design,
+    Recipe,
+    Tuned,
+)
+from analysis.questions.sentences import brief, by_key, by_metric, conclude, not_answered
+from analysis.schema import AUDIT, Contrast, Question, term
 from analysis.stats.results import Answer, Answered, ContrastAnswer, Table
 from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+
+WEIGHT_DECAY = 0.5
+DROPCONNECT = f"dropconnect({RATE:g},{RATE:g})"
+REFERENCE = "dropout - none"
+FAULTS = {
+    "randn mask - dropout": ("randn mask", HALF),
+    "raw pixels - pixels from 0 to 1": (term(HALF, "{metric}_raw"), HALF),
+    "weight decay 0.5 - none": ("weight decay 0.5", "none"),
+    "dropout with weight decay 0.5 - dropout": ("dropout, weight decay 0.5", HALF),
+    "randn DropConnect - DropConnect": ("randn DropConnect", DROPCONNECT),
+    "unscaled stochastic ReLU - dropout": ("stochastic ReLU", HALF),
+}
+"""Key -> the terms of what was run and of what was meant."""
+
+
+def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
+    """Compare what was run with what was meant."""
+    faults = [
+        Comparison(key, {ran: 1.0, meant: -1.0}, "faults") for key, (ran, meant) in FAULTS.items()
+    ]
+    return [*faults, Comparison(REFERENCE, {HALF: 1.0, "none": -1.0}, "reference")]
+
+
+def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
+    """Return the solutions' settings, and the same as they were meant."""
+
+    def half(noise: str, weight_decay: float = 0.0) -> Arm:
+        return recipe.arm(noise, RATE, RATE, weight_decay)
+
+    return {
+        "none": recipe.arm("none", 0.0, 0.0, 0.0),
+        HALF: half("dropout"),
+        DROPCONNECT: half("dropconnect"),
+        "randn mask": half("audited-randn-dropout"),
+        "randn DropConnect": half("audited-randn-dropconnect"),
+        "stochastic ReLU": half("audited-kept-relu"),
+        "weight decay 0.5": recipe.arm("none", 0.0, 0.0, WEIGHT_DECAY),
+        "dropout, weight decay 0.5": half("dropout", WEIGHT_DECAY),
+    }
+
+
+DESIGN = Design(
+    name="audit",
+    title="What did a published set of solutions measure?",
+    rule=(
+        "The settings of the solutions (rate 0.5 in both layers, learning rate 0.1, 10 epochs) with "
+        "each fault of theirs alone, and without; on validation images only."
+    ),
+    recipes=("book",),
+    comparisons=comparisons,
+    arms=arms,
+    metrics=VALIDATION_MARGINS,
+    measures={HALF: ("raw-pixels",)},
+    phase=AUDIT,
+)
 
 SOURCE = (
     "narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning 5.6"
 )
 VALUES = "the settings of the solutions"
-FAULTS = "faults"
-RATE = 0.5
 DROPPED = float(norm.cdf(RATE))  # what a mask of "normal number > 0.5" drops
 GAIN = (1 - DROPPED) / (1 - RATE)  # and what it makes of the mean
 
-CLAIMS = {  # contrast -> exercise, what the code did, what is right
+CLAIMS = {  # key -> exercise, what the code did, what is right
     "randn mask - dropout": (
         "code of the dropout layer",
         f"keeps a unit where a normal number exceeds p: at p = 0.5 it drops {100 * DROPPED:.1f} % and scales the mean "
@@ -91,48 +155,44 @@ NO_RUN = (
 
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """How many of the faults moved the result, and how little a single seed says.
-
-    Args:
-        question: as declared; contrasts of the family "faults" are what was run less what was meant.
-        table: run table, one row per seed run.
-        arms: recipe -> arm label -> arm name.
-    """
-    found = answer_contrasts(question, table, arms)
-    faults = [
-        one
-        for one in by_metric(found.contrasts, "accuracy")
-        if one.contrast.family.startswith(FAULTS)
-    ]
+    """Count the faults that moved the result, and say how little a single seed tells."""
+    answered = answer_contrasts(question, table, arms)
+    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
+    faults = [accuracy[key] for key in FAULTS if key in accuracy]
     if not faults:
-        return not_answered(question, table, arms, found, VALUES)
-    matter = [one for one in faults if one.verdict in ("better", "worse")]
-    worst = min(faults, key=lambda one: one.estimate.mean)
-    single = _single_seed(question, table, arms)
+        return not_answered(question, table, arms, answered, VALUES)
+    matter = sum(fault.verdict in ("better", "worse") for fault in faults)
+    negligible = sum(fault.verdict in NEGLIGIBLE for fault in faults)
+    undecided = sum(fault.verdict == "inconclusive" for fault in faults)
+    worst = min(faults, key=lambda fault: fault.estimate.mean)
+    points = formatting.difference(worst.estimate.mean, "val/accuracy")
     takeaway = (
-        f"{len(matter)} of {len(faults)} faults in the code change validation accuracy by an amount that is shown to "
-        f"differ from none and not shown to be negligible; the worst moves it by {_points(worst.estimate.mean)}."
-        f"{f' {single}' if single else ''}"
+        f"{matter} of {len(faults)} faults in the code change validation accuracy by an amount that "
+        "is shown to differ from none and not shown to be negligible; the worst moves it by "
+        f"{points}. {_single_seed(question, table, arms)}"
     )
-    told = conclude(
+    concluded = conclude(
         question,
         table,
         arms,
-        found,
-        verdict=f"{len(matter)} of {len(faults)} faults move the accuracy, {_undecided(faults)}",
+        answered,
+        verdict=(
+            f"{matter} of {len(faults)} faults move the accuracy, {negligible} negligible, "
+            f"{undecided} undecided"
+        ),
         sentence=f"On validation accuracy, {', '.join(map(brief, faults))}.",
-        takeaway=takeaway,
+        takeaway=takeaway.strip(),
         values=VALUES,
     )
-    return replace(told, tables=(claims(found),))
+    return replace(concluded, tables=(claims(answered),))
 
 
-def claims(found: Answered) -> Table:
-    """Every claim or number: what its code did, what is right, and what a run of both says."""
-    answered = {one.contrast.name: one for one in by_metric(found.contrasts, "accuracy")}
+def claims(answered: Answered) -> Table:
+    """Return a row for each claim or number: what its code did, what is right, what runs of both say."""
+    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
     rows = [
-        (f"{where}: {name}", did, right, _measured(answered.get(name)))
-        for name, (where, did, right) in CLAIMS.items()
+        (f"{place}: {key}", did, right, _measured(accuracy.get(key)))
+        for key, (place, did, right) in CLAIMS.items()
     ]
     header = (
         "claim or number",
@@ -143,51 +203,38 @@ def claims(found: Answered) -> Table:
     return Table(f"Source: {SOURCE}", header, (*rows, *NO_RUN))
 
 
-def _measured(one: ContrastAnswer | None) -> str:
-    return f"{brief(one)}, n = {one.estimate.n}" if one else formatting.MISSING
-
-
-def _undecided(faults: list[ContrastAnswer]) -> str:
-    negligible = sum(one.verdict in NEGLIGIBLE for one in faults)
-    return (
-        f"{negligible} negligible, {sum(one.verdict == 'inconclusive' for one in faults)} undecided"
-    )
-
-
-def _points(value: float) -> str:
-    return formatting.difference(value, "val/accuracy")
+def _measured(fault: ContrastAnswer | None) -> str:
+    return f"{brief(fault)}, n = {fault.estimate.n}" if fault else formatting.MISSING
 
 
 def _single_seed(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> str:
-    """How often one seed of each of the two arms of the reference contrast orders them against their means."""
-    reference = next(
-        (one for one in question.contrasts if one.family.startswith("reference")), None
-    )
-    if reference is None:
+    """Tell how often one seed of each arm of the reference orders them against their means."""
+    references = [one for one in question.contrasts if one.key == REFERENCE]
+    if not references:
         return ""
-    scores = [_scores(question, table, arms, reference, label) for label, _, _ in reference.terms]
-    if any(len(values) < 2 for values in scores):
+    labels = [label for label, _, _ in references[0].terms]
+    first, second = (_scores(question, table, arms, references[0], label) for label in labels)
+    if len(first) < 2 or len(second) < 2:
         return ""
-    first, second = scores
-    wrong = misordered(first, second)
     return (
-        f"The solutions show one seed of each arm: here one seed each orders {reference.terms[0][0]} and "
-        f"{reference.terms[1][0]} against their means in {100 * wrong:.0f} % of the pairs of runs."
+        f"The solutions show one seed of each arm: here one seed each orders {labels[0]} and "
+        f"{labels[1]} against their means in {100 * misordered(first, second):.0f} % of the pairs "
+        "of runs."
     )
 
 
 def misordered(first: np.ndarray, second: np.ndarray) -> float:
-    """The share of the pairs, one value of each, that are not ordered as the means; counted, not held one by one."""
+    """Return the share of pairs, one value of each, that are not ordered as the means.
+
+    The pairs are counted by sorting, not held one by one.
+    """
     lower, upper = (
         np.searchsorted(np.sort(second), first, side).sum() for side in ("left", "right")
     )
     pairs = len(first) * len(second)
-    ordered = {
-        1.0: lower,
-        0.0: upper - lower,
-        -1.0: pairs - upper,
-    }  # sign of first - second -> pairs
-    return float((pairs - ordered.get(float(np.sign(first.mean() - second.mean())), 0)) / pairs)
+    ordered = {1.0: lower, 0.0: upper - lower, -1.0: pairs - upper}  # sign of the difference
+    sign = float(np.sign(first.mean() - second.mean()))
+    return float((pairs - ordered.get(sign, 0)) / pairs)
 
 
 def _scores(
@@ -198,9 +245,9 @@ def _scores(
     label: str,
 ) -> np.ndarray:
     arm = arms.get(contrast.recipe, {}).get(label, "")
-    rows = table.loc[
+    chosen = (
         (table["phase"] == question.phase)
         & (table["arm"] == arm)
         & table["seed"].isin(question.seeds)
-    ]
-    return rows["val/accuracy"].to_numpy(dtype=float)
+    )
+    return table.loc[chosen, "val/accuracy"].to_numpy(dtype=float)

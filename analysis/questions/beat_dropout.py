@@ -10,113 +10,131 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.plots import leaderboard
+from analysis.questions.base import Arm, Comparison, Design, Recipe, Tuned, tuned_label
 from analysis.questions.sentences import (
     AGAINST,
     brief,
     by_recipe,
     conclude,
     condition,
-    gain,
-    gain_interval,
+    listed,
     not_answered,
 )
 from analysis.schema import Question
+from analysis.stats.paired import gain, gain_interval
 from analysis.stats.results import Answer, Answered, ContrastAnswer
 from analysis.stats.verdicts import answer_contrasts
 
+DROPOUT, NONE = tuned_label("dropout"), tuned_label("none")
+
+
+def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
+    """Compare every candidate with tuned dropout and tuned no noise; dropout for reference."""
+    declared = [Comparison("dropout - none", {DROPOUT: 1.0, NONE: -1.0}, "reference")]
+    for noise in noise_types:
+        if noise in ("none", "dropout"):
+            continue
+        for rival in ("dropout", "none"):
+            coefficients = {tuned_label(noise): 1.0, tuned_label(rival): -1.0}
+            declared.append(
+                Comparison(f"{noise} - {rival}", coefficients, "candidates", candidate=noise)
+            )
+    return declared
+
+
+def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
+    """Return the winner of each noise type's search."""
+    return {tuned_label(noise): arm for noise, arm in tuned.items()}
+
+
+DESIGN = Design(
+    name="beat-dropout",
+    title="Does any noise beat dropout?",
+    rule=(
+        "Each noise type's tuned arm: equal numbers of search trials, the best re-ranked on new "
+        "seeds, the winner by mean validation accuracy there. A candidate must beat tuned dropout "
+        "and tuned training without noise, under every recipe."
+    ),
+    family_per_recipe=False,
+    recipes=("decay", "long"),
+    comparisons=comparisons,
+    arms=arms,
+    names_winner=True,
+)
+
 VALUES = "the tuned rates and weight decays"
-DROPOUT, NONE = "tuned dropout", "tuned none"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A noise type against tuned dropout and tuned training without noise, under every recipe, on one metric."""
+    """A noise type against its two rivals, under every recipe, on one metric."""
 
     name: str
     contrasts: tuple[ContrastAnswer, ...]
     alpha: float
 
-    def against(self, rival: str) -> list[ContrastAnswer]:
-        """Its contrasts with DROPOUT or NONE, one per recipe."""
-        return [one for one in self.contrasts if rival in one.contrast.coefficients]
-
-    def matters_over(self, rival: str) -> bool:
-        """Beats, and the 95 % interval of the gain over the rival lies above the margin under every recipe."""
-        return self.beats and all(
-            gain_interval(one)[0] > one.contrast.margin for one in self.against(rival)
-        )
-
     @property
     def p_value(self) -> float:
-        """Of the intersection-union test: the largest p of its contrasts, Holm-adjusted over the candidates."""
+        """The intersection-union test: the largest p, Holm-adjusted over the candidates."""
         return self.contrasts[0].p_candidate
 
     @property
     def beats(self) -> bool:
-        """The candidate's p reaches alpha, and the means of all its contrasts are in the better direction."""
+        """True if p reaches alpha and every mean is in the better direction."""
         return self.p_value <= self.alpha and all(gain(one) > 0 for one in self.contrasts)
 
     @property
-    def practically_better(self) -> bool:
-        """Beats, by more than the margin over both rivals."""
-        return self.matters_over(DROPOUT) and self.matters_over(NONE)
+    def beats_by_margin(self) -> bool:
+        """True if it beats, and the 95 % intervals of all gains lie above the margin."""
+        lows = [gain_interval(one)[0] > one.contrast.margin for one in self.contrasts]
+        return self.beats and all(lows)
 
     @property
     def ruled_out(self) -> bool:
-        """Does not beat, and some contrast's 95 % interval leaves no room for a gain beyond the margin."""
-        return not self.beats and any(
-            gain_interval(one)[1] <= one.contrast.margin for one in self.contrasts
-        )
+        """True if some 95 % interval leaves no room for a gain beyond the margin."""
+        highs = [gain_interval(one)[1] <= one.contrast.margin for one in self.contrasts]
+        return not self.beats and any(highs)
 
     @property
-    def worst(self) -> ContrastAnswer:
-        """The contrast in which it gains least."""
-        return min(self.contrasts, key=lambda one: gain_interval(one)[0])
+    def least_gain(self) -> float:
+        """The lowest lower end of its intervals."""
+        return min(gain_interval(one)[0] for one in self.contrasts)
 
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Which noise types beat tuned dropout and tuned training without noise under every recipe.
-
-    Args:
-        question: as declared; contrasts with a candidate compare it, the others are told for reference.
-        table: run table, one row per seed run.
-        arms: recipe -> arm label -> arm name.
-    """
-    found = answer_contrasts(question, table, arms)
-    found = replace(
-        found, notes=(*found.notes, *_screened(found), *_worse_than_none(found.contrasts))
-    )
-    deciding, beside = (
-        _candidates(question, by_recipe(found.contrasts, accuracy)) for accuracy in (True, False)
-    )
-    if not deciding:
+    """Name the noise types that beat tuned dropout and tuned no noise under every recipe."""
+    answered = answer_contrasts(question, table, arms)
+    notes = (*answered.notes, *_not_entered(answered), *_worse_than_none(answered.contrasts))
+    answered = replace(answered, notes=notes)
+    on_accuracy = _flat(by_recipe(answered.contrasts, accuracy=True))
+    on_loss = _flat(by_recipe(answered.contrasts, accuracy=False))
+    candidates = _candidates(question, on_accuracy)
+    if not candidates:
         searched = any(contrast.candidate for contrast in question.contrasts)
         reason = "" if searched else "no other noise type was searched"
-        return not_answered(question, table, arms, found, VALUES, reason)
-    winners = [candidate for candidate in deciding if candidate.beats]
-    allowed = "" if any(one.practically_better for one in winners) else _allowed(found.contrasts)
-    undecided = [
-        candidate for candidate in deciding if not candidate.beats and not candidate.ruled_out
-    ]
-    on_accuracy = [one for group in by_recipe(found.contrasts, True).values() for one in group]
+        return not_answered(question, table, arms, answered, VALUES, reason)
     references = [one for one in on_accuracy if not one.contrast.candidate]
-    told = conclude(
+    sentence = [
+        _told_on_accuracy(question, candidates, references),
+        _told_on_loss(_candidates(question, on_loss)),
+    ]
+    if not any(candidate.beats_by_margin for candidate in candidates):
+        sentence.append(_allowed(on_accuracy))
+    concluded = conclude(
         question,
         table,
         arms,
-        found,
-        verdict=_verdict(deciding, winners, undecided),
-        sentence=_sentence(
-            deciding, winners, references, beside, _declared(question) - len(deciding), allowed
-        ),
-        takeaway=f"{_finding(deciding, winners, undecided, references)} This holds {condition(question, VALUES)}.",
+        answered,
+        verdict=_verdict(candidates),
+        sentence=f"{'; '.join(filter(None, sentence))}.",
+        takeaway=f"{_takeaway(candidates, references)} This holds {condition(question, VALUES)}.",
         values=VALUES,
     )
-    nearest = sorted(deciding, key=lambda one: (not one.beats, -gain_interval(one.worst)[0]))
+    nearest = sorted(candidates, key=lambda one: (not one.beats, -one.least_gain))
     leading = [*references, *(one for candidate in nearest for one in candidate.contrasts)]
-    first, *others = leaderboard.pictures(question, table, arms, found.contrasts)
+    first, *others = leaderboard.pictures(question, table, arms, answered.contrasts)
     return replace(
-        told,
+        concluded,
         figure=first.draw,
         caption=f"{first.caption} All of it holds {condition(question, VALUES)}.",
         pictures=tuple(others),
@@ -124,163 +142,137 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     )
 
 
-def _candidates(question: Question, groups: dict[str, list[ContrastAnswer]]) -> list[Candidate]:
-    """The candidates of which every declared contrast on the groups' metric was answered, in the declared order."""
-    answered = [one for group in groups.values() for one in group if one.contrast.candidate]
-    metrics = {one.contrast.metric for one in answered}
+def _flat(groups: dict[str, list[ContrastAnswer]]) -> list[ContrastAnswer]:
+    return [one for group in groups.values() for one in group]
+
+
+def _candidates(question: Question, contrasts: Sequence[ContrastAnswer]) -> list[Candidate]:
+    """Return the candidates of which every declared contrast on these metrics was answered."""
+    metrics = {one.contrast.metric for one in contrasts}
     declared = Counter(
         one.candidate for one in question.contrasts if one.candidate and one.metric in metrics
     )
-    candidates = [
-        Candidate(
-            name, tuple(one for one in answered if one.contrast.candidate == name), question.alpha
-        )
-        for name in declared
-    ]
-    return [one for one in candidates if len(one.contrasts) == declared[one.name]]
+    candidates = []
+    for name, count in declared.items():
+        own = tuple(one for one in contrasts if one.contrast.candidate == name)
+        if len(own) == count:
+            candidates.append(Candidate(name, own, question.alpha))
+    return candidates
 
 
-def _declared(question: Question) -> int:
-    return len({one.candidate for one in question.contrasts if one.candidate})
-
-
-def _screened(found: Answered) -> list[str]:
-    """A note on the types that were confirmed under the first recipe alone."""
-    out = [one.contrast for one in found.refused if not one.entered]
+def _not_entered(answered: Answered) -> list[str]:
+    """Note the types that were confirmed under the first recipe alone."""
+    out = [refused.contrast for refused in answered.refused if not refused.entered]
     if not out:
         return []
-    names, recipes = ({getattr(one, of): None for one in out} for of in ("candidate", "recipe"))
+    names = listed(dict.fromkeys(contrast.candidate for contrast in out))
+    recipes = listed(dict.fromkeys(contrast.recipe for contrast in out))
     return [
-        f"{_listed(list(names))} did not go on to {_listed(list(recipes))}: by the declared rule only the best types "
-        "on validation images do. They count as candidates with p = 1, so that picking finalists flatters nobody"
+        f"{names} did not go on to {recipes}: by the declared rule only the best types on "
+        "validation images do. They were not trained there and cannot win; they count in Holm's "
+        "adjustment with p = 1"
     ]
 
 
 def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
-    """A note when a tuned type does harm on accuracy, which a search over rates that hold 0 could have avoided."""
-    names = dict.fromkeys(
-        label.removeprefix("tuned ")
+    """Note tuned types that do harm, which a search whose rates include 0 could have avoided."""
+    harmful = dict.fromkeys(
+        one.contrast.candidate or "dropout"
         for one in contrasts
         if one.verdict == "worse"
         and formatting.is_accuracy(one.contrast.metric)
         and NONE in one.contrast.coefficients
-        for label in one.contrast.coefficients
-        if label != NONE
     )
-    if not names:
+    if not harmful:
         return []
-    verb, space = ("is", "its search space") if len(names) == 1 else ("are", "their search spaces")
     return [
-        f"tuned {_listed(list(names))} {verb} worse than no noise although rate 0 lies in {space}: more search trials "
-        "would find weaker noise"
+        f"worse than no noise although rate 0 was in the search: tuned {listed(harmful)}. More "
+        "search trials would find weaker noise"
     ]
 
 
-def _verdict(
-    deciding: Sequence[Candidate], winners: Sequence[Candidate], undecided: Sequence[Candidate]
-) -> str:
+def _verdict(candidates: Sequence[Candidate]) -> str:
+    winners = [candidate for candidate in candidates if candidate.beats]
+    undecided = _undecided(candidates)
     if not winners:
-        return "Nothing beat both dropout and no noise" + (
-            f", {len(undecided)} of {len(deciding)} undecided" if undecided else ""
-        )
-    who = _names(winners) if len(winners) <= 3 else f"{len(winners)} of {len(deciding)} noise types"
-    practical = sum(candidate.practically_better for candidate in winners)
-    some = "" if practical == len(winners) else f"{practical} " if practical else "not surely "
+        rest = f", {undecided} of {len(candidates)} undecided" if undecided else ""
+        return f"Nothing beat both dropout and no noise{rest}"
+    by_margin = sum(winner.beats_by_margin for winner in winners)
+    names = _names(winners) if len(winners) <= 3 else f"{len(winners)} of {len(candidates)} types"
     return (
-        f"{who} beat{'s' * (len(winners) == 1)} dropout and no noise, {some}by more than the margin"
+        f"{names} beat dropout and no noise; by more than the margin: {by_margin} of {len(winners)}"
     )
 
 
-def _sentence(
-    deciding: Sequence[Candidate],
-    winners: Sequence[Candidate],
-    references: Sequence[ContrastAnswer],
-    beside: Sequence[Candidate],
-    others: int,
-    allowed: str,
+def _undecided(candidates: Sequence[Candidate]) -> int:
+    return sum(not candidate.beats and not candidate.ruled_out for candidate in candidates)
+
+
+def _told_on_accuracy(
+    question: Question, candidates: Sequence[Candidate], references: Sequence[ContrastAnswer]
 ) -> str:
-    """The winners, or the nearest candidate, against both rivals; dropout itself; what loss says; what is allowed."""
-    shown = winners or [max(deciding, key=lambda candidate: gain_interval(candidate.worst)[0])]
-    who = _listed(
-        [
-            f"{candidate.name} (candidate {formatting.p_equals(candidate.p_value)})"
-            for candidate in shown
-        ]
-    )
+    """Tell the winners, or the nearest candidate, against both rivals; then dropout itself."""
+    winners = [candidate for candidate in candidates if candidate.beats]
+    shown = winners or [max(candidates, key=lambda candidate: candidate.least_gain)]
+    names = listed(f"{one.name} (candidate {formatting.p_equals(one.p_value)})" for one in shown)
     details = [one for candidate in shown for one in candidate.contrasts] + list(references)
     numbers = ", ".join(
         brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details
     )
-    on_loss = [candidate for candidate in beside if candidate.beats]
-    loss = f"; on loss {_names(on_loss) if on_loss else 'none'} did" if beside else ""
+    declared = {one.candidate for one in question.contrasts if one.candidate}
+    others = len(declared) - len(candidates)
     more = f" ({others} more were not confirmed under every recipe)" if others else ""
     return (
-        f"On accuracy {len(winners) or 'none'} of {formatting.plural(len(deciding), 'candidate')}{more} beat both "
-        f"tuned dropout and tuned training without noise under every recipe{': ' if winners else '; nearest: '}{who}, "
-        f"with {numbers}{loss}{allowed}."
+        f"On accuracy {len(winners) or 'none'} of {formatting.plural(len(candidates), 'candidate')}"
+        f"{more} beat both tuned dropout and tuned training without noise under every recipe"
+        f"{': ' if winners else '; nearest: '}{names}, with {numbers}"
     )
 
 
-def _allowed(contrasts: Sequence[ContrastAnswer]) -> str:
-    """The largest gain over both rivals under every recipe that the data still allow any candidate.
+def _told_on_loss(candidates: Sequence[Candidate]) -> str:
+    winners = [candidate for candidate in candidates if candidate.beats]
+    return f"on loss {_names(winners) if winners else 'none'} did" if candidates else ""
 
-    What a candidate may still gain is the least upper end of its contrasts' 95 % intervals on accuracy (unadjusted), as
-    it must gain that over each rival under each recipe. A candidate that did not go on to a later recipe counts with
-    the contrasts that it has: the others could only lower its bound.
+
+def _allowed(on_accuracy: Sequence[ContrastAnswer]) -> str:
+    """Tell the largest gain over both rivals that the data still allow any candidate.
+
+    A candidate may still gain the least upper end of its contrasts' 95 % intervals (unadjusted), as
+    it must gain that over each rival under each recipe. One that did not go on to a later recipe
+    counts with the contrasts that it has: the others could only lower its bound.
     """
     ends: dict[str, tuple[float, str]] = {}
-    for one in contrasts:
-        if one.contrast.candidate and formatting.is_accuracy(one.contrast.metric):
+    for one in on_accuracy:
+        candidate = one.contrast.candidate
+        if candidate:
             end = gain_interval(one)[1], one.contrast.metric
-            ends[one.contrast.candidate] = min(ends.get(one.contrast.candidate, end), end)
+            ends[candidate] = min(ends.get(candidate, end), end)
     name = max(ends, key=lambda candidate: ends[candidate])
     largest, metric = ends[name]
-    how_much = (
-        f"more than {formatting.difference(largest, metric)} ({name})"
-        if largest > 0
-        else "any gain"
-    )
-    return f"; the 95 % intervals allow no candidate {how_much} over both under every recipe"
+    amount = "any gain"
+    if largest > 0:
+        amount = f"more than {formatting.difference(largest, metric)} ({name})"
+    return f"the 95 % intervals allow no candidate {amount} over both under every recipe"
 
 
-def _finding(
-    deciding: Sequence[Candidate],
-    winners: Sequence[Candidate],
-    undecided: Sequence[Candidate],
-    references: Sequence[ContrastAnswer],
-) -> str:
+def _takeaway(candidates: Sequence[Candidate], references: Sequence[ContrastAnswer]) -> str:
+    winners = [candidate for candidate in candidates if candidate.beats]
+    by_margin = [winner for winner in winners if winner.beats_by_margin]
+    ruled_out = len(candidates) - len(winners) - _undecided(candidates)
     if winners:
-        told = f"Tuned {_names(winners)} did better than tuned dropout and than no noise under every recipe"
-        amounts: dict[str, list[Candidate]] = {}
-        for candidate in winners:
-            amounts.setdefault(_amount(candidate), []).append(candidate)
-        told += "".join(
-            f", by an amount that {amount}" + (f" for {_names(some)}" if len(amounts) > 1 else "")
-            for amount, some in amounts.items()
+        matters = f"for {_names(by_margin)}" if by_margin else "for none of them"
+        finding = (
+            f"Tuned {_names(winners)} did better than tuned dropout and than no noise under every "
+            f"recipe; the gain over both is shown to matter {matters}"
         )
     else:
-        out = len(deciding) - len(undecided)
-        ruled_out = f"a gain that matters is ruled out for {out} of {len(deciding)}"
-        told = f"No noise type was shown to beat both tuned dropout and no noise under every recipe; {ruled_out}"
-    itself = [f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
-    return f"{told}; dropout itself was {' and '.join(itself)}." if itself else f"{told}."
-
-
-def _amount(winner: Candidate) -> str:
-    """How much a winner gained, over each of its two rivals."""
-    if winner.practically_better:
-        return "matters over both"
-    if winner.matters_over(DROPOUT):
-        return "matters over dropout but is not shown to matter over no noise"
-    if winner.matters_over(NONE):
-        return "matters over no noise but is not shown to matter over dropout"
-    return "is not shown to matter over either"
+        finding = (
+            "No noise type was shown to beat both tuned dropout and no noise under every recipe; a "
+            f"gain that matters is ruled out for {ruled_out} of {len(candidates)}"
+        )
+    dropout = [f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
+    return f"{finding}; dropout itself was {' and '.join(dropout)}." if dropout else f"{finding}."
 
 
 def _names(candidates: Sequence[Candidate]) -> str:
-    return _listed([candidate.name for candidate in candidates])
-
-
-def _listed(names: Sequence[str]) -> str:
-    *most, last = names
-    return f"{', '.join(most)} and {last}" if most else last
+    return listed(candidate.name for candidate in candidates)

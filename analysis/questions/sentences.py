@@ -1,4 +1,4 @@
-"""What the questions share in telling their answer."""
+"""Building blocks that the questions share in telling their answers."""
 
 from __future__ import annotations
 
@@ -8,27 +8,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import formatting
-from analysis.schema import CONFIRM, Question, base_metric, higher_is_better
-from analysis.stats import paired
+from analysis.schema import CONFIRM, Question, base_metric
 from analysis.stats.results import Answer, Answered, ContrastAnswer
 from analysis.stats.verdicts import Arms, is_book
-
-
-def by_recipe(
-    contrasts: Iterable[ContrastAnswer], accuracy: bool
-) -> dict[str, list[ContrastAnswer]]:
-    """Recipe -> its answered contrasts on accuracy, which decides, or on the other metrics, told beside it."""
-    groups: dict[str, list[ContrastAnswer]] = {}
-    for one in contrasts:
-        if formatting.is_accuracy(one.contrast.metric) == accuracy:
-            groups.setdefault(one.contrast.recipe, []).append(one)
-    return groups
-
-
-def by_metric(contrasts: Iterable[ContrastAnswer], kind: str) -> list[ContrastAnswer]:
-    """The contrasts on one kind of score: "accuracy", "loss", "brier", ..."""
-    return [one for one in contrasts if base_metric(one.contrast.metric) == kind]
-
 
 AGAINST = {
     "better": "better than",
@@ -41,87 +23,99 @@ AGAINST = {
 """A verdict between two things that are compared."""
 
 
-def directed(contrasts: Iterable[ContrastAnswer]) -> dict[str, list[ContrastAnswer]]:
-    """The contrasts whose verdict is plainly "better", and those where it is plainly "worse"."""
-    found: dict[str, list[ContrastAnswer]] = {"better": [], "worse": []}
-    for one in contrasts:
-        found.get(one.verdict, []).append(one)
-    return found
+def by_recipe(
+    contrasts: Iterable[ContrastAnswer], accuracy: bool
+) -> dict[str, list[ContrastAnswer]]:
+    """Group by recipe the contrasts on accuracy, which decides, or those on the other metrics."""
+    groups: dict[str, list[ContrastAnswer]] = {}
+    for contrast in contrasts:
+        if formatting.is_accuracy(contrast.contrast.metric) == accuracy:
+            groups.setdefault(contrast.contrast.recipe, []).append(contrast)
+    return groups
 
 
-def brief(one: ContrastAnswer, name: str = "") -> str:
-    """A contrast in a few words: "both - none: better (+0.31 pp [+0.10, +0.52])"."""
-    metric, estimate = one.contrast.metric, one.estimate
+def by_metric(contrasts: Iterable[ContrastAnswer], kind: str) -> list[ContrastAnswer]:
+    """Return the contrasts on one kind of score: "accuracy", "loss", "brier", ..."""
+    return [one for one in contrasts if base_metric(one.contrast.metric) == kind]
+
+
+def by_key(contrasts: Iterable[ContrastAnswer]) -> dict[str, ContrastAnswer]:
+    """Return the contrasts by their keys."""
+    return {contrast.contrast.key: contrast for contrast in contrasts}
+
+
+def listed(names: Iterable[str]) -> str:
+    """Join names as in a sentence: "a, b and c"."""
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def brief(contrast: ContrastAnswer, name: str = "") -> str:
+    """Tell a contrast in a few words: "both - none: better (+0.31 pp [+0.10, +0.52])"."""
+    metric, estimate = contrast.contrast.metric, contrast.estimate
+    mean = formatting.difference(estimate.mean, metric)
     interval = formatting.interval(estimate.ci_low, estimate.ci_high, metric)
-    numbers = f"{formatting.difference(estimate.mean, metric)} {interval}"
-    return f"{name or one.contrast.name}: {one.verdict} ({numbers})"
-
-
-def gain(one: ContrastAnswer) -> float:
-    """The mean difference, turned so that positive is better, in the metric's unit."""
-    return one.estimate.mean if higher_is_better(one.contrast.metric) else -one.estimate.mean
-
-
-def gain_interval(one: ContrastAnswer, level: float = 0.95) -> tuple[float, float]:
-    """The paired-t interval, turned so that positive is better, in the metric's unit."""
-    low, high = paired.interval(one.estimate.differences, level)
-    return (low, high) if higher_is_better(one.contrast.metric) else (-high, -low)
+    return f"{name or contrast.contrast.name}: {contrast.verdict} ({mean} {interval})"
 
 
 def condition(question: Question, values: str) -> str:
-    """What every claim of a question depends on: "for this test set, the tuned values and the recipe decay"."""
+    """Tell what a question's claims depend on: test set, tuned values and recipes."""
     recipes = list(dict.fromkeys(contrast.recipe for contrast in question.contrasts))
     images = "this test set" if question.phase == CONFIRM else "these validation images"
-    told = (
-        f"for {images}, {values} and the recipe{'s' * (len(recipes) > 1)} {' and '.join(recipes)}"
-    )
-    if any(is_book(contrast) for contrast in question.contrasts):
-        told += ", and a gain at its constant learning rate may steady the end point rather than generalise better"
-    return told
+    plural = "s" if len(recipes) > 1 else ""
+    text = f"for {images}, {values} and the recipe{plural} {' and '.join(recipes)}"
+    if any(map(is_book, question.contrasts)):
+        text += (
+            ", and a gain at its constant learning rate may steady the end point rather than "
+            "generalise better"
+        )
+    return text
 
 
 def conclude(
     question: Question,
     table: pd.DataFrame,
     arms: Arms,
-    found: Answered,
+    answered: Answered,
     *,
     verdict: str,
     sentence: str,
     takeaway: str,
     values: str,
 ) -> Answer:
-    """The Answer to a question, with its figures, and a caption that says what the claims depend on (`values`)."""
+    """Return the Answer to a question, with its figures and a caption of what it depends on.
+
+    Args:
+        values: see `condition`.
+    """
     from analysis.plots import curves
 
     def figure() -> Figure:
-        from analysis.plots import (
-            forest,
-        )  # drawing is costly to import, and an answer is useful without it
+        from analysis.plots import forest  # costly to import, and an answer is useful without it
 
-        return forest.question_figure(
-            question, table, {recipe: dict(arms[recipe]) for recipe in arms}, found.contrasts
-        )
+        names = {recipe: dict(labels) for recipe, labels in arms.items()}
+        return forest.question_figure(question, table, names, answered.contrasts)
 
     caption = (
-        "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and 95 % paired-t "
-        "interval (not adjusted for multiplicity) beside the band within which a difference is negligible. All of it "
-        f"holds {condition(question, values)}."
+        "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and "
+        "95 % paired-t interval (not adjusted for multiplicity) beside the band within which a "
+        f"difference is negligible. All of it holds {condition(question, values)}."
     )
+    missing = dict.fromkeys(refused.reason for refused in answered.refused if refused.entered)
     return Answer(
         question=question.name,
         title=question.title,
         verdict=verdict,
         sentence=sentence,
         takeaway=takeaway,
-        contrasts=found.contrasts,
-        refused=found.refused,
+        contrasts=answered.contrasts,
+        refused=answered.refused,
         figure=figure,
         caption=caption,
         pictures=tuple(curves.of(question, table, arms)),
         declared_hash=question.hash,
         alpha=question.alpha,
-        notes=(*dict.fromkeys(one.reason for one in found.refused if one.entered), *found.notes),
+        notes=(*missing, *answered.notes),
     )
 
 
@@ -129,24 +123,22 @@ def not_answered(
     question: Question,
     table: pd.DataFrame,
     arms: Arms,
-    found: Answered,
+    answered: Answered,
     values: str,
     reason: str = "",
 ) -> Answer:
-    """The Answer to a question without a deciding contrast: it names the reason and claims nothing.
+    """Return the Answer to a question without a deciding contrast: it names the reason alone.
 
     Args:
-        question: as declared.
-        table: run table, one row per seed run.
-        arms: recipe -> arm label -> arm name.
-        found: the question's contrasts, none of which decides.
         values: see `condition`.
-        reason: by default why the first of the deciding contrasts, those on accuracy, was refused.
+        reason: by default why the first of the contrasts on accuracy, which decide, was refused.
     """
     why = reason
     if not reason:
         refusals = [
-            one.reason for one in found.refused if formatting.is_accuracy(one.contrast.metric)
+            refused.reason
+            for refused in answered.refused
+            if formatting.is_accuracy(refused.contrast.metric)
         ]
         reason = refusals[0] if refusals else "no contrast on accuracy was declared"
         why = f"accuracy decides, and its contrasts were refused: {reason}" if refusals else reason
@@ -154,9 +146,11 @@ def not_answered(
         question,
         table,
         arms,
-        found,
+        answered,
         verdict=f"Not answered: {reason}",
         sentence=f"Not answered, since {why}.",
-        takeaway="The runs at hand do not answer this question. Nothing is claimed, in either direction.",
+        takeaway=(
+            "The runs at hand do not answer this question. Nothing is claimed, in either direction."
+        ),
         values=values,
     )

@@ -21,8 +21,9 @@ from scipy import special
 from scipy import stats as st
 from statsmodels.stats.weightstats import DescrStatsW
 
+from analysis.schema import higher_is_better
 from analysis.stats.power import MIN_SEEDS, detectable_effect, seeds_needed
-from analysis.stats.results import Estimate
+from analysis.stats.results import ContrastAnswer, Estimate
 
 RESAMPLES = 9_999
 MANY = 500  # seeds above which scipy's resampling takes memory in gigabytes, or time that grows with their square
@@ -90,6 +91,18 @@ def interval(differences: pd.Series, level: float = 0.95) -> tuple[float, float]
         return float(values.mean()), float(values.mean())
     low, high = st.ttest_1samp(values, 0.0).confidence_interval(level)
     return float(low), float(high)
+
+
+def gain(contrast: ContrastAnswer) -> float:
+    """Return the mean difference, positive is better, in the metric's unit."""
+    mean = contrast.estimate.mean
+    return mean if higher_is_better(contrast.contrast.metric) else -mean
+
+
+def gain_interval(contrast: ContrastAnswer, level: float = 0.95) -> tuple[float, float]:
+    """Return the paired-t interval of the gain, positive is better, in the metric's unit."""
+    low, high = interval(contrast.estimate.differences, level)
+    return (low, high) if higher_is_better(contrast.contrast.metric) else (-high, -low)
 
 
 def sign_flip(differences: pd.Series) -> float:

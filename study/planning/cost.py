@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from analysis import schema
 from analysis.formatting import duration, plural
+from analysis.questions import DESIGNS
 from analysis.schema import Declaration
 from study.declaration import stand_in
-from study.designs import DESIGNS
 from study.planning.timing import Costs
 from study.presets import Preset
 from study.trial import Trial, batches

@@ -13,14 +13,13 @@ import pandas as pd
 import pytest
 from scipy.stats import binom
 
-from analysis.questions import QUESTIONS
+from analysis.questions import DESIGNS, QUESTIONS
 from analysis.schema import RUN_TABLE, Question, base_metric
 from analysis.stats import paired as stats
 from analysis.stats.results import Answer
 from analysis.stats.verdicts import DIRECTIONS
 from models.config import Arm
-from study.designs import DESIGNS
-from study.presets import every_question, seeds
+from study.presets import CONTEST_ONLY, every_question, seeds
 from study.recipes import BOOK, CONSTANT, DECAY, LONG
 
 EVERY = (
@@ -92,7 +91,7 @@ CASES = (
     ),
     Case(
         "swap", {("decay", "dropout(0.5,0.1)", "test/accuracy"): 1},
-        "dropout (0.1, 0.5) - (0.5, 0.1)", "worse", "dropout(0.5, 0.1) under decay did better than swapped",
+        "dropout (0.1, 0.5) - (0.5, 0.1)", "worse", "dropout(0.5,0.1) under decay did better than swapped",
     ),
     Case(
         "epochs", {("constant", "dropout", "test/accuracy_at_20"): 1},
@@ -144,7 +143,7 @@ CASES = (
     ),
     Case(
         "beat-dropout", in_both("tuned gaussian"),
-        "gaussian - dropout", "better", "gaussian beats dropout and no noise",
+        "gaussian - dropout", "better", "gaussian beat dropout and no noise",
     ),
     Case(
         "beat-dropout", in_both("tuned dropout"),
@@ -184,6 +183,22 @@ def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
             label: arm.name for label, arm in DESIGNS[name].arms(recipe, tuned).items()
         }
     return DESIGNS[name].declare(recipes, SEEDS, TYPES), arms
+
+
+@pytest.mark.parametrize("name", [name for name in QUESTIONS if name != CONTEST_ONLY])
+def test_display_names_are_free(name: str) -> None:
+    """A question finds its contrasts by their keys: with other names it gives the same answer."""
+    question, arms = asked(name)
+    table = run_table(question, arms, np.random.default_rng(0), {})
+    contrasts = [
+        replace(contrast, name=f"comparison {number}")
+        for number, contrast in enumerate(question.contrasts)
+    ]
+    renamed = replace(question, contrasts=tuple(contrasts))
+    before, after = (QUESTIONS[name].answer(one, table, arms) for one in (question, renamed))
+    assert (after.verdict, after.takeaway) == (before.verdict, before.takeaway)
+    assert not after.verdict.startswith("Not answered")
+    assert renamed.hash == question.hash
 
 
 def run_table(
@@ -240,7 +255,7 @@ def answered(
     if only:
         contrasts = tuple(one for one in question.contrasts if base_metric(one.metric) in only)
         question = replace(question, contrasts=contrasts)
-    answer = QUESTIONS[name](question, run_table(question, arms, random, planted), arms)
+    answer = QUESTIONS[name].answer(question, run_table(question, arms, random, planted), arms)
     assert not answer.refused and len(answer.contrasts) == len(question.contrasts)
     return answer
 

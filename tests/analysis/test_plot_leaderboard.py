@@ -12,13 +12,13 @@ import synthetic
 
 from analysis import formatting
 from analysis.plots import leaderboard, search_budget
-from analysis.questions import QUESTIONS, sentences
+from analysis.questions import DESIGNS, QUESTIONS
 from analysis.report import checks, tables, writer
 from analysis.schema import CONFIRM, RERANK, RUN_TABLE, SEARCH
 from analysis.stats import paired
+from analysis.stats.paired import gain_interval
 from analysis.stats.results import Answer, ContrastAnswer
 from analysis.store.reader import Study
-from study.designs import DESIGNS
 from study.recipes import DECAY, LONG
 
 TYPES = ("none", "dropout", "gaussian", *(f"noise-{number:02}" for number in range(1, 23)))
@@ -125,7 +125,7 @@ def study() -> Study:
 
 @pytest.fixture(scope="module")
 def answer(study: Study) -> Answer:
-    return QUESTIONS["beat-dropout"](study.declaration.questions[0], study.table, study.arms)
+    return QUESTIONS["beat-dropout"].answer(study.declaration.questions[0], study.table, study.arms)
 
 
 def test_one_leaderboard_a_recipe_with_a_row_for_each_type(study: Study, answer: Answer) -> None:
@@ -177,7 +177,7 @@ def test_the_answer_says_the_largest_gain_that_is_still_allowed(answer: Answer) 
     ends: dict[str, list[float]] = {}
     for one in answer.contrasts:
         if one.contrast.candidate and one.contrast.metric == "test/accuracy":
-            ends.setdefault(one.contrast.candidate, []).append(sentences.gain_interval(one)[1])
+            ends.setdefault(one.contrast.candidate, []).append(gain_interval(one)[1])
     assert len(ends) == 23 and {len(some) for some in ends.values()} == {2, 4}
     name = max(ends, key=lambda candidate: min(ends[candidate]))
     largest = min(ends[name])

@@ -421,7 +421,7 @@ def test_a_dollar_in_a_name_is_no_formula(small):
         replace(one, name=f"{name}: {one.name}", recipe=name) for one in question.contrasts
     )
     table = small.table.assign(recipe=name)
-    answered = QUESTIONS["swap"](
+    answered = QUESTIONS["swap"].answer(
         replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]}
     )
     assert forest.to_svg(answered.figure())
@@ -619,5 +619,6 @@ def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
 
 def answers_of(study):
     return [
-        QUESTIONS[one.name](one, study.table, study.arms) for one in study.declaration.questions
+        QUESTIONS[one.name].answer(one, study.table, study.arms)
+        for one in study.declaration.questions
     ]

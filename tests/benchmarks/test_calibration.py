@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from scipy import stats as st
 
+from analysis.questions import DESIGNS
 from analysis.schema import Question
 from analysis.stats import paired as stats
 from analysis.stats import verdicts as decide
 from benchmarks import calibration
 from benchmarks.calibration import SD, Case, Rate
-from study.designs import DESIGNS
 from study.presets import PRESETS
 
 

@@ -1,4 +1,4 @@
-"""What docs/extending.md shows is what works: its two files, added to a copy of the project, are a question."""
+"""What docs/extending.md shows is what works: its file, added to a copy of the project, is a question."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_new_question_is_two_files(tmp_path: Path, folder: Path) -> None:
+def test_a_new_question_is_one_file_and_its_registry_line(tmp_path: Path, folder: Path) -> None:
     for package in ("analysis", "models", "study", "tests"):
         shutil.copytree(
             ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__")
         )
     text = (ROOT / "docs" / "extending.md").read_text()
-    files = re.findall(
-        r"`((?:study|analysis)/\S+\.py)` says.*?```python\n(.*?)```", text, flags=re.DOTALL
-    )
-    assert [name for name, _ in files] == [
-        "study/designs/one_layer.py",
-        "analysis/questions/one_layer.py",
-    ]
-    for name, code in files:
-        (tmp_path / name).write_text(code)
+    (code,) = re.findall(r"one_layer\.py`.*?```python\n(.*?)```", text, flags=re.DOTALL)
+    (tmp_path / "analysis/questions/one_layer.py").write_text(code)
+    registry = tmp_path / "analysis/questions/__init__.py"
+    lines = registry.read_text()
+    for added, before in (
+        ("    one_layer,\n", "    swap,\n"),
+        ('    "one-layer": one_layer,\n', '}\n"""Every question'),
+    ):
+        assert added.strip() in text and lines.count(before) == 1
+        lines = lines.replace(before, added + before)
+    registry.write_text(lines)
     done = subprocess.run(
         [sys.executable, "-c", "from tests.end_to_end.test_every_question import run_small; run_small()",
          "study", "--preset", "full", "--questions", "one-layer", "--noise", "dropout",

@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 
 from analysis import formatting, load_runs, schema
+from analysis.questions import DESIGNS
 from analysis.schema import AUDIT, CONFIRM, higher_is_better
 from analysis.stats import paired
 from analysis.stats.verdicts import decide
 from analysis.store.uri import StoreError
-from study.designs import DESIGNS
 from study.presets import PRESETS
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"

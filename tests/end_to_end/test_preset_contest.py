@@ -13,12 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.questions.ingredients import answer
+from analysis.questions.ingredients import CANDIDATE, DESIGN, answer, arms
 from analysis.schema import AUDIT, RUN_TABLE, SEARCH
 from models.config import Arm, Recipe
 from models.noise import NOISE
 from study.commands.cli import main
-from study.designs.ingredients import CANDIDATE, DESIGN, arms
 from study.presets import PRESETS, seeds
 from study.recipes import DECAY, LONG
 

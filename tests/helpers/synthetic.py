@@ -54,7 +54,7 @@ class Arm:
 def declaration(
     seeds: Sequence[int] = tuple(range(100, 108)), preset: str = "quick"
 ) -> Declaration:
-    """The three headline questions as `study.designs` declares them, three noise types, one recipe."""
+    """The three headline questions as `analysis.questions` declares them, three noise types, one recipe."""
 
     def contrasts(*rows: tuple[str, dict[str, float], str, str]) -> tuple[Contrast, ...]:
         return tuple(

@@ -110,7 +110,7 @@ def test_the_smallest_effects_are_those_of_a_paired_t_with_and_without_holm() ->
 
 
 def test_every_declared_contrast_has_an_sd() -> None:
-    from study.designs import DESIGNS
+    from analysis.questions import DESIGNS
 
     for design in DESIGNS.values():
         for one in design.declare([DECAY], (1, 2, 3), ("none", "dropout", "gaussian")).contrasts:

@@ -1,0 +1,120 @@
+"""What a declared question consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from analysis.schema import CONFIRM, Contrast, Question
+
+MARGINS = {"test/accuracy": 0.002, "test/loss": 0.005}
+"""The metrics a contrast is taken on -> what is negligible on each: 0.2 points, 0.005 nats."""
+
+VALIDATION_MARGINS = {"val/accuracy": 0.002, "val/loss": 0.005}
+"""The same for questions that never see test images."""
+
+ALPHA = 0.05
+
+RATE = 0.5
+"""The dropout rate of the exercises."""
+
+HALF = f"dropout({RATE:g},{RATE:g})"
+"""The label of dropout at that rate in both layers."""
+
+# Questions declare arms and import nothing that trains: these are `models.config.Recipe`, which
+# makes its arms by `recipe.arm(noise, rate1, rate2, weight_decay)`, and `models.config.Arm`.
+Recipe = Any
+Arm = Any
+
+Tuned = dict[str, Arm]
+"""Noise type -> its tuned arm, the best type first."""
+
+
+def tuned_label(noise: str) -> str:
+    """Return the label of a noise type's tuned arm."""
+    return f"tuned {noise}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A contrast before it is bound to a metric and a recipe: term -> coefficient.
+
+    A term is an arm label, or "label:metric", in which "{metric}" stands for the metric the contrast
+    is bound to.
+
+    Attributes:
+        key: names the contrast for good; it is hashed into the study's id.
+        name: what a reader sees; by default the key.
+        margin_factor: for a contrast in another unit than a difference, such as a slope.
+        metrics: those it is taken on; by default all of the design's.
+    """
+
+    key: str
+    coefficients: dict[str, float]
+    family: str = "main"
+    candidate: str = ""
+    name: str = ""
+    margin_factor: float = 1.0
+    metrics: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Design:
+    """The declared half of a question: what is compared, and the rule that picks the arms.
+
+    Attributes:
+        comparisons: (noise types searched, recipe) -> the contrasts.
+        arms: (recipe, tuned arm of each noise type) -> arm of each label.
+        recipes: names of those it is decided by, of `decay`, `long`, `constant` and `book`.
+        family_per_recipe: each recipe is a family of its own for Holm's correction.
+        metrics: each metric the contrasts are taken on -> what is negligible on it.
+        measures: arm label -> what is measured on its networks, names of `models.probes`.
+        explore: (recipe, tuned arms) -> arms trained for a picture, on few seeds and validation
+            images.
+        names_winner: the best of its arms, on validation images, is kept as a model.
+        phase: "confirm", or "audit" for runs that judge nobody's arm and never see test images.
+    """
+
+    name: str
+    title: str
+    rule: str
+    comparisons: Callable[[Sequence[str], Recipe], list[Comparison]]
+    arms: Callable[[Recipe, Tuned], dict[str, Arm]]
+    recipes: tuple[str, ...] = ("decay",)
+    family_per_recipe: bool = True
+    metrics: Mapping[str, float] = field(default_factory=lambda: MARGINS)
+    measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    explore: Callable[[Recipe, Tuned], list[Arm]] = lambda recipe, tuned: []
+    phase: str = CONFIRM
+    names_winner: bool = False
+
+    def declare(
+        self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]
+    ) -> Question:
+        """Return the question as it is hashed and logged before the first run."""
+        contrasts = tuple(
+            self._bind(comparison, recipe, metric)
+            for recipe in recipes
+            for metric in self.metrics
+            for comparison in self.comparisons(noise_types, recipe)
+            if not comparison.metrics or metric in comparison.metrics
+        )
+        return Question(self.name, self.title, ALPHA, seeds, contrasts, self.rule, self.phase)
+
+    def _bind(self, comparison: Comparison, recipe: Recipe, metric: str) -> Contrast:
+        family = comparison.family
+        if self.family_per_recipe:
+            family = f"{family}, {recipe.name}"
+        return Contrast(
+            key=comparison.key,
+            name=comparison.name or comparison.key,
+            recipe=recipe.name,
+            metric=metric,
+            coefficients={
+                term.format(metric=metric): value for term, value in comparison.coefficients.items()
+            },
+            margin=self.metrics[metric] * comparison.margin_factor,
+            family=family,
+            candidate=comparison.candidate,
+        )
