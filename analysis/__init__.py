@@ -1,4 +1,5 @@
-"""Reads the tracking store and answers the questions; the only reader. These four are all that a notebook needs:
+"""Reads the tracking store and answers the questions; the only reader. These four are all that a
+notebook needs:
 
     runs = load_runs("docs/results")  # a report's folder, or without one the tracking store
     runs.table  # pandas, one row for each trained network
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 
     from analysis.stats.results import Answer
     from analysis.store.reader import Study
+
+ESTIMATES = [
+    "contrast",
+    "recipe",
+    "metric",
+    "estimate",
+    "ci_low",
+    "ci_high",
+    "p_adjusted",
+    "margin",
+    "seeds",
+    "verdict",
+]
+"""The columns of `estimates`."""
 
 __all__ = ["answer", "draw", "estimates", "load_runs"]
 
@@ -45,7 +60,8 @@ def load_runs(
     if folder is not None:
         if study_id or experiment or preset:
             raise ValueError(
-                "a report's folder holds one study: study_id, experiment and preset are for the store"
+                "a report's folder holds one study: study_id, experiment and preset are for the "
+                "store"
             )
         from analysis.store import saved_report
 
@@ -71,30 +87,17 @@ def answer(question: str, runs: Study) -> Answer:
 
 
 def estimates(answer: Answer) -> pd.DataFrame:
-    """The answered contrasts, one row each: in the metric's own unit, p adjusted within the family."""
-    import pandas as pd
+    """Return the answered contrasts, a row each: in the metric's own unit, p adjusted by family."""
+    from analysis.stats.contrast_table import contrast_table
 
-    return pd.DataFrame(
-        [
-            {
-                "contrast": one.contrast.name,
-                "recipe": one.contrast.recipe,
-                "metric": one.contrast.metric,
-                "estimate": one.estimate.mean,
-                "ci_low": one.estimate.ci_low,
-                "ci_high": one.estimate.ci_high,
-                "p_adjusted": one.p_adjusted,
-                "margin": one.contrast.margin,
-                "seeds": one.estimate.n,
-                "verdict": one.verdict,
-            }
-            for one in answer.contrasts
-        ]
-    )
+    table = contrast_table(answer)
+    table = table[table["estimate"].notna()].rename(columns={"n_seeds": "seeds"})
+    return table[ESTIMATES].reset_index(drop=True).astype({"seeds": int})
 
 
 def draw(answer: Answer, picture: str = "") -> list[Axes]:
-    """The question's figure, or one of its further pictures by name; `draw(found)[0].figure` shows it in a notebook.
+    """The question's figure, or one of its further pictures by name; `draw(found)[0].figure` shows
+    it in a notebook.
 
     Raises:
         ValueError: the answer has no such picture.

@@ -1,4 +1,5 @@
-"""What a reader sees: accuracies in % and percentage points, losses in nats, a true minus sign; an error as a line."""
+"""What a reader sees: accuracies in % and percentage points, losses in nats, a true minus sign; an
+error as a line."""
 
 from __future__ import annotations
 
@@ -15,13 +16,18 @@ def one_line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
+def shortened(text: str, length: int = 60) -> str:
+    """Return a text, cut where it is too long to be read in a message."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def is_accuracy(metric: str) -> bool:
-    """Whether the metric is a fraction in [0, 1] that is shown in %."""
+    """Return True if the metric is a fraction in [0, 1] that is shown in %."""
     return metric.split("/")[-1].startswith("accuracy")
 
 
 def scale(metric: str) -> float:
-    """What a stored value is multiplied with to be shown."""
+    """Return the factor from a stored to a shown value."""
     return 100.0 if is_accuracy(metric) else 1.0
 
 
@@ -35,7 +41,8 @@ def unit(metric: str, difference: bool = False) -> str:
 
 
 def metric_name(metric: str) -> str:
-    """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss (NLL)"."""
+    """The metric in words: "test/accuracy" is "test accuracy", "val/loss" is "validation loss
+    (NLL)"."""
     if metric in OWN_NAMES:
         return OWN_NAMES[metric]
     part, _, name = metric.partition("/")

@@ -1,7 +1,8 @@
 """The contract between the writer and the reader of the tracking store.
 
-`study.tracking.writer` writes these names, `analysis.store.reader` reads them, and nothing else passes between the two
-halves of the project. It imports only the standard library, so that the analysis runs where torch is not installed.
+`study.tracking.writer` writes these names, `analysis.store.reader` reads them, and nothing else
+passes between the two halves of the project. It imports only the standard library, so that the
+analysis runs where torch is not installed.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ CODE_VERSION = 6
 
 EXPERIMENT = "dropout-study"
 
-# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds seed runs. A study run
+# Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds
+# seed runs. A study run
 # that has not described its study yet is OPENING.
 OPENING = "opening"
 TAG_ID = "study.id"
@@ -43,11 +45,13 @@ TAG_PARENT = "mlflow.parentRunId"
 DECLARATION_FILE = "declaration.json"
 """The Declaration, logged before the first training."""
 ARMS_FILE = "arms.json"
-"""{recipe name: {arm label: arm name}}: what the declared rules picked, logged before the confirm phase."""
+"""{recipe name: {arm label: arm name}}: what the declared rules picked, logged before the confirm
+phase."""
 VERSIONS_FILE = "versions.json"
 """{"packages": {name: version}, "machine": {...}}."""
 IMAGES_FILE = "images.npz"
-"""Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits packed by row."""
+"""Of a trial run that read test images: "nll" (seeds, images) float16, "correct" the same as bits
+packed by row."""
 REPORT_FOLDER = "report"
 REPORT_FILES = (
     "index.html",
@@ -65,15 +69,17 @@ EXPLORE = "explore"  # grids and sketches on few seeds and validation images: pi
 AUDIT = "audit"  # what others measured, run again on validation images
 PHASES = (SEARCH, RERANK, EXPLORE, AUDIT, CONFIRM)
 
-# The run table: one row per finished seed run. Column name -> pandas dtype. What a question's measures logged beside
-# these follows as further float64 columns, in alphabetical order, missing where a run was not measured.
+# The run table: one row per finished seed run. Column name -> pandas dtype. What a question's
+# measures logged beside
+# these follows as further float64 columns, in alphabetical order, missing where a run was not
+# measured.
 RUN_TABLE: dict[str, str] = {
     "run_id": "string",
     "trial_run_id": "string",
     "study_id": "string",
     "phase": "string",  # one of PHASES
     "question": "string",  # "search", or the questions the trial serves, joined by commas
-    "arm": "string",  # the arm's name, unique to its configuration: "dropout(0.2,0.5) wd=0.0001 decay@4"
+    "arm": "string",  # unique to its configuration: "dropout(0.2,0.5) wd=0.0001 decay@4"
     "trial_hash": "string",
     "trial_number": "Int64",  # Optuna's trial number, in the search phase only
     "seed": "int64",
@@ -97,7 +103,8 @@ RUN_TABLE: dict[str, str] = {
     "test/brier": "float64",  # squared distance of the probabilities from the label, 0 to 2
     "test/ece": "float64",  # expected calibration error, 15 bins of equal mass
     "test/logit_error": "float64",  # log(e / (1 - e)) of the test error e; made by the reader
-    "seconds": "float64",  # training time of the seed run's population, on its one worker, divided by its networks
+    # Training time of the seed run's population, on its one worker, divided by its networks.
+    "seconds": "float64",
 }
 
 HIGHER_IS_BETTER = {
@@ -110,7 +117,8 @@ HIGHER_IS_BETTER = {
 
 
 def base_metric(metric: str) -> str:
-    """What kind of score a metric is: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10 and test/loss_at_20.
+    """Return the kind of a score: "accuracy" for val/accuracy_last3, "loss" for test/loss_mc10
+    and test/loss_at_20.
 
     A metric that is no score ("variance/layer1_clean_at_5") is of the kind of its first part.
     """
@@ -122,7 +130,8 @@ def base_metric(metric: str) -> str:
 
 
 def higher_is_better(metric: str) -> bool | None:
-    """Whether a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better one; None if neither is."""
+    """Return True if a larger value of `metric` ("test/accuracy", "val/loss", ...) is the better
+    one; None if neither is."""
     return HIGHER_IS_BETTER.get(base_metric(metric))
 
 
@@ -132,27 +141,31 @@ def term(label: str, metric: str) -> str:
 
 
 def _parts(term: str, metric: str) -> tuple[str, str]:
-    """Arm label and metric of a term; a metric has a slash, so a noise type `module:Class` in a label is none."""
+    """Arm label and metric of a term; a metric has a slash, so a noise type `module:Class` in a
+    label is none."""
     label, colon, own = term.rpartition(":")
     return (label, own) if colon and "/" in own else (term, metric)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A declared per-seed contrast: for each seed, the sum over terms of coefficient times the arm's metric.
+    """A declared per-seed contrast: for each seed, the sum over terms of coefficient times the
+    arm's metric.
 
     Attributes:
         name: what a reader sees, such as "dropout (0.1, 0.5) - (0.5, 0.1)".
         recipe: name of the training recipe its arms were trained with.
         metric: a column of the run table, such as "test/accuracy".
-        coefficients: term -> coefficient. A term is an arm label, or "label:metric" for another metric than the
-            contrast's own, which still says unit and direction. Labels are resolved to arms by the study's ARMS_FILE.
+        coefficients: term -> coefficient. A term is an arm label, or "label:metric" for another
+            metric than the contrast's own, which still says unit and direction. Labels are resolved
+            to arms by the study's ARMS_FILE.
         margin: the equivalence margin in the metric's own unit (0.002 is 0.2 accuracy points).
         family: contrasts of one question that share family and metric are Holm-adjusted together.
-        candidate: contrasts with the same candidate also form an intersection-union test, beside their own (the largest
-            p speaks for the candidate, Holm-adjusted across candidates); empty for a contrast that stands alone.
-        key: names the contrast for the code and in the hash; by default the name, as in studies that
-            were declared without keys.
+        candidate: contrasts with the same candidate also form an intersection-union test, beside
+            their own (the largest p speaks for the candidate, Holm-adjusted across candidates);
+            empty for a contrast that stands alone.
+        key: names the contrast for the code and in the hash; by default the name, as in studies
+            that were declared without keys.
     """
 
     name: str
@@ -167,6 +180,11 @@ class Contrast:
     def __post_init__(self) -> None:
         if not self.key:
             object.__setattr__(self, "key", self.name)
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Key, recipe and metric: what tells it from the other contrasts of its question."""
+        return self.key, self.recipe, self.metric
 
     @property
     def terms(self) -> list[tuple[str, str, float]]:
@@ -205,7 +223,8 @@ class Declaration:
         str, ...
     ]  # those that arms are tuned under; the others take the first one's tuned values
     noise_types: tuple[str, ...]
-    finalists: int  # so many types beside none and dropout, the best re-ranked, go on to the next tuned recipe
+    # So many types beside none and dropout, the best re-ranked, go on to the next tuned recipe.
+    finalists: int
     trials_per_type: int
     search_seeds: tuple[int, ...]
     rerank_top: int
@@ -227,13 +246,22 @@ class Declaration:
         fields = asdict(self)
         return digest(fields | {"questions": [_hashed(one) for one in fields["questions"]]})
 
+    def rate_bounds(self, noise: str) -> list[tuple[float, float]]:
+        """Lowest and highest value searched of each rate that a noise type has."""
+        if noise == "none":
+            return []
+        undeclared = [[0.0, self.max_rate]] * 2
+        bounds = self.search_space.get("bounds", {}).get(noise, undeclared)
+        return [(low, min(high, self.max_rate)) for low, high in bounds]
+
     def to_json(self) -> str:
         """The declaration as indented JSON, keys sorted."""
         return json.dumps(asdict(self), indent=2, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Declaration:
-        """The inverse of `to_json`; ValueError where the text is not a declaration of this schema."""
+        """The inverse of `to_json`; ValueError where the text is not a declaration of this
+        schema."""
         try:
             fields = json.loads(text)
             json.dumps(
@@ -272,7 +300,8 @@ def _hashed(question: dict[str, Any]) -> dict[str, Any]:
 
 
 def _misfits(record: Any) -> Iterator[str]:
-    """The fields of a dataclass, and of those within, that are not of the type they are annotated with."""
+    """The fields of a dataclass, and of those within, that are not of the type they are annotated
+    with."""
     for name, hint in get_type_hints(type(record)).items():
         if not _fits(getattr(record, name), hint):
             yield f"{name} is no {hint}"
@@ -282,7 +311,7 @@ def _misfits(record: Any) -> Iterator[str]:
 
 
 def _nonsense(found: Declaration) -> Iterator[str]:
-    """What a declaration of the right types says that no analysis can make sense of."""
+    """Yield what makes no sense in a declaration of the right types."""
     contrasts = [contrast for question in found.questions for contrast in question.contrasts]
     if not found.tuned_recipes or "name" not in found.data:
         yield "it lacks a tuned recipe, or the name of its data"
@@ -312,6 +341,6 @@ def _fits(value: Any, hint: Any) -> bool:
 
 
 def digest(value: Any) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
+    """Return twelve hexadecimal digits of the SHA-256 of a value's canonical JSON."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

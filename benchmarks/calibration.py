@@ -1,8 +1,9 @@
-"""Do the statistics keep what they promise? They are run on simulated scores whose true effect is known.
+"""Do the statistics keep what they promise? They are run on simulated scores whose true effect is
+known.
 
-`python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer the study's questions
-(`analysis.stats.paired`, `analysis.stats.verdicts`) and simulates no training. It takes 15 to 30 minutes on one
-core, two thirds of that for the resampling.
+`python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer
+the study's questions (`analysis.stats.paired`, `analysis.stats.verdicts`) and simulates no
+training. It takes 15 to 30 minutes on one core, two thirds of that for the resampling.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def student(degrees: int) -> Draw:
 
 
 def log_normal(s: float) -> Draw:
-    """exp(s e), e standard normal, moved to mean 0 and scaled to variance 1; skewness 1.75 at s = 0.5, 6.2 at 1."""
+    """exp(s e), e standard normal, moved to mean 0 and scaled to variance 1; skewness 1.75 at s =
+    0.5, 6.2 at 1."""
     mean, variance = math.exp(s**2 / 2), (math.exp(s**2) - 1) * math.exp(s**2)
     return lambda rng, shape: (np.exp(s * rng.standard_normal(shape)) - mean) / math.sqrt(variance)
 
@@ -68,7 +70,8 @@ Term = tuple[str, str, str]
 
 
 class Case(NamedTuple):
-    """Two arms whose paired difference has its errors from one arm alone, or half its variance from each."""
+    """Two arms whose paired difference has its errors from one arm alone, or half its variance from
+    each."""
 
     errors: str  # a name of ERRORS
     n: int  # seeds
@@ -123,7 +126,8 @@ def shared(case: Case, repetitions: int, rng: np.random.Generator) -> np.ndarray
 
 
 def own_errors(case: Case, repetitions: int, sd: float, rng: np.random.Generator) -> np.ndarray:
-    """Of two arms, shape (2, repetitions, seeds): their difference has mean 0 and standard deviation `sd`."""
+    """Of two arms, shape (2, repetitions, seeds): their difference has mean 0 and standard
+    deviation `sd`."""
     draw, shape = ERRORS[case.errors], (repetitions, case.n)
     if case.both:
         return sd / math.sqrt(2) * draw(rng, (2, *shape))
@@ -139,7 +143,8 @@ def differences(
 
 
 def one_contrast(case: Case, repetitions: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """How often each method errs, every rate on draws of its own; + and - are the side of the true difference."""
+    """How often each method errs, every rate on draws of its own; + and - are the side of the true
+    difference."""
 
     def share(event: Callable[[pd.Series], bool], sd: float, effect: float) -> Rate:
         return rate(event(values) for values in differences(case, repetitions, sd, effect, rng))
@@ -172,9 +177,11 @@ def one_contrast(case: Case, repetitions: int, rng: np.random.Generator) -> dict
 
 
 def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[str, Rate]:
-    """Verdicts on the three contrasts of `swap`: no difference, one at the margin, and a detectable one.
+    """Verdicts on the three contrasts of `swap`: no difference, one at the margin, and a detectable
+    one.
 
-    Run tables go through `answer_contrasts`: pairing, estimate with sign-flip and BCa, Holm, TOST, `decide`.
+    Run tables go through `answer_contrasts`: pairing, estimate with sign-flip and BCa, Holm, TOST,
+    `decide`.
     """
     (recipe,) = PRESETS["full"].questions["swap"]
     declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), PRESETS["full"].noise_types)
@@ -208,7 +215,8 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
 def run_table(
     question: Question, scores: np.ndarray
 ) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
-    """A run table of scores (terms, seeds), the terms in the order of `terms_of`; and recipe -> arm label -> arm."""
+    """A run table of scores (terms, seeds), the terms in the order of `terms_of`; and recipe -> arm
+    label -> arm."""
     arms: dict[str, dict[str, str]] = {}
     frames: dict[str, pd.DataFrame] = {}
     for (recipe, label, metric), values in zip(terms_of(question.contrasts), scores, strict=True):
@@ -286,8 +294,8 @@ def null_contrasts(
 ) -> np.ndarray:
     """The contrasts of terms of equal mean, shape (repetitions, seeds, contrasts).
 
-    Each term is what its seed shares plus an error of its own. The mean is 0, so that a contrast of one term, the error
-    of a formula, has no effect either.
+    Each term is what its seed shares plus an error of its own. The mean is 0, so that a contrast of
+    one term, the error of a formula, has no effect either.
     """
     terms = family.coefficients.shape[1]
     scores = SEED_SD * rng.standard_normal((repetitions, n, 1)) + SD * ERRORS[errors](
@@ -297,13 +305,15 @@ def null_contrasts(
 
 
 def t_tests(values: np.ndarray) -> np.ndarray:
-    """`stats.paired_t` of many at once, which a test compares: (repetitions, seeds, contrasts) to p without seeds."""
+    """`stats.paired_t` of many at once, which a test compares: (repetitions, seeds, contrasts) to p
+    without seeds."""
     result: Any = st.ttest_1samp(values, 0.0, axis=1)
     return np.asarray(result.pvalue)
 
 
 def largest_by_candidate(p_values: np.ndarray, candidates: Sequence[str]) -> np.ndarray:
-    """The p-value of each candidate's intersection-union test: (..., contrasts) to (..., candidates)."""
+    """The p-value of each candidate's intersection-union test: (..., contrasts) to (...,
+    candidates)."""
     names = np.array(candidates)
     return np.stack(
         [p_values[..., names == name].max(axis=-1) for name in dict.fromkeys(candidates)], axis=-1
@@ -323,10 +333,11 @@ def any_rejected(p_values: np.ndarray, alpha: float) -> np.ndarray:
 def family_wise(
     family: Family, errors: str, n: int, repetitions: int, rng: np.random.Generator
 ) -> dict[str, Rate]:
-    """How often anything is found where there is nothing: among the contrasts, and among the candidates.
+    """How often anything is found where there is nothing: among the contrasts, and among the
+    candidates.
 
-    All contrasts null is easy for an intersection-union test. Its hard case has a candidate truly differ in all its
-    contrasts but one.
+    All contrasts null is easy for an intersection-union test. Its hard case has a candidate truly
+    differ in all its contrasts but one.
     """
     values = null_contrasts(family, errors, n, repetitions, rng)
     found = {"contrasts": rate(any_rejected(t_tests(values), family.alpha))}
@@ -386,7 +397,8 @@ def simulate(repetitions: int, resampled: int) -> Results:
 
 
 def judged(results: Results) -> tuple[str, str]:
-    """What was required, what was found and whether it holds, as a table; and the rates outside or near a limit."""
+    """What was required, what was found and whether it holds, as a table; and the rates outside or
+    near a limit."""
     symmetric = {case: rates for case, rates in results.single.items() if case.errors in SYMMETRIC}
 
     def cells(*names: str) -> dict[str, Rate]:

@@ -1,8 +1,9 @@
 """Is the population trainer the same learner as nn.Dropout trained from a DataLoader?
 
-`python -m benchmarks.equivalence` trains both on Fashion-MNIST under `decay`, 10 seeds, and prints a Markdown table of
-the paired differences on the validation images. Pairs share initial weights and batch order, not the masks. What it
-printed is recorded in docs/equivalence.md. It takes about 15 minutes on 2 cores.
+`python -m benchmarks.equivalence` trains both on Fashion-MNIST under `decay`, 10 seeds, and prints
+a Markdown table of the paired differences on the validation images. Pairs share initial weights and
+batch order, not the masks. What it printed is recorded in docs/equivalence.md. It takes about 15
+minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from models.export import to_module
 from models.mlp import initialise
 from models.rng import Stream
 from models.train import train_population
-from study.recipes import DECAY
+from study.presets import DECAY
 
 SEEDS = range(2000, 2010)
 ARMS = (Arm("none", 0, 0, 0, DECAY), Arm("dropout", 0.2, 0.2, 0, DECAY))
@@ -55,7 +56,8 @@ def split() -> data.Split:
 
 
 def reference(arm: Arm, seed: int) -> dict[str, float]:
-    """One network by the book: DataLoader, nn.Dropout, torch.optim.SGD, a learning rate schedule of PyTorch's own."""
+    """One network by the book: DataLoader, nn.Dropout, torch.optim.SGD, a learning rate schedule of
+    PyTorch's own."""
     torch.set_num_threads(1)
     torch.manual_seed(seed)
     first, relu1, second, relu2, last = to_module(initialise([seed]))
@@ -98,7 +100,8 @@ def main() -> None:
         plain = {job: pool.submit(reference, *job) for job in jobs}
         images = len(split().validation_y)
         print(
-            f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} images\n"
+            f"Recipe {DECAY.name}, {DECAY.epochs} epochs, {len(SEEDS)} paired seeds, {images} "
+            "images\n"
         )
         print(tost_heading("population", "nn.Dropout"))
         for arm in ARMS:
@@ -113,13 +116,15 @@ def main() -> None:
 def tost_heading(one: str, other: str) -> str:
     """The head of a Markdown table of `tost_row`s."""
     return (
-        f"| arm | metric | seeds | {one} | {other} | difference | 90 % interval | margin | p, TOST | equivalent |\n"
+        f"| arm | metric | seeds | {one} | {other} | difference | 90 % interval | margin | p, TOST "
+        "| equivalent |\n"
         "| --- | --- | --: | --: | --: | --: | --- | --: | --: | --- |"
     )
 
 
 def tost_row(arm: str, metric: str, one: pd.Series, other: pd.Series, margin: float) -> str:
-    """Both means, the paired difference one - other with the interval that TOST at alpha decides by, and its p."""
+    """Both means, the paired difference one - other with the interval that TOST at alpha decides
+    by, and its p."""
     difference = one - other
     found = paired.interval(difference, level=1 - 2 * ALPHA)
     return tost_cells(

@@ -1,7 +1,8 @@
 """What does it cost to log a seed run? So many workers does one writer keep up with.
 
-`MLFLOW_TRACKING_URI=... python -m benchmarks.logging_cost` logs trials of 20 seeds and 10 epochs, as a study does, into
-an experiment of its own, and prints one JSON line. docs/teams.md reckons with it.
+`MLFLOW_TRACKING_URI=... python -m benchmarks.logging_cost` logs trials of 20 seeds and 10 epochs,
+as a study does, into an experiment of its own, and prints one JSON line. docs/teams.md reckons with
+it.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from models.config import Arm
 from models.mlp import Weights
 from models.train import Trained
 from study.declaration import declare
-from study.presets import PRESETS
-from study.recipes import DECAY
+from study.presets import DECAY, PRESETS
 from study.tracking.lifecycle import open_study
 from study.trial import Setting, Trial
 from study.worker import load_split

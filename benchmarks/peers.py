@@ -1,8 +1,9 @@
-"""The contenders of the speed benchmark: each trains 784-256-256-10 with dropout 0.5 by SGD on batches of 256.
+"""The contenders of the speed benchmark: each trains 784-256-256-10 with dropout 0.5 by SGD on
+batches of 256.
 
-A contender takes the data and a number of epochs, and returns (seconds for one network, its training loss or None). The
-peers have all cores (PyTorch's own threads) and the settings that serve them best; the population has a network share
-for each core, as a study trains.
+A contender takes the data and a number of epochs, and returns (seconds for one network, its
+training loss or None). The peers have all cores (PyTorch's own threads) and the settings that serve
+them best; the population has a network share for each core, as a study trains.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from models.data import Split
 from models.matmul import affine
 from models.mlp import SIZES
 from models.train import population_size, train_population
-from study.recipes import BOOK
+from study.presets import BOOK
 
 NETWORKS, BATCH, RATE, LEARNING_RATE = 10, 256, 0.5, 0.1
 CORES = torch.get_num_threads()
@@ -74,7 +75,8 @@ def population(parts: Split, epochs: int, networks: int = NETWORKS) -> tuple[flo
 
 
 def limit(parts: Split, epochs: int) -> tuple[float, float | None]:
-    """The matrix products of that training alone: same library, precision, batches and threads, and nothing else."""
+    """The matrix products of that training alone: same library, precision, batches and threads, and
+    nothing else."""
     dtype = parts.train_x.dtype
 
     def products(seeds: range) -> None:
@@ -143,12 +145,14 @@ class Pictures(Dataset[tuple[Tensor, int]]):
 
 
 def dataloader(parts: Split, epochs: int) -> tuple[float, float | None]:
-    """A plain loop over a DataLoader of pictures, as PyTorch's own tutorials write it: no workers, ToTensor."""
+    """A plain loop over a DataLoader of pictures, as PyTorch's own tutorials write it: no workers,
+    ToTensor."""
     return loop_over(DataLoader(Pictures(parts), BATCH, shuffle=True), epochs)
 
 
 def dataloader_tensors(parts: Split, epochs: int) -> tuple[float, float | None]:
-    """A plain loop over a DataLoader whose examples are tensors already; workers make it slower here."""
+    """A plain loop over a DataLoader whose examples are tensors already; workers make it slower
+    here."""
     return loop_over(
         DataLoader(TensorDataset(parts.train_x, parts.train_y), BATCH, shuffle=True), epochs
     )
@@ -193,7 +197,8 @@ def lightning(parts: Split, epochs: int) -> tuple[float, float | None]:
             "ignore"
         )  # such as that the loader has no workers: they are slower here
         trainer = pl.Trainer(
-            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False,
+            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+            enable_progress_bar=False,
             enable_model_summary=False,
         )  # fmt: skip
         module = Module()

@@ -1,4 +1,5 @@
-"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-zen4.jsonl docs/speed.svg`."""
+"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-zen4.jsonl
+docs/speed.svg`."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.plots.forest import GREY, INK, STYLE, WIDTH, to_svg
+from analysis.plots.style import GREY, INK, STYLE, WIDTH, to_svg
 
 COLOURS = {"float32": "#0072b2", "bfloat16": "#b8480a"}
 PEERS = {

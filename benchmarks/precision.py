@@ -1,9 +1,10 @@
 """Do the answers move when products are taken in bfloat16?
 
-`python -m benchmarks.precision` trains the same networks in float32 and in bfloat16 and writes docs/precision.md from
-docs/precision.csv, to which it adds each network it has trained: stop it, and it goes on from there. The pilot's seeds
-say how many others the answer takes, and are not among them; an arm that is left open is answered once more, by fresh
-seeds alone. The test images are not read. It takes hours on 2 cores.
+`python -m benchmarks.precision` trains the same networks in float32 and in bfloat16 and writes
+docs/precision.md from docs/precision.csv, to which it adds each network it has trained: stop it,
+and it goes on from there. The pilot's seeds say how many others the answer takes, and are not among
+them; an arm that is left open is answered once more, by fresh seeds alone. The test images are not
+read. It takes hours on 2 cores.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchmarks.equivalence import ALPHA, tost_cells, tost_heading, tost_row
 from models.config import Arm, Recipe
 from models.train import CPU_POPULATION, Trained
 from study import executors
-from study.recipes import DECAY, LONG
+from study.presets import DECAY, LONG
 from study.trial import Setting, Trial
 
 RECIPES = {recipe.name: recipe for recipe in (DECAY, LONG)}
@@ -34,12 +35,14 @@ PRECISIONS = ("bfloat16", "float32")
 MARGINS = {"accuracy": 0.001, "loss": 0.003}
 """Narrower than the 0.002 and 0.005 within which the study itself calls two arms equivalent."""
 PILOT, FIRST, AGAIN, FEWEST = range(3000, 3010), 3100, 4000, 10
-"""The pilot's seeds; the first seed of an arm's study and of its second; the fewest seeds of a study."""
+"""The pilot's seeds; the first seed of an arm's study and of its second; the fewest seeds of a
+study."""
 IMAGES = 50_000
 DOCS = Path(__file__).parents[1] / "docs"
 RECORD, PAGE = DOCS / "precision.csv", DOCS / "precision.md"
 KEY = ["recipe", "noise", "precision", "seed", "code"]
-"""What names a network in the record; `code` is `analysis.schema.CODE_VERSION`, which is not mixed."""
+"""What names a network in the record; `code` is `analysis.schema.CODE_VERSION`, which is not
+mixed."""
 INTRODUCTION = f"""# bfloat16 products against float32
 
 The same networks, from the same initial weights, in the same order of batches and with the same random bits, trained in
@@ -69,7 +72,8 @@ in up to 10 % of cases.
 Every network is in [precision.csv](precision.csv).
 """
 ALL = (
-    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a CPU with AVX-512's\n"
+    "**Every arm is equivalent by the last of its studies: `--precision auto` takes bfloat16 on a "
+    "CPU with AVX-512's\n"
     "instructions for it.**\n"
 )
 ENDING = """\
@@ -93,7 +97,8 @@ def record(recipe: str, noise: str, precision: str, networks: Sequence[Trained])
     for network in networks:
         if not network.converged:
             raise RuntimeError(
-                f"{recipe} {noise} {precision}, seed {network.seed}: {network.error or 'it diverged'}"
+                f"{recipe} {noise} {precision}, seed {network.seed}: "
+                f"{network.error or 'it diverged'}"
             )
         key = [recipe, noise, precision, network.seed, schema.CODE_VERSION]
         rows.append([*key, *(round(network.scores[f"val/{metric}"], 6) for metric in MARGINS)])
@@ -120,7 +125,8 @@ def by_precision(recipe: str, noise: str, metric: str, seeds: range) -> pd.DataF
 
 
 def seeds_needed(recipe: str, noise: str, seen: range) -> dict[str, int]:
-    """metric -> seeds that find equivalence with 80 % power if the paired SD of the seeds seen is the true one."""
+    """metric -> seeds that find equivalence with 80 % power if the paired SD of the seeds seen is
+    the true one."""
     return {
         metric: power.seeds_for_equivalence(
             differences(recipe, noise, metric, seen).std(), margin, ALPHA
@@ -143,7 +149,8 @@ def equivalent(recipe: str, noise: str, seeds: range) -> bool:
 
 
 def studies(recipe: str, noise: str) -> list[range]:
-    """The seeds that answer: as many as the pilot asks for; if not equivalent by them, a second time, afresh."""
+    """The seeds that answer: as many as the pilot asks for; if not equivalent by them, a second
+    time, afresh."""
     if not trained(recipe, noise, PILOT):
         return []
     first = range(FIRST, FIRST + max(FEWEST, *seeds_needed(recipe, noise, PILOT).values()))
@@ -154,7 +161,8 @@ def studies(recipe: str, noise: str) -> list[range]:
 
 
 def settled(recipe: str, noise: str) -> bool | None:
-    """Whether the arm is equivalent, by the last of its studies; None while that is not trained by this code."""
+    """Whether the arm is equivalent, by the last of its studies; None while that is not trained by
+    this code."""
     if set(recorded()["code"]) != {schema.CODE_VERSION}:
         return None
     seeds = studies(recipe, noise)
@@ -166,7 +174,8 @@ def settled(recipe: str, noise: str) -> bool | None:
 
 
 def unsettled() -> list[str]:
-    """The arms not shown to be equivalent, and why: empty where `--precision auto` may choose bfloat16."""
+    """The arms not shown to be equivalent, and why: empty where `--precision auto` may choose
+    bfloat16."""
     arms = {
         f"{noise} under `{recipe}`": settled(recipe, noise)
         for recipe in RECIPES
@@ -187,7 +196,8 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
     """
     if codes := set(recorded()["code"]) - {schema.CODE_VERSION}:
         raise RuntimeError(
-            f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it first"
+            f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it "
+            "first"
         )
     arm = Arm(noise, NOISES[noise], NOISES[noise], 0.0, recipe)
     for precision in PRECISIONS:
@@ -225,7 +235,8 @@ def page() -> str:
 
 
 def pilot_table(recipe: str) -> Iterator[str]:
-    """How many seeds the pilot asks for, or for a second study the first, and the SD that they themselves have."""
+    """How many seeds the pilot asks for, or for a second study the first, and the SD that they
+    themselves have."""
     yield "| arm | metric | paired SD before | seeds needed | trained | their SD |"
     yield "| --- | --- | --: | --: | --: | --: |"
     for noise in NOISES:
@@ -256,7 +267,8 @@ def answer_table(recipe: str) -> Iterator[str]:
 
 
 def difference_table(recipe: str) -> Iterator[str]:
-    """By how much the differences of arms differ, by their last studies: paired by the seeds that both have.
+    """By how much the differences of arms differ, by their last studies: paired by the seeds that
+    both have.
 
     A second study has no seed of a first: there by Welch's t, all seeds of both.
     """

@@ -1,8 +1,10 @@
-"""How fast is population training? Seconds per epoch of 60,000 images and network, against peers and the limit.
+"""How fast is population training? Seconds per epoch of 60,000 images and network, against peers
+and the limit.
 
-`make bench` runs all contenders of `benchmarks.peers` in one process tree, alternating, and prints a table and one JSON
-line a row: {"name", "seconds", "ratio", ...}, where ratio is that row's seconds over the population's. Peers that are
-not installed (requirements-bench.txt) are left out. Then come rows for 1 to 64 networks and for 1 to 4 epochs.
+`make bench` runs all contenders of `benchmarks.peers` in one process tree, alternating, and prints
+a table and one JSON line a row: {"name", "seconds", "ratio", ...}, where ratio is that row's
+seconds over the population's. Peers that are not installed (requirements-bench.txt) are left out.
+Then come rows for 1 to 64 networks and for 1 to 4 epochs.
 """
 
 from __future__ import annotations
@@ -48,7 +50,8 @@ class Row:
 
 
 def all_training_images(parts: Split) -> Split:
-    """The published training set, 60,000 images, with next to nothing to validate: only training is timed."""
+    """The published training set, 60,000 images, with next to nothing to validate: only training is
+    timed."""
     x, y = (
         torch.cat([parts.train_x, parts.validation_x]),
         torch.cat([parts.train_y, parts.validation_y]),
@@ -107,7 +110,8 @@ def main(precision: str, rounds: int, images: int, folder: str, scaling: bool) -
     rows = alternate({name: contender(name) for name in present}, rounds)
     base = rows[0].seconds
     print(
-        f"{precision}, {NETWORKS} networks, {torch.get_num_threads()} threads\n\n{table(rows, base)}\n"
+        f"{precision}, {NETWORKS} networks, {torch.get_num_threads()} threads\n\n"
+        f"{table(rows, base)}\n"
     )
     for row in rows:
         print(
@@ -120,7 +124,8 @@ def main(precision: str, rounds: int, images: int, folder: str, scaling: bool) -
 
 
 def scale(parts: Split, to_epoch: float, rounds: int) -> Iterator[tuple[Row, dict[str, int]]]:
-    """The population's cost against the number of networks, with the memory the process has held, and of epochs."""
+    """The population's cost against the number of networks, with the memory the process has held,
+    and of epochs."""
     for count in NETWORK_COUNTS:
         row = Row(
             f"networks-{count}", [to_epoch * population(parts, 1, count)[0] for _ in range(rounds)]

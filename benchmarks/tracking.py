@@ -1,8 +1,9 @@
 """What of a study's wall time is not training? Tracking, search, report and the rest, itemised.
 
-`python -m benchmarks.tracking` runs a whole study (`quick` unless told otherwise) into a store of its own and gives
-every second of the coordinating thread to one item. Then it trains the same trials in the same order again, without
-MLflow: the ratio of the two is what tracking costs, with what it takes from the workers' cores while they train.
+`python -m benchmarks.tracking` runs a whole study (`quick` unless told otherwise) into a store of
+its own and gives every second of the coordinating thread to one item. Then it trains the same
+trials in the same order again, without MLflow: the ratio of the two is what tracking costs, with
+what it takes from the workers' cores while they train.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from analysis.store import reader
 from models.train import population_size
 from study import executors, runner, worker
 from study.commands import cli
-from study.resumable import Session
+from study.resumable import ResumableStudy
 from study.tracking import lifecycle
 from study.tracking.writer import Tracker
 from study.trial import Setting, Trial, batches
 
 ITEMS: tuple[tuple[str, object, str], ...] = (
-    ("training", Session, "run"),
+    ("training", ResumableStudy, "run"),
     ("MLflow", Tracker, "log_trial"),
     ("MLflow", Tracker, "log_arms"),
     ("MLflow", Tracker, "log_report"),
@@ -96,17 +97,17 @@ def timed_items(watch: Stopwatch) -> Iterator[None]:
 @contextmanager
 def recorded(asked: list[tuple[Sequence[Trial], Setting]]) -> Iterator[None]:
     """Keeps what the study asks to be trained, call by call."""
-    run = Session.run
+    run = ResumableStudy.run
 
-    def recording(session: Session, trials: Sequence[Trial], **rest: Any) -> None:
+    def recording(session: ResumableStudy, trials: Sequence[Trial], **rest: Any) -> None:
         asked.append((list(trials), session.tracker.setting))
         run(session, trials, **rest)
 
-    Session.run = recording  # type: ignore[assignment, method-assign]
+    ResumableStudy.run = recording  # type: ignore[assignment, method-assign]
     try:
         yield
     finally:
-        Session.run = run  # type: ignore[method-assign]
+        ResumableStudy.run = run  # type: ignore[method-assign]
 
 
 @click.command()
@@ -114,7 +115,8 @@ def recorded(asked: list[tuple[Sequence[Trial], Setting]]) -> Iterator[None]:
 @click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
-    """Itemise a study's wall time, and train the same without tracking; MORE options of the study after `--`."""
+    """Itemise a study's wall time, and train the same without tracking; MORE options of the study
+    after `--`."""
     start = time.perf_counter()
     subprocess.run(
         [sys.executable, "-c", "import analysis.report.writer, study.runner, study.executors"],
@@ -160,7 +162,8 @@ def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
     tracked = seconds["training"] + seconds["MLflow"]
     ratio = tracked / alone
     print(
-        f"\ntraining the same without MLflow: {alone:.1f} s; with it {tracked:.1f} s: {ratio:.3f} times"
+        f"\ntraining the same without MLflow: {alone:.1f} s; with it {tracked:.1f} s: {ratio:.3f} "
+        "times"
     )
     row = {
         "name": f"tracking-{preset}",

@@ -1,6 +1,8 @@
-"""The catalogue of noise types, docs/noise.md, written from the registry: `python -m docs.noise_catalogue`, or `make docs`.
+"""The catalogue of noise types, docs/noise.md, written from the registry: `python -m
+docs.noise_catalogue`, or `make docs`.
 
-All that the page says stands on the classes. The pictures show what a type's hooks really do at rate 0.5.
+All that the page says stands on the classes. The pictures show what a type's hooks really do at
+rate 0.5.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from analysis.plots.forest import GREY, INK, STYLE
+from analysis.plots.style import GREY, INK, STYLE
 from models.matmul import affine
 from models.mlp import initialise
 from models.noise import NOISE, UNSEARCHED, Context, Noise, Rate
@@ -167,7 +169,8 @@ def _no_picture(kind: type[Noise]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text in which Markdown sees no emphasis, table or tag; code between backticks stays as it is."""
+    """Text in which Markdown sees no emphasis, table or tag; code between backticks stays as it
+    is."""
     parts = text.split("`")
     return "`".join(
         part if place % 2 else re.sub(r"([\\*_<>|~\[\]])", r"\\\1", part)
@@ -239,7 +242,8 @@ PANELS: dict[str, Callable[[type[Noise], float], Panel]] = {
 
 
 def _called(kind: type[Noise], progress: float, hook: Callable[[Noise, Context], Tensor]) -> Tensor:
-    """What a hook returns in a training step: inside the type's own loss, which may set what the hook reads."""
+    """What a hook returns in a training step: inside the type's own loss, which may set what the
+    hook reads."""
     rates = [min(RATE, rate.high) for rate in kind.rates]
     noise = kind(torch.tensor([[*rates, 0.0, 0.0][:2]]))
     labels, indices = (torch.arange(BATCH).remainder(count)[None] for count in (10, BATCH))

@@ -18,7 +18,8 @@ class Recipe:
     """How every network of a study is trained; SGD on the mean cross-entropy of a batch.
 
     Attributes:
-        schedule: the learning rate stays (`constant`) or falls to 0 by a line (`linear`) or half a cosine (`cosine`).
+        schedule: the learning rate stays (`constant`) or falls to 0 by a line (`linear`) or half a
+            cosine (`cosine`).
     """
 
     name: str
@@ -58,7 +59,8 @@ class Arm:
         weight_decay: L2 coefficient as in torch.optim.SGD; biases are exempt.
 
     Raises:
-        ValueError: an unknown noise type, a rate outside the type's range, or a negative weight decay.
+        ValueError: an unknown noise type, a rate outside the type's range, or a negative weight
+            decay.
     """
 
     noise: str
@@ -74,14 +76,16 @@ class Arm:
                 raise ValueError(f"{self.noise} has no such rate: {value} must be 0")
             if rate and not rate.low <= value <= rate.high:
                 raise ValueError(
-                    f"{self.noise} rate {value} is outside {rate.low} to {rate.high} ({rate.meaning})"
+                    f"{self.noise} rate {value} is outside {rate.low} to {rate.high} "
+                    f"({rate.meaning})"
                 )
         if not 0 <= self.weight_decay < math.inf:
             raise ValueError(f"weight decay {self.weight_decay} is not a number of at least 0")
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any], recipe: Recipe) -> Arm:
-        """Return the arm that a row of the run table describes, with noise, rates and weight decay."""
+        """Return the arm that a row of the run table describes, with noise, rates and weight
+        decay."""
         return cls(
             noise=str(row["noise"]),
             rate1=float(row["rate1"]),

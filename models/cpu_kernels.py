@@ -1,10 +1,13 @@
-"""What a training step does beside its matrix products, as loops compiled for the CPU: one pass over memory each.
+"""What a training step does beside its matrix products, as loops compiled for the CPU: one pass
+over memory each.
 
-Speed only: whoever calls one of these also says the same in tensor operations, which is what a GPU runs and what the
-tests compare with. They let go of Python's lock, so that the populations of several threads do run side by side.
+Speed only: whoever calls one of these also says the same in tensor operations, which is what a GPU
+runs and what the tests compare with. They let go of Python's lock, so that the populations of
+several threads do run side by side.
 
-Arrays are contiguous; their first axis is the networks, n of them, and each has m numbers. bfloat16, which NumPy lacks,
-comes as uint16: the upper half of a float32. No result depends on the processor: no sum is taken, nothing reordered.
+Arrays are contiguous; their first axis is the networks, n of them, and each has m numbers.
+bfloat16, which NumPy lacks, comes as uint16: the upper half of a float32. No result depends on the
+processor: no sum is taken, nothing reordered.
 """
 
 from __future__ import annotations
@@ -16,15 +19,17 @@ from numba.extending import overload
 from torch import Tensor
 
 compiled = njit(nogil=True, error_model="numpy")
-"""At the first call, in each process anew: half a second a loop. numba's cache on disk is not made for processes that
-fill it at once: one may find another's loop in it, and would leave out the weight decay without a word."""
+"""At the first call, in each process anew: half a second a loop. numba's cache on disk is not made
+for processes that fill it at once: one may find another's loop in it, and would leave out the
+weight decay without a word."""
 
 BLOCK = 2048
 """Numbers that are worked on at a time, in float32 within the fastest cache."""
 
 
 def serve(*tensors: Tensor) -> bool:
-    """Whether the tensors are what these loops work on: in a CPU's memory, of float32 or bfloat16."""
+    """Return True for the tensors that these loops work on: in a CPU's memory, of float32 or
+    bfloat16."""
     return all(
         t.device.type == "cpu" and t.dtype in (torch.float32, torch.bfloat16) for t in tensors
     )
@@ -96,12 +101,14 @@ def _narrow(source, into):
 
 @compiled
 def draw(state, counter, numbers):
-    """Fills `numbers`, int16 (streams, any multiple of 4 lanes), with the next 64 bits of each lane's generator.
+    """Fill `numbers`, int16 (streams, any multiple of 4 lanes), with the next 64 bits of each
+    lane's generator.
 
-    Their states move on: `state`, uint64 (streams, 3, lanes), and `counter`, (streams,), the fourth number of a state,
-    the same for all lanes of a stream.
+    Their states move on: `state`, uint64 (streams, 3, lanes), and `counter`, (streams,), the fourth
+    number of a state, the same for all lanes of a stream.
 
-    Source: SFC64 of PractRand (Doty-Humphrey), as NumPy has it: the same numbers, many generators side by side.
+    Source: SFC64 of PractRand (Doty-Humphrey), as NumPy has it: the same numbers, many generators
+    side by side.
     """
     lanes = state.shape[2]
     for i in range(numbers.shape[0]):
@@ -123,7 +130,8 @@ def draw(state, counter, numbers):
 
 @compiled
 def look_up(table, bits, found):
-    """Fills `found` with the entries of a table of 65,536 at `bits`, int16, of which -32768 is the first."""
+    """Fill `found` with the entries of a table of 65,536 at `bits`, int16, of which -32768 is the
+    first."""
     places, entries = bits.reshape(-1), found.reshape(-1)
     for j in range(places.size):
         entries[j] = table[np.int32(places[j]) + np.int32(32768)]
@@ -131,7 +139,8 @@ def look_up(table, bits, found):
 
 @compiled
 def masked_relu(z, bits, rate):
-    """z (n, m) becomes ReLU(z)/(1-p), but 0 where `bits`, int16 (n, m), are of the lowest share p; rate p (n,)."""
+    """z (n, m) becomes ReLU(z)/(1-p), but 0 where `bits`, int16 (n, m), are of the lowest share p;
+    rate p (n,)."""
     buffer = np.empty(BLOCK, np.float32)
     n = z.shape[0]
     z, bits = z.reshape(n, -1), bits.reshape(n, -1)
@@ -149,7 +158,8 @@ def masked_relu(z, bits, rate):
 
 @compiled
 def masked_relu_gradient(gradient, h, rate, result):
-    """Fills `result` with the gradient of z, from that of h, which `masked_relu` made of z; all (n, m)."""
+    """Fill `result` with the gradient of z, from that of h, which `masked_relu` made of z; all (n,
+    m)."""
     buffer, active = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     n = h.shape[0]
     gradient, h, result = gradient.reshape(n, -1), h.reshape(n, -1), result.reshape(n, -1)
@@ -166,9 +176,11 @@ def masked_relu_gradient(gradient, h, rate, result):
 
 @compiled
 def sgd(weight, rounded, gradient, velocity, decay, momentum, learning_rate):
-    """One step of SGD: weight float32 (n, m), its copy in the gradient's precision or none, velocity or none.
+    """One step of SGD: weight float32 (n, m), its copy in the gradient's precision or none,
+    velocity or none.
 
-    velocity = momentum velocity + gradient + decay weight; weight -= learning_rate velocity; decay is (n,) or none.
+    velocity = momentum velocity + gradient + decay weight; weight -= learning_rate velocity; decay
+    is (n,) or none.
     """
     buffer, held = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
     gradient = gradient.reshape(weight.shape)

@@ -1,6 +1,8 @@
-"""Fashion-MNIST, or another data set of the same form: found, checked, kept, and split once and for all.
+"""Fashion-MNIST, or another data set of the same form: found, checked, kept, and split once and for
+all.
 
-`load` tries the data folder, then `models.download`, and checks what it gets; `split` makes the tensors.
+`load` tries the data folder, then `models.download`, and checks what it gets; `split` makes the
+tensors.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import torch
 from models.download import (
     DATASETS,
     FILES,
-    HEADERS,
     IN_FOLDER,
     DataError,
     Files,
@@ -50,9 +51,11 @@ class Images:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """What training sees. Pixels x (n, 784) float32 in [0, 1], labels y (n,) int64; rows in the order of the files.
+    """What training sees. Pixels x (n, 784) float32 in [0, 1], labels y (n,) int64; rows in the
+    order of the files.
 
-    `digest` (16 hex digits) stands for the data set's content and for which rows went where, `content` for the former.
+    `digest` (16 hex digits) stands for the data set's content and for which rows went where,
+    `content` for the former.
     """
 
     name: str
@@ -66,7 +69,8 @@ class Split:
     content: str
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Split:
-        """The same split on `device`; `dtype` is for the pixels only and leaves the digest as it is."""
+        """The same split on `device`; `dtype` is for the pixels only and leaves the digest as it
+        is."""
         return replace(
             self,
             train_x=self.train_x.to(device, dtype),
@@ -78,9 +82,11 @@ class Split:
         )
 
     def rounded(self, dtype: torch.dtype) -> Split:
-        """The split with its training images in `dtype`, in which the products of training are then taken.
+        """The split with its training images in `dtype`, in which the products of training are then
+        taken.
 
-        The other images stay as they are: scores are those of the float32 weights. The digest stays too.
+        The other images stay as they are: scores are those of the float32 weights. The digest stays
+        too.
         """
         return replace(self, train_x=self.train_x.to(dtype))
 
@@ -89,9 +95,11 @@ class Split:
         return replace(self, test_x=self.test_x[:0], test_y=self.test_y[:0])
 
     def subset(self, n: int) -> Split:
-        """The split with the first `n` training examples, stratified: each class's first ones in file order.
+        """The split with the first `n` training examples, stratified: each class's first ones in
+        file order.
 
-        The digest changes unless `n` is the whole training set. ValueError unless 1 <= n <= training examples.
+        The digest changes unless `n` is the whole training set. ValueError unless 1 <= n <=
+        training examples.
         """
         available = len(self.train_y)
         if not 1 <= n <= available:
@@ -106,15 +114,17 @@ class Split:
 
 
 def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
-    """Read a data set from `folder`/`name`, or else from the first source that has it, and keep it in that folder.
+    """Read a data set from `folder`/`name`, or else from the first source that has it, and keep it
+    in that folder.
 
-    A name "path:some/folder" means the files in that folder, which need not be in `folder`; the data set is called by
-    the folder's own name then, so that its studies are the same wherever it lies.
+    A name "path:some/folder" means the files in that folder, which need not be in `folder`; the
+    data set is called by the folder's own name then, so that its studies are the same wherever it
+    lies.
 
-    Arrays: train (60000, 784) and test (10000, 784) uint8, labels int64; of a "path:" as many as it has. Errors:
-    DataError, when the name is unknown, a file in the folder is damaged (it is left alone), or no source can be
-    reached. A folder that cannot be written is no error. Source: Xiao et al. 2017, arXiv:1708.07747; the file format is
-    LeCun's IDX.
+    Arrays: train (60000, 784) and test (10000, 784) uint8, labels int64; of a "path:" as many as it
+    has. Errors: DataError, when the name is unknown, a file in the folder is damaged (it is left
+    alone), or no source can be reached. A folder that cannot be written is no error. Source: Xiao
+    et al. 2017, arXiv:1708.07747; the file format is LeCun's IDX.
     """
     if name.startswith(IN_FOLDER):
         place = Path(name.removeprefix(IN_FOLDER))
@@ -135,7 +145,7 @@ def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
 
 
 def kept(name: str, cache: Path) -> Files:
-    """Those files of a data set that are in its folder.
+    """Return those files of a data set that are in its folder.
 
     Raises:
         DataError: one of them is damaged.
@@ -145,20 +155,20 @@ def kept(name: str, cache: Path) -> Files:
         check(DATASETS[name], files, str(cache))
     except DataError as error:
         raise DataError(
-            f"{error}; delete the file to have it fetched anew, or put a good copy in its place"
+            f"{error}; delete the file to have it fetched again, or put a good copy in its place"
         ) from None
     return files
 
 
 def validation_size(train: int) -> int:
-    """How many of so many training images are set apart: 10,000, or a sixth where that is fewer, as of a small set."""
+    """Return how many of so many training images are set apart: 10,000, or a sixth where that is
+    fewer, as of a small set."""
     return min(10_000, train // 6)
 
 
 def _images(name: str, files: Files) -> Images:
     arrays = [
-        np.frombuffer(files[file], np.uint8, offset=len(head))
-        for file, head in zip(FILES, HEADERS, strict=True)
+        np.frombuffer(files[file], np.uint8, offset=16 if "idx3" in file else 8) for file in FILES
     ]
     return Images(
         name=name,
@@ -171,17 +181,20 @@ def _images(name: str, files: Files) -> Images:
 
 
 def split(images: Images, validation: int = 10_000) -> Split:
-    """Set `validation` training examples apart, the same ones each time and each class in proportion.
+    """Set `validation` training examples apart, the same ones each time and each class in
+    proportion.
 
-    Fashion-MNIST: train (50000, 784), validation (10000, 784) with 1,000 of each class, test (10000, 784). Pixels are
-    divided by 255 to float32 in [0, 1]. Errors: ValueError unless 1 <= validation < training examples.
+    Fashion-MNIST: train (50000, 784), validation (10000, 784) with 1,000 of each class, test
+    (10000, 784). Pixels are divided by 255 to float32 in [0, 1]. Errors: ValueError unless 1 <=
+    validation < training examples.
     """
     n = len(images.train_labels)
     if not 1 <= validation < n:
         raise ValueError(
             f"validation takes 1 to {n - 1} of the {n} training examples, not {validation}"
         )
-    # NumPy promises the raw stream of PCG64 for ever, but not what Generator.permutation makes of it.
+    # NumPy promises the raw stream of PCG64 for ever, but not what Generator.permutation makes of
+    # it.
     held_out = _stratified(
         images.train_labels, validation, np.random.PCG64(SPLIT_SEED).random_raw(n)
     )
@@ -204,7 +217,8 @@ def _pixels(images: np.ndarray) -> torch.Tensor:
 
 
 def _stratified(labels: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
-    """`n` rows, ascending: of each class its share (rounded by largest remainder), those with the lowest keys."""
+    """`n` rows, ascending: of each class its share (rounded by largest remainder), those with the
+    lowest keys."""
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(n * counts, len(labels))
     quotas[np.argsort(-remainders, kind="stable")[: n - quotas.sum()]] += 1

@@ -1,4 +1,4 @@
-"""Where a data set can be had, and whether what was got is what it claims to be."""
+"""The sources of the data sets, and the check of their files."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import hashlib
 import http.client
 import math
 import os
+import shutil
 import struct
 import subprocess
 import tempfile
+import urllib.error
 import urllib.request
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -24,16 +24,11 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-HEADERS = (
-    struct.pack(">4I", 0x803, 60_000, 28, 28),
-    struct.pack(">2I", 0x801, 60_000),
-    struct.pack(">4I", 0x803, 10_000, 28, 28),
-    struct.pack(">2I", 0x801, 10_000),
-)
 CLASSES = 10
 DEBIAN_FOLDER = Path("/usr/share/datasets")
 SOCKET_TIMEOUT = 5.0
-"""Seconds a download may stay silent; a host may have several addresses, and each is given this long."""
+"""Seconds a download may stay silent; a host may have several addresses, and each is given this
+long."""
 
 IN_FOLDER = "path:"
 """Before a folder, in place of a data set's name: the FILES in it are used as they are."""
@@ -45,12 +40,17 @@ Files = dict[str, bytes]
 
 
 class DataError(RuntimeError):
-    """The data cannot be had or is not what it should be. The message is one line and says what to do."""
+    """The data cannot be had, or is damaged; the message is one line that says what to do."""
+
+
+FAILURES = (RuntimeError, ImportError, OSError, subprocess.TimeoutExpired)
+"""Errors of a source that cannot be used; DataError is one of the first."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set can be found, and the SHA-256 of its unpacked FILES where these are known."""
+    """Where a data set can be found, and the SHA-256 of its unpacked FILES where these are
+    known."""
 
     torchvision: str
     debian: str | None = None
@@ -76,7 +76,11 @@ DATASETS = {
 
 
 def read_folder(folder: Path) -> Files:
-    """Those of FILES that are in the folder, plain or as .gz, unpacked; DataError for one that cannot be."""
+    """Read those of FILES that are in the folder, plain or as .gz, unpacked.
+
+    Raises:
+        DataError: one that cannot be read.
+    """
     files: Files = {}
     for path in (folder / (file + suffix) for file in FILES for suffix in ("", ".gz")):
         try:
@@ -94,10 +98,10 @@ def read_folder(folder: Path) -> Files:
 
 
 def read_own(folder: Path) -> Files:
-    """FILES of a data set of one's own: as many images as there are, of 28 x 28 bytes, labelled 0 to 9.
+    """Read FILES of one's own: any number of images of 28 x 28 bytes, labelled 0 to 9.
 
     Raises:
-        DataError: no such folder, or the first thing in it that is not so; nothing says what the content should be.
+        DataError: no such folder, or the first thing in it that is not so.
     """
     if not folder.is_dir():
         raise DataError(f"{IN_FOLDER}{folder}: there is no such folder")
@@ -105,84 +109,99 @@ def read_own(folder: Path) -> Files:
     if missing := [file for file in FILES if file not in files]:
         raise DataError(f"{folder} lacks {', '.join(missing)} (plain or .gz)")
     for images, labels in (FILES[:2], FILES[2:]):
-        size, pixels = _shape(files[images], 0x803, f"{images} in {folder}")
-        count, _ = _shape(files[labels], 0x801, f"{labels} in {folder}")
-        if pixels != [28, 28]:
-            raise DataError(
-                f"{images} in {folder} has images of {pixels[0]} x {pixels[1]}, where 28 x 28 belong"
-            )
+        size = check_idx(files[images], images, folder)
+        count = check_idx(files[labels], labels, folder)
         if size != count:
             raise DataError(f"{images} in {folder} has {size} images, {labels} {count} labels")
         if size < FEWEST:
             raise DataError(f"{images} in {folder} has {size} images, and {FEWEST} are the fewest")
-        if (highest := max(files[labels][8:])) >= CLASSES:
-            raise DataError(
-                f"{labels} in {folder} has a label {highest}, where 0 to {CLASSES - 1} belong"
-            )
     return files
 
 
-def _shape(content: bytes, magic: int, which: str) -> tuple[int, list[int]]:
-    """How many, and of what size each, an IDX file of bytes says it has; DataError when it has not."""
-    start = 4 + 4 * (magic & 0xFF)
-    if len(content) < start or content[:4] != magic.to_bytes(4, "big"):
-        raise DataError(f"{which} is no IDX file of bytes in {magic & 0xFF} dimensions")
-    count, *rest = struct.unpack_from(f">{magic & 0xFF}I", content, 4)
-    if len(content) != (size := start + math.prod((count, *rest))):
-        raise DataError(f"{which} is damaged: {len(content)} bytes unpacked where {size} belong")
-    return count, rest
+def check_idx(content: bytes, file: str, folder: Path | str) -> int:
+    """Check an unpacked IDX file of images or labels, and return how many it has.
+
+    Raises:
+        DataError: it is not of the form that its name says.
+    """
+    place = f"{file} in {folder}"
+    dimensions = 3 if "idx3" in file else 1
+    start = 4 + 4 * dimensions
+    if len(content) < start or content[:4] != bytes((0, 0, 8, dimensions)):
+        raise DataError(f"{place} is damaged: no IDX file of bytes in {dimensions} dimensions")
+    count, *shape = struct.unpack_from(f">{dimensions}I", content, 4)
+    size = start + math.prod((count, *shape))
+    if len(content) != size:
+        raise DataError(f"{place} is damaged: {len(content)} bytes unpacked where {size} belong")
+    if dimensions == 3 and shape != [28, 28]:
+        raise DataError(f"{place} has images of {shape[0]} x {shape[1]}, where 28 x 28 belong")
+    if dimensions == 1 and count and max(content[start:]) >= CLASSES:
+        raise DataError(
+            f"{place} has a label {max(content[start:])}, where 0 to {CLASSES - 1} belong"
+        )
+    return count
 
 
-def check(dataset: Source, files: Files, where: str) -> None:
-    """DataError for the first of `files` that is not what its name says."""
-    for i, (file, header) in enumerate(zip(FILES, HEADERS, strict=True)):
+def check(dataset: Source, files: Files, folder: str) -> None:
+    """Check those of FILES that are there: their form, their number, their SHA-256 where known.
+
+    Raises:
+        DataError: the first that is not what its name says.
+    """
+    for place, file in enumerate(FILES):
         if file not in files:
             continue
-        content, shape = files[file], struct.unpack(f">{len(header) // 4}I", header)[1:]
-        size = len(header) + int(np.prod(shape))
-        if len(content) != size:
+        count, expected = check_idx(files[file], file, folder), 60_000 if place < 2 else 10_000
+        if count != expected:
+            raise DataError(f"{file} in {folder} is damaged: {count} items, not {expected}")
+        digest = hashlib.sha256(files[file]).hexdigest()
+        if dataset.sha256 and digest != dataset.sha256[place]:
             raise DataError(
-                f"{file} in {where} is damaged: {len(content)} bytes unpacked where {size} belong"
-            )
-        if not content.startswith(header):
-            raise DataError(
-                f"{file} in {where} is damaged: its header is not that of {shape} bytes in IDX form"
-            )
-        if len(shape) == 1 and max(content[len(header) :]) >= CLASSES:
-            raise DataError(f"{file} in {where} is damaged: it has labels above {CLASSES - 1}")
-        if dataset.sha256 and (found := hashlib.sha256(content).hexdigest()) != dataset.sha256[i]:
-            raise DataError(
-                f"{file} in {where} has wrong content: SHA-256 {found}, expected {dataset.sha256[i]}"
+                f"{file} in {folder} has wrong content: SHA-256 {digest}, expected "
+                f"{dataset.sha256[place]}"
             )
 
 
 def fetch(name: str, cache: Path) -> tuple[str, Files]:
-    """Description and files of the first of SOURCES that has the data set whole and good."""
-    dataset, problems = DATASETS[name], list[str]()
+    """Return the first of SOURCES that has the data set whole and good, and its files.
+
+    Raises:
+        DataError: none has it; the message says what to do.
+    """
+    dataset = DATASETS[name]
+    problems = []
     for source, get in SOURCES.items():
         try:
             files = get(dataset)
             check(dataset, files, source)
             return source, files
-        except (
-            RuntimeError,
-            ImportError,
-            OSError,
-            EOFError,
-            zlib.error,
-            subprocess.TimeoutExpired,
-        ) as error:
+        except (*FAILURES, EOFError, zlib.error) as error:
             problems.append(f"{source}: {' '.join(str(error).split())}")
-    raise nowhere(name, cache, problems)
+    raise _nowhere(name, cache, problems)
 
 
-def nowhere(name: str, cache: Path, problems: list[str]) -> DataError:
-    """What is said of a data set that no source has, with each source's problem."""
+def reachable_source(name: str, cache: Path) -> str:
+    """Return the source that `fetch` would try first with success, without fetching anything.
+
+    Raises:
+        DataError: none answers; the message says what to do.
+    """
+    problems = []
+    for source, probe in PROBES.items():
+        try:
+            probe(DATASETS[name])
+            return source
+        except FAILURES as error:
+            problems.append(f"{source}: {' '.join(str(error).split())}")
+    raise _nowhere(name, cache, problems)
+
+
+def _nowhere(name: str, cache: Path, problems: list[str]) -> DataError:
     debian = DATASETS[name].debian
     package = f" run `apt-get install dataset-{debian}`," if debian else ""
     return DataError(
-        f"{name} cannot be had from any source: connect to the internet,{package} or put the files {', '.join(FILES)}"
-        f" (plain or .gz) into {cache} ({'; '.join(problems)})"
+        f"{name} cannot be had from any source: connect to the internet,{package} or put the files "
+        f"{', '.join(FILES)} (plain or .gz) into {cache} ({'; '.join(problems)})"
     )
 
 
@@ -196,7 +215,8 @@ def _from_debian_folder(dataset: Source, root: Path = DEBIAN_FOLDER) -> Files:
 
 
 def _from_torchvision(dataset: Source) -> Files:
-    """From the addresses that torchvision lists, checked by its MD5 of the .gz; its own download knows no timeout."""
+    """Download from torchvision's mirrors, checked by its MD5; its own download knows no
+    timeout."""
     import torchvision.datasets  # seconds to import, and needed on the first start only
 
     listed = getattr(torchvision.datasets, dataset.torchvision)
@@ -221,8 +241,32 @@ def _download(mirrors: list[str], name: str, md5: str) -> bytes:
     raise DataError(problem)
 
 
+def _probe_torchvision(dataset: Source) -> None:
+    import torchvision.datasets
+
+    listed = getattr(torchvision.datasets, dataset.torchvision)
+    address = listed.mirrors[0] + listed.resources[0][0]
+    request = urllib.request.Request(address, method="HEAD")
+    urllib.request.urlopen(request, timeout=SOCKET_TIMEOUT).close()
+
+
+def _probe_debian_archive(dataset: Source) -> None:
+    if dataset.debian is None:
+        raise DataError("Debian has no package of it")
+    if missing := [program for program in ("apt-get", "dpkg-deb") if not shutil.which(program)]:
+        raise DataError(f"{' and '.join(missing)} not on this machine")
+    targets = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)"], Path())
+    address, *_ = [*targets.split(), ""]
+    try:
+        urllib.request.urlopen(address, timeout=SOCKET_TIMEOUT).close()
+    except (ValueError, urllib.error.HTTPError) as error:
+        # An archive need not have a page at its root: one that answers is there.
+        if not isinstance(error, urllib.error.HTTPError):
+            raise DataError("no archive is configured") from error
+
+
 def _from_debian_archive(dataset: Source) -> Files:
-    """Debian's package, by the machine's own apt sources and keys but in a folder of our own: needs no root."""
+    """Unpack Debian's package, by the machine's apt sources but in a folder of our own: no root."""
     if dataset.debian is None:
         raise DataError("Debian has no package of it")
     with tempfile.TemporaryDirectory() as scratch:
@@ -230,7 +274,8 @@ def _from_debian_archive(dataset: Source) -> Files:
         for folder in ("lists/partial", "cache/archives/partial", "package"):
             (root / folder).mkdir(parents=True)
         (root / "status").touch()
-        # Of the machine's settings only Acquire (proxies) is kept: its update hooks would clean up caches not ours.
+        # Of the machine's settings only Acquire (proxies) is kept: its update hooks would clean up
+        # caches not ours.
         dump = _run(["apt-config", "dump"], root)
         settings = [line for line in dump.splitlines() if line.startswith("Acquire::")] + [
             'Dir::Etc::parts "/dev/null";',
@@ -256,7 +301,7 @@ def _from_debian_archive(dataset: Source) -> Files:
 def _run(
     command: list[str], folder: Path, settings: dict[str, str] | None = None, check: bool = True
 ) -> str:
-    """Standard output of a command run in `folder`; DataError with its last line of complaint when it fails."""
+    """Return a command's standard output; DataError with its last line of complaint if it fails."""
     environment = {**os.environ, "LC_ALL": "C", **(settings or {})}
     done = subprocess.run(
         command,
@@ -279,3 +324,11 @@ SOURCES: dict[str, Callable[[Source], Files]] = {
     "torchvision's download": _from_torchvision,
     "Debian's archive": _from_debian_archive,
 }
+"""Name -> what fetches FILES from there, in the order in which they are tried."""
+
+PROBES: dict[str, Callable[[Source], object]] = {
+    "Debian's package": _from_debian_folder,
+    "torchvision's download": _probe_torchvision,
+    "Debian's archive": _probe_debian_archive,
+}
+"""Name of a source -> what asks whether it answers."""

@@ -1,4 +1,5 @@
-"""One network out of a population, as what needs no code of this project: plain PyTorch, or numbers."""
+"""One network out of a population, as what needs no code of this project: plain PyTorch, or
+numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from models.noise import Noise, noise_type
 
 
 def to_module(weights: Weights) -> nn.Sequential:
-    """A population of one as nn.Linear and nn.ReLU, without noise: images (n, 784) in, logits (n, 10) out."""
+    """A population of one as nn.Linear and nn.ReLU, without noise: images (n, 784) in, logits (n,
+    10) out."""
     layers: list[nn.Module] = []
     for weight, bias in zip(weights.weights, weights.biases, strict=True):
         linear = nn.Linear(weight.shape[1], weight.shape[2])
@@ -26,11 +28,12 @@ def to_module(weights: Weights) -> nn.Sequential:
 
 
 def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
-    """All that an evaluation, and where `repeatable` a noisy pass, of a population of one needs; float32.
+    """Return all that an evaluation, and where `repeatable` a noisy pass, of a population of one
+    needs; float32.
 
-    `weight0`, `bias0` and so on, (in, out) and (out,), for each affine map; for the two hidden layers, each (2,),
-    `factor`, `slope` and `offset` of `models.noise.base.Evaluated` (slope 0 and offset infinity where there is no
-    gate), and `rate`, at which the noise ended.
+    `weight0`, `bias0` and so on, (in, out) and (out,), for each affine map; for the two hidden
+    layers, each (2,), `factor`, `slope` and `offset` of `models.noise.base.Evaluated` (slope 0 and
+    offset infinity where there is no gate), and `rate`, at which the noise ended.
     """
     noise = _noise(arm)
     evaluated = [noise.at_evaluation().evaluated(layer) for layer in range(2)]
@@ -47,7 +50,8 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
 
 
 def repeatable(arm: Arm) -> str | None:
-    """The distribution by which a served network can repeat the arm's noise, as `Noise.multiplier`; None if it cannot.
+    """The distribution by which a served network can repeat the arm's noise, as `Noise.multiplier`;
+    None if it cannot.
 
     "none" for an arm that has no noise, whose passes are all alike.
     """

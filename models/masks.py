@@ -15,9 +15,9 @@ from models.rng import Stream
 def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
     """Entries 1/(1-p) with probability 1-p, else 0: shape (networks, *shape), mean 1.
 
-    The rate, (networks, 1, 1), is taken to the nearest multiple of 2^-16, and the scale is that of the rate taken, so
-    the mean is exact. Networks of one seed share the underlying draws: a unit dropped at a rate is also dropped at any
-    higher one.
+    The rate, (networks, 1, 1), is taken to the nearest multiple of 2^-16, and the scale is that of
+    the rate taken, so the mean is exact. Networks of one seed share the underlying draws: a unit
+    dropped at a rate is also dropped at any higher one.
 
     Source: Srivastava et al. 2014, Dropout; scaled in training as is now usual.
     """
@@ -25,7 +25,8 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 
 
 def threshold(bits: Tensor, rate: Tensor) -> Tensor:
-    """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is dropped."""
+    """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is
+    dropped."""
     dropped_of_65536 = (rate * 65536).round()
     kept = torch.empty(
         bits.shape, dtype=rate.dtype, device=bits.device
@@ -35,7 +36,8 @@ def threshold(bits: Tensor, rate: Tensor) -> Tensor:
 
 
 def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
-    """ReLU(z) times `threshold(bits, rate)`; z and bits (networks, batch, units), and z is overwritten.
+    """ReLU(z) times `threshold(bits, rate)`; z and bits (networks, batch, units), and z is
+    overwritten.
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
@@ -58,7 +60,7 @@ class MaskedRelu(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
-        """In place."""
+        """Apply in place."""
         ctx.rate = cpu_kernels.array(
             rate
         ).flatten()  # a copy: a schedule changes the rates in place
@@ -69,7 +71,8 @@ class MaskedRelu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """What was dropped and what the ReLU cut off both show as a zero."""
+        """Propagate the gradient: what was dropped and what the ReLU cut off both show as a
+        zero."""
         (h,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn
             scale = torch.from_numpy(65536 / (65536 - np.rint(ctx.rate * 65536))).view(-1, 1, 1)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 
 def affine(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """h W + b in the precision of h: (networks, batch, in), (networks, in, out), (networks, 1, out) or none."""
+    """h W + b in the precision of h: (networks, batch, in), (networks, in, out), (networks, 1, out)
+    or none."""
     weight, bias = weight.to(h.dtype), None if bias is None else bias.to(h.dtype)
     if h.device.type == "cpu" and h.dtype == torch.float32 and onednn_multiplies_faster():
         result: Tensor = OneDnnAffine.apply(h, weight, bias)
@@ -20,10 +21,11 @@ def affine(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 @cache
 def onednn_multiplies_faster() -> bool:
-    """Whether float32 products are better left to oneDNN than to MKL, which torch.bmm calls.
+    """Return True if float32 products are better left to oneDNN than to MKL, which torch.bmm calls.
 
-    On AMD processors with AVX-512 MKL does without it, and is half as fast on Zen 5; on Zen 4 the two are level, as
-    on Intel's. Decided by what the processor is, not by a timing: the same machine must give the same bits.
+    On AMD processors with AVX-512 MKL does without it, and is half as fast on Zen 5; on Zen 4 the
+    two are level, as on Intel's. Decided by what the processor is, not by a timing: the same
+    machine must give the same bits.
     """
     return (
         torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()
@@ -58,9 +60,11 @@ def onednn_products(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class NarrowAffine(torch.autograd.Function):
-    """h W + b for a W of few columns: a product ten columns wide takes three times as long as one ten rows high.
+    """h W + b for a W of few columns: a product ten columns wide takes three times as long as one
+    ten rows high.
 
-    h (networks, batch, in), W (networks, in, out), b (networks, 1, out); the result (networks, batch, out).
+    h (networks, batch, in), W (networks, in, out), b (networks, 1, out); the result (networks,
+    batch, out).
     """
 
     @staticmethod

@@ -30,7 +30,8 @@ def zeros(networks: int, device: torch.device) -> Tensor:
 
 
 def unlabelled(stream: Stream, networks: int) -> Context:
-    """What a noise type may know of a pass over images that are not trained on: the draws, and nothing else."""
+    """Return what a noise type may know of a pass over images that are not trained on: the draws,
+    and nothing else."""
     nothing = torch.empty(networks, 0, dtype=torch.int64, device=stream.device)
     return Context(stream, nothing, nothing, examples=0, progress=1.0)
 
@@ -57,7 +58,8 @@ def predict(
 def evaluate(
     population: Weights, noise: Noise, seeds: Sequence[int], x: Tensor, labels: Tensor
 ) -> dict[str, Tensor]:
-    """The scores of the deterministic pass: `score` of images x (images, 784) and their classes (images,)."""
+    """The scores of the deterministic pass: `score` of images x (images, 784) and their classes
+    (images,)."""
     return score(predict(population, noise.at_evaluation(), seeds, x), labels)
 
 
@@ -74,7 +76,8 @@ def score(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
 
 
 def by_image(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Cross-entropy in nats and whether the likeliest class is the true one, each (networks, images)."""
+    """Cross-entropy in nats and whether the likeliest class is the true one, each (networks,
+    images)."""
     expanded = labels.expand(len(logits), -1)
     return cross_entropy(logits, expanded), logits.argmax(dim=2) == expanded
 
@@ -82,9 +85,10 @@ def by_image(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 def calibration(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """ "brier" and "ece", each (networks,); arguments as of `score`.
 
-    The Brier score is the squared distance of the probabilities from the one-hot label, 0 to 2 (Brier 1950). The
-    expected calibration error is the mean of |confidence - accuracy| over 15 bins of equal mass (Nguyen & O'Connor
-    2015); it is biased upwards, the more the fewer the images in a bin.
+    The Brier score is the squared distance of the probabilities from the one-hot label, 0 to 2
+    (Brier 1950). The expected calibration error is the mean of |confidence - accuracy| over 15 bins
+    of equal mass (Nguyen & O'Connor 2015); it is biased upwards, the more the fewer the images in a
+    bin.
     """
     exact = float64_on(logits.device)
     probabilities = logits.softmax(dim=2).to(exact)

@@ -1,4 +1,5 @@
-"""The network: 784-256-256-10 with ReLU, as a population of independent copies in stacked tensors."""
+"""The network: 784-256-256-10 with ReLU, as a population of independent copies in stacked
+tensors."""
 
 from __future__ import annotations
 
@@ -33,7 +34,8 @@ class Weights:
         return self.weights + self.biases
 
     def rounded(self, dtype: torch.dtype) -> Weights:
-        """A copy of another precision, whose gradients can be asked for; the population itself where it has it."""
+        """A copy of another precision, whose gradients can be asked for; the population itself
+        where it has it."""
         if dtype == self.weights[0].dtype:
             return self
         parts = (self.weights, self.biases)
@@ -55,9 +57,11 @@ class Weights:
 def initialise(
     seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Weights:
-    """Weights and biases uniform on +-1/sqrt(fan-in), as nn.Linear draws them; one network for each seed.
+    """Weights and biases uniform on +-1/sqrt(fan-in), as nn.Linear draws them; one network for each
+    seed.
 
-    Drawn on the CPU in float32, so that a seed means the same weights on every device and at every precision.
+    Drawn on the CPU in float32, so that a seed means the same weights on every device and at every
+    precision.
     """
     population = [_initialise_one(seed) for seed in dict.fromkeys(seeds)]
     order = [list(dict.fromkeys(seeds)).index(seed) for seed in seeds]
@@ -79,7 +83,8 @@ def _initialise_one(seed: int) -> list[Tensor]:
 def forward(population: Weights, x: Tensor, noise: Noise, context: Context) -> Tensor:
     """Logits (networks, batch, 10) of images x (networks, batch, 784).
 
-    The products are taken in the precision of x, to which the weights are rounded; logits come in float32 at least.
+    The products are taken in the precision of x, to which the weights are rounded; logits come in
+    float32 at least.
     """
     h = noise.input(x, context)
     for layer in range(2):

@@ -1,7 +1,8 @@
 """Random streams: every draw of a training run comes from a generator named by (seed, purpose).
 
-Initialisation, batch order and noise have separate streams, so an arm that draws more noise does not shift the order
-of its batches, and arms with the same seed are paired: same initial weights, same batches, same underlying draws.
+Initialisation, batch order and noise have separate streams, so an arm that draws more noise does
+not shift the order of its batches, and arms with the same seed are paired: same initial weights,
+same batches, same underlying draws.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ PURPOSES: tuple[Purpose, ...] = ("init", "order", "noise", "evaluation")
 
 
 LANES = 64
-"""Generators side by side that make a CPU's draws for one seed: as many as its vector instructions keep busy."""
+"""Generators side by side that make a CPU's draws for one seed: as many as its vector instructions
+keep busy."""
 
 
 def generator(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> Generator:
-    """PyTorch's generator of one seed and purpose; distinct pairs give independent streams (NumPy's SeedSequence)."""
+    """PyTorch's generator of one seed and purpose; distinct pairs give independent streams (NumPy's
+    SeedSequence)."""
     return Generator(device).manual_seed(
         int(_sequence(seed, purpose).generate_state(1, np.uint64)[0])
     )
@@ -37,14 +40,15 @@ def _sequence(seed: int, purpose: Purpose) -> np.random.SeedSequence:
 
 
 class Lanes:
-    """64-bit numbers on a CPU, a row for each seed; several times as fast as PyTorch's generator makes them.
+    """64-bit numbers on a CPU, a row for each seed; several times as fast as PyTorch's generator
+    makes them.
 
-    Lane k of a seed is NumPy's SFC64, seeded with the k-th child of the SeedSequence of (seed, purpose); the lanes of a
-    seed take turns.
+    Lane k of a seed is NumPy's SFC64, seeded with the k-th child of the SeedSequence of (seed,
+    purpose); the lanes of a seed take turns.
     """
 
     def __init__(self, seeds: Sequence[int], purpose: Purpose) -> None:
-        """At the beginning of each seed's stream."""
+        """Start at the beginning of each seed's stream."""
         states = [
             [
                 np.random.SFC64(child).state["state"]["state"]
@@ -84,7 +88,8 @@ class Stream:
     def bits(self, *shape: int) -> Tensor:
         """Uniform integers of 16 bits, -32768 to 32767: int16 of shape (networks, *shape).
 
-        The cheapest draw there is: one 64-bit number serves four entries. A CPU draws them by `Lanes`.
+        The cheapest draw there is: one 64-bit number serves four entries. A CPU draws them by
+        `Lanes`.
         """
         entries = prod(shape)
         padded = -(-entries // (4 * LANES)) * 4 * LANES
@@ -97,14 +102,16 @@ class Stream:
         return self._of_networks(drawn[:, :entries].reshape(-1, *shape))
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Uniform on the 2^16 midpoints of (-1, 1): mean 0 exactly, variance 1/3 to 2^-32. (networks, *shape)."""
+        """Uniform on the 2^16 midpoints of (-1, 1): mean 0 exactly, variance 1/3 to 2^-32.
+        (networks, *shape)."""
         drawn = self.bits(*shape).to(
             torch.promote_types(dtype, torch.float32)
         )  # bfloat16 would round away the half
         return drawn.add_(0.5).mul_(2.0**-15).to(dtype)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        """Standard normal on 2^16 equally likely values: mean 0, variance 1, at most 4.33 SD. (networks, *shape).
+        """Standard normal on 2^16 equally likely values: mean 0, variance 1, at most 4.33 SD.
+        (networks, *shape).
 
         Looked up, each draw costs a quarter of what PyTorch's own does.
         """
@@ -124,14 +131,16 @@ class Stream:
 
 @cache
 def normal_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The normal distribution's quantiles at the 2^16 midpoints of (0, 1), scaled to variance 1; ascending."""
+    """The normal distribution's quantiles at the 2^16 midpoints of (0, 1), scaled to variance 1;
+    ascending."""
     midpoints = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     quantiles = torch.special.ndtri(midpoints)
     return (quantiles / quantiles.std(correction=0)).to(device, dtype)
 
 
 def look_up(table: Tensor, bits: Tensor) -> Tensor:
-    """The entries of a table of 65,536 at `bits`, int16 of any shape, of which -32768 is the first."""
+    """The entries of a table of 65,536 at `bits`, int16 of any shape, of which -32768 is the
+    first."""
     if table.device.type == "cpu":
         found = torch.empty(bits.shape, dtype=table.dtype)
         cpu_kernels.look_up(

@@ -15,11 +15,13 @@ from models.noise import Noise
 
 
 class Sgd:
-    """torch.optim.SGD for a population: a weight decay for each network, none for biases and learned noise.
+    """torch.optim.SGD for a population: a weight decay for each network, none for biases and
+    learned noise.
 
     Attributes:
-        rounded: the population in the precision of the products, which training is to read: rounded once a step, as
-            it is updated, and gradients come in that precision. The population itself, where that is its own.
+        rounded: the population in the precision of the products, which training is to read: rounded
+            once a step, as it is updated, and gradients come in that precision. The population
+            itself, where that is its own.
     """
 
     def __init__(
@@ -30,7 +32,7 @@ class Sgd:
         recipe: Recipe,
         dtype: torch.dtype,
     ) -> None:
-        """Holds the population's tensors; `step` updates them, and `rounded`, in place."""
+        """Hold the population's tensors; `step` updates them, and `rounded`, in place."""
         self.rounded = population.rounded(dtype)
         self.read = [*self.rounded.tensors, *noise.parameters]
         decays = torch.tensor(
@@ -61,7 +63,7 @@ class Update:
     def __init__(
         self, weight: Tensor, rounded: Tensor | None, decay: Tensor | None, momentum: float
     ) -> None:
-        """Holds one tensor of the population.
+        """Hold one tensor of the population.
 
         Args:
             weight: (networks, ..), updated in place.
@@ -96,7 +98,7 @@ class Update:
             self.by_tensors(gradient, learning_rate)
 
     def by_tensors(self, gradient: Tensor, learning_rate: float) -> None:
-        """In tensor operations."""
+        """Update in tensor operations."""
         step = gradient.to(self.weight.dtype)
         if self.decay is not None:
             step = step.addcmul(self.weight, self.decay.view(-1, *[1] * (self.weight.dim() - 1)))
@@ -107,7 +109,8 @@ class Update:
             self.rounded.copy_(self.weight)
 
     def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
-        """On a CPU: each number is fetched once, which counts, since a population's weights fill no cache."""
+        """Update on a CPU: each number is fetched once, which counts, since a population's weights
+        fill no cache."""
         cpu_kernels.sgd(
             self._weight,
             self._rounded,

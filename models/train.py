@@ -24,7 +24,8 @@ from models.sgd import Sgd
 
 CPU_POPULATION, GPU_POPULATION = 8, 256
 NETWORK_BYTES = 16_000_000
-"""Memory that one more network of a population takes at most: weights, gradients, velocity, activations, images."""
+"""Memory that one more network of a population takes at most: weights, gradients, velocity,
+activations, images."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,16 @@ class Trained:
     """One trained network.
 
     Attributes:
-        curves: metric -> its value after each epoch: train/loss (mean over the epoch's steps), val/loss, val/accuracy.
+        curves: metric -> its value after each epoch: train/loss (mean over the epoch's steps),
+            val/loss, val/accuracy.
         test: test/loss, test/accuracy, test/brier and test/ece, where asked for; else empty.
         measured: (epoch, metric, value) of the measures asked for.
-        images: "nll" (float16) and "correct" (bool) of each test image, where test images were read; else empty.
-        weights: the parameters, as a population of one on the CPU; none where they were not asked for.
-        seconds: training time, tests and measures left out, of the network's population, divided by its networks.
+        images: "nll" (float16) and "correct" (bool) of each test image, where test images were
+            read; else empty.
+        weights: the parameters, as a population of one on the CPU; none where they were not asked
+            for.
+        seconds: training time, tests and measures left out, of the network's population, divided by
+            its networks.
         error: why it was not trained to its end, in one line; else empty.
     """
 
@@ -53,7 +58,8 @@ class Trained:
 
     @property
     def scores(self) -> dict[str, float]:
-        """The run's numbers: after the last step, the mean accuracy of the last three epochs, and what was measured."""
+        """The run's numbers: after the last step, the mean accuracy of the last three epochs, and
+        what was measured."""
         last = {name: curve[-1] for name, curve in self.curves.items()}
         measured = {name: value for _, name, value in self.measured}
         return {
@@ -69,7 +75,7 @@ class Trained:
 
     @property
     def converged(self) -> bool:
-        """Whether training ended in finite numbers."""
+        """True if training ended in finite numbers."""
         return all(
             map(
                 math.isfinite, [*(curve[-1] for curve in self.curves.values()), *self.test.values()]
@@ -86,13 +92,14 @@ def train_population(
     measures: Sequence[str] = (),
     on_step: Callable[[float], None] | None = None,
 ) -> list[Trained]:
-    """Trains every arm with every seed, on the device and in the precision of `split`.
+    """Train every arm with every seed, on the device and in the precision of `split`.
 
     Args:
         arms: of one noise type and one recipe; rates and weight decay may differ.
         test: whether the test images may be read: after the last step, and by the measures.
         measures: names in `models.probes.MEASURES`.
-        on_step: called after each step with the share of an epoch it was, times the networks; may raise to stop.
+        on_step: called after each step with the share of an epoch it was, times the networks; may
+            raise to stop.
 
     Returns:
         One result for each (arm, seed), arms outermost.
@@ -111,16 +118,17 @@ def train_population(
 
 
 def not_trained(arm: Arm, seed: int, error: str) -> Trained:
-    """What stands for a network whose training broke off: no score, no weights."""
+    """Return what stands for a network whose training broke off: no score, no weights."""
     curves = {name: [math.nan] for name in ("train/loss", "val/loss", "val/accuracy")}
     return Trained(arm, seed, curves, {}, Weights((), ()), 0.0, error=error)
 
 
 def population_size(device: torch.device) -> int:
-    """How many networks one tensor program trains at most; a network's result does not depend on it.
+    """Return how many networks one tensor program trains at most; a network's result does not
+    depend on it.
 
-    On a CPU more bring little, and leave a study fewer batches to deal out to its cores (docs/speed.md). A GPU is
-    filled by many, as far as half of its free memory goes.
+    On a CPU more bring little, and leave a study fewer batches to deal out to its cores
+    (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes.
     """
     if device.type == "cpu":
         return CPU_POPULATION
@@ -177,7 +185,8 @@ def _train_chunk(
 def _test(
     population: Weights, noise: Noise, seeds: Sequence[int], split: Split
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    """The scores on the test images, and what each image contributed to them; nothing where there are none."""
+    """The scores on the test images, and what each image contributed to them; nothing where there
+    are none."""
     if not len(split.test_y):
         return {}, {}
     logits = predict(population, noise.at_evaluation(), seeds, split.test_x)
@@ -188,7 +197,8 @@ def _test(
 
 
 def build(arms: Sequence[Arm], seeds: Sequence[int], split: Split) -> tuple[Weights, Noise]:
-    """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their noise."""
+    """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their
+    noise."""
     device, dtype = split.train_x.device, at_least_float32(split.train_x.dtype)
     rates = torch.tensor([(arm.rate1, arm.rate2) for arm in arms], dtype=dtype, device=device)
     return initialise(seeds, device, dtype), noise_type(arms[0].noise)(rates)
@@ -202,7 +212,8 @@ def fit(
     split: Split,
     on_step: Callable[[float], None] | None = None,
 ) -> Iterator[Tensor]:
-    """Trains the population in place; yields each network's mean training loss, (networks,), after each epoch."""
+    """Train the population in place; yields each network's mean training loss, (networks,), after
+    each epoch."""
     recipe, device = arms[0].recipe, split.train_x.device
     examples = len(split.train_y)
     order, stream = Stream(seeds, "order"), Stream(seeds, "noise", device)

@@ -4,7 +4,8 @@ import sys
 
 if sys.version_info < (3, 11):  # noqa: UP036  # else an older one shows a traceback
     sys.exit(
-        f"error: this is Python {sys.version_info[0]}.{sys.version_info[1]}, and 3.11 is the oldest that will do"
+        f"error: this is Python {sys.version_info[0]}.{sys.version_info[1]}, and 3.11 is the "
+        "oldest that will do"
     )
 try:
     from study.commands.cli import main

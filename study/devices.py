@@ -9,7 +9,8 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
     """`wanted`, or for "auto" the first of cuda, mps and cpu that is there.
 
     Args:
-        elsewhere: whether training happens on other machines, whose devices cannot be seen from here.
+        elsewhere: whether training happens on other machines, whose devices cannot be seen from
+            here.
 
     Raises:
         ValueError: the wanted device is not there.
@@ -27,14 +28,16 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
 
 
 BFLOAT16_IS_EQUIVALENT = True
-"""Whether all that docs/precision.md asks is answered with yes; tests/study/test_devices.py holds the two together."""
+"""Whether all that docs/precision.md asks is answered with yes; tests/study/test_devices.py holds
+the two together."""
 
 
 def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
-    """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores where they are.
+    """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores
+    where they are.
 
-    This is on a CPU with AVX-512's instructions for it. Else float32: on a GPU and on ARM, where equivalence was not
-    studied, and on other machines, which cannot be seen from here.
+    This is on a CPU with AVX-512's instructions for it. Else float32: on a GPU and on ARM, where
+    equivalence was not studied, and on other machines, which cannot be seen from here.
     """
     if wanted != "auto":
         return wanted
@@ -48,13 +51,15 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
 
 
 def multiplies_bfloat16_fast(device: str) -> bool:
-    """Whether the hardware has bfloat16 products; without, they are many times slower than float32's."""
+    """Return True if the hardware has bfloat16 products; without, they are many times slower than
+    float32's."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(bfloat16_instructions())
 
 
 def bfloat16_instructions() -> set[str]:
-    """Those of this processor that multiply bfloat16, by PyTorch's names: of AVX-512, of AMX, and ARM's."""
+    """Return this processor's instructions that multiply bfloat16, by PyTorch's names: of AVX-512,
+    of AMX, and ARM's."""
     has = torch.cpu.get_capabilities()
     return {name for name in ("avx512_bf16", "amx_bf16", "bf16") if has.get(name)}

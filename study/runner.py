@@ -2,159 +2,124 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from typing import Protocol
 
 from analysis import schema
 from analysis.questions import DESIGNS
 from analysis.questions.base import Tuned
-from analysis.stats import selection
-from analysis.stats.selection import Ranked
 from models.config import Arm, Recipe
 from study.presets import Preset
-from study.resumable import Session
-from study.search import search
 from study.trial import Trial
 
-ALWAYS = ("none", "dropout")
-"""What every question is measured against."""
+REFERENCES = ("none", "dropout")
+"""The noise types that every question is measured against."""
 
 Picked = dict[tuple[str, str], dict[str, Arm]]
 """(question, recipe name) -> arm label -> arm"""
 
 
-class NothingToCompare(RuntimeError):
-    """A study that cannot go on, since what all is measured against failed."""
+class Study(Protocol):
+    """What a study is run on: `study.resumable` trains and logs, `study.planning.dry_run`
+    counts."""
+
+    preset: Preset
+    noise_types: tuple[str, ...]
+
+    def search(self, recipe: Recipe, noise_types: Sequence[str]) -> None:
+        """Run Optuna's trials on validation images."""
+
+    def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
+        """Finish the trials; of the winner, keep one network as a model."""
+
+    def best_searched(self, recipe: Recipe, noise_types: Sequence[str]) -> list[Arm]:
+        """Return the best few arms of each noise type, to train again on new seeds."""
+
+    def tuned_arms(self, recipe: Recipe) -> Tuned:
+        """Return the winner of each noise type's re-ranking, the best type first."""
+
+    def best_of(self, arms: Sequence[Arm]) -> Arm | None:
+        """Return the best of the arms on the re-ranking's validation images."""
+
+    def log_arms(self, names: dict[str, dict[str, str]]) -> None:
+        """Log recipe name -> arm label -> arm name, before the confirm phase."""
 
 
-def run_study(session: Session) -> None:
-    """Runs what is missing of a study; afterwards the tracking store holds all of it."""
-    preset, types = session.preset, session.declaration.noise_types
+def run_study(study: Study) -> None:
+    """Run what is missing of a study; afterwards the tracking store holds all of it."""
+    preset, types = study.preset, study.noise_types
     tuned: dict[Recipe, Tuned] = {}
     for recipe in preset.recipes:
-        run_search(session, recipe, types)
-        rerank(session, recipe)
-        tuned[recipe] = tuned_arms(session, recipe)
-        types = go_on(types, tuned[recipe], preset.finalists)
+        study.search(recipe, types)
+        study.run(rerank_trials(study, recipe, types))
+        tuned[recipe] = study.tuned_arms(recipe)
+        types = finalists(types, tuned[recipe], preset.finalists)
     picked = pick_arms(preset, tuned)
-    session.tracker.log_arms(arm_names(picked))
-    session.run(explore_trials(preset, tuned))
-    session.run(question_trials(picked, preset), winner=winner(session, picked))
+    study.log_arms(arm_names(picked))
+    study.run(explore_trials(preset, tuned))
+    study.run(question_trials(preset, picked), winner=study.best_of(candidates(picked)))
 
 
-def go_on(types: tuple[str, ...], tuned: Tuned, finalists: int) -> tuple[str, ...]:
-    """The noise types tuned under the next recipe: what all are measured against, and the best of the others."""
-    best = [noise for noise in tuned if noise not in ALWAYS][:finalists]
-    return tuple(noise for noise in types if noise in (*ALWAYS, *best))
+def search_trials(preset: Preset, arms: dict[int, Arm]) -> list[Trial]:
+    """Return a trial for each of Optuna's trial numbers."""
+    seeds = preset.search_seeds
+    return [Trial(arm, seeds, schema.SEARCH, number=number) for number, arm in arms.items()]
 
 
-def run_search(session: Session, recipe: Recipe, noise_types: tuple[str, ...]) -> None:
-    """Optuna's trials, on validation images."""
-    declared = session.declaration
-
-    def score(arms: dict[int, Arm]) -> dict[int, float]:
-        trials = search_trials(arms, session.preset)
-        session.run(trials)
-        return {
-            trial.number: session.objective(trial) for trial in trials if trial.number is not None
-        }
-
-    told = session.searched(recipe)
-    search(recipe, noise_types, declared.trials_per_type, declared.max_rate, told, score)
+def rerank_trials(study: Study, recipe: Recipe, noise_types: Sequence[str]) -> list[Trial]:
+    """Return the best few arms of each noise type, on new seeds."""
+    seeds = study.preset.rerank_seeds
+    arms = study.best_searched(recipe, noise_types)
+    return [Trial(arm, seeds, schema.RERANK) for arm in arms]
 
 
-def rerank(session: Session, recipe: Recipe) -> None:
-    """The best few arms of each noise type, again, on new seeds."""
-    table, declared = session.table(), session.declaration
-    session.run(
-        [
-            Trial(to_arm(row, recipe), declared.rerank_seeds, schema.RERANK)
-            for noise in _with_results(session, recipe, schema.SEARCH)
-            for row in selection.rerank_candidates(
-                table, noise, recipe.name, declared.objective, declared.rerank_top
-            )
-        ]
-    )
-
-
-def tuned_arms(session: Session, recipe: Recipe) -> Tuned:
-    """The winner of each noise type, the best first; a type of which every trial diverged has none.
-
-    Raises:
-        NothingToCompare: that happened to what every question is measured against.
-    """
-    table, objective = session.table(), session.declaration.objective
-    types = _with_results(session, recipe, schema.RERANK)
-    if missing := [noise for noise in ALWAYS if noise not in types]:
-        raise NothingToCompare(
-            f"every trial of {' and of '.join(missing)} diverged under {recipe.name}"
-        )
-    best = [selection.rerank_ranking(table, noise, recipe.name, objective)[0] for noise in types]
-    best.sort(key=lambda row: -row.score)
-    return {row.noise: to_arm(row, recipe) for row in best}
-
-
-def _with_results(session: Session, recipe: Recipe, phase: str) -> list[str]:
-    """The noise types that have finished trials in a phase: diverged ones are not in the table."""
-    table = session.table()
-    rows = table[(table["phase"] == phase) & (table["recipe"] == recipe.name)]
-    return [noise for noise in session.declaration.noise_types if noise in set(rows["noise"])]
-
-
-def pick_arms(preset: Preset, tuned: dict[Recipe, Tuned]) -> Picked:
-    """The arms that the questions' declared rules pick."""
-    return {
-        (name, recipe.name): DESIGNS[name].arms(recipe, tuned_for(recipe, tuned))
-        for name, recipes in preset.questions.items()
-        for recipe in recipes
-    }
+def finalists(types: Sequence[str], tuned: Tuned, count: int) -> tuple[str, ...]:
+    """Return the noise types tuned under the next recipe: the references and the best others."""
+    best = [noise for noise in tuned if noise not in REFERENCES][:count]
+    return tuple(noise for noise in types if noise in (*REFERENCES, *best))
 
 
 def tuned_for(recipe: Recipe, tuned: dict[Recipe, Tuned]) -> Tuned:
-    """The tuned arms of a recipe; where none were tuned under it, those of the first, trained by this one."""
+    """Return the tuned arms of a recipe, else those of the first recipe, trained by this one."""
     if recipe in tuned:
         return tuned[recipe]
     first, *_ = tuned.values()
-    return {noise: replace(arm, recipe=recipe) for noise, arm in first.items()}
+    return {noise: arm.with_recipe(recipe) for noise, arm in first.items()}
 
 
-def winner(session: Session, picked: Picked) -> Arm | None:
-    """Of the arms of the question that names a winner, the best one on the re-ranking's validation images.
+def pick_arms(preset: Preset, tuned: dict[Recipe, Tuned]) -> Picked:
+    """Return the arms that the questions' declared rules pick."""
+    picked: Picked = {}
+    for name, recipes in preset.questions.items():
+        for recipe in recipes:
+            picked[name, recipe.name] = DESIGNS[name].arms(recipe, tuned_for(recipe, tuned))
+    return picked
 
-    None where no such question is asked. The test images have no say in it.
-    """
-    table, objective = session.table(), session.declaration.objective
-    arms = {
-        arm.name: arm
-        for (question, _), arms in picked.items()
-        for arm in arms.values()
-        if DESIGNS[question].names_winner
-    }
-    best = selection.best_reranked(table, list(arms), objective)
-    return arms[best] if best else None
+
+def candidates(picked: Picked) -> list[Arm]:
+    """Return the arms of the questions that name a winner; test images have no say in it."""
+    arms: dict[Arm, None] = {}
+    for (question, _), labelled in picked.items():
+        if DESIGNS[question].names_winner:
+            arms |= dict.fromkeys(labelled.values())
+    return list(arms)
 
 
 def arm_names(picked: Picked) -> dict[str, dict[str, str]]:
-    """Recipe name -> arm label -> arm name; under a recipe, a label means the same arm in every question."""
+    """Return recipe name -> arm label -> arm name.
+
+    Under a recipe, a label means the same arm in every question.
+    """
     names: dict[str, dict[str, str]] = {}
     for (_, recipe), arms in picked.items():
         for label, arm in arms.items():
             known = names.setdefault(recipe, {}).setdefault(label, arm.name)
-            assert known == arm.name, (
-                f"two questions mean different arms by {label!r} under {recipe}"
-            )
+            assert known == arm.name, f"two questions mean different arms by {label!r} ({recipe})"
     return names
 
 
-def search_trials(arms: dict[int, Arm], preset: Preset) -> list[Trial]:
-    """One trial for each of Optuna's trial numbers."""
-    return [
-        Trial(arm, preset.search_seeds, schema.SEARCH, number=number)
-        for number, arm in arms.items()
-    ]
-
-
 def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
-    """The arms of the questions' pictures, on few seeds and validation images."""
+    """Return the arms of the questions' pictures, on few seeds and validation images."""
     questions: dict[Arm, dict[str, None]] = {}
     for name, recipes in preset.questions.items():
         for recipe in recipes:
@@ -168,17 +133,15 @@ def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
     ]
 
 
-def question_trials(picked: Picked, preset: Preset) -> list[Trial]:
-    """Every arm once in each phase, with all the questions it serves and all they want measured."""
+def question_trials(preset: Preset, picked: Picked) -> list[Trial]:
+    """Return every arm once a phase, with all questions it serves and all they want measured."""
     questions: dict[tuple[str, Arm], dict[str, None]] = {}
-    measures: dict[tuple[str, Arm], dict[str, None]] = {}
+    measures: dict[tuple[str, Arm], set[str]] = {}
     for (name, _), arms in picked.items():
         design = DESIGNS[name]
         for label, arm in arms.items():
             questions.setdefault((design.phase, arm), {})[name] = None
-            measures.setdefault((design.phase, arm), {}).update(
-                dict.fromkeys(design.measures.get(label, ()))
-            )
+            measures.setdefault((design.phase, arm), set()).update(design.measures.get(label, ()))
     return [
         Trial(
             arm,
@@ -189,8 +152,3 @@ def question_trials(picked: Picked, preset: Preset) -> list[Trial]:
         )
         for (phase, arm), names in questions.items()
     ]
-
-
-def to_arm(row: Ranked, recipe: Recipe) -> Arm:
-    """The arm of a row of a ranking."""
-    return Arm(row.noise, row.rate1, row.rate2, row.weight_decay, recipe)

@@ -18,7 +18,8 @@ from study import search_space
 STUDY_SEED = 56
 
 Score = Callable[[dict[int, Arm]], dict[int, float]]
-"""Trains the arms of some trial numbers; returns each trial's objective, NaN for one that failed."""
+"""Trains the arms of some trial numbers; returns each trial's objective, NaN for one that
+failed."""
 
 
 def search(
@@ -29,12 +30,13 @@ def search(
     told: dict[int, Arm],
     score: Score,
 ) -> None:
-    """Runs `rounds` trials of every noise type; in a round each type is asked once.
+    """Run `rounds` trials of every noise type; in a round each type is asked once.
 
     Args:
         max_rate: highest rate proposed; on the grid of `space`.
-        told: trial number -> arm, of the finished trials of an earlier process; they are not proposed anew. A
-            proposal depends only on the trials of earlier rounds, so a resumed search goes on as if never stopped.
+        told: trial number -> arm, of the finished trials of an earlier process; they are not
+            proposed anew. A proposal depends only on the trials of earlier rounds, so a resumed
+            search goes on as if never stopped.
         score: trains what is not trained yet and tells the objective, which is maximised.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -48,7 +50,8 @@ def search(
             arm = told.get(number) or search_space.to_arm(
                 _propose(study, number, turn, noise, distributions, max_rate), recipe
             )
-            # Of the arm, not as proposed: Optuna's 0.07000000000000001 would be 0.07 in a search that is resumed.
+            # Of the arm, not as proposed: Optuna's 0.07000000000000001 would be 0.07 in a search
+            # that is resumed.
             study.enqueue_trial(search_space.to_parameters(arm))
             asked[number] = study.ask(distributions)
         for number, value in score(
@@ -63,7 +66,8 @@ def search(
 
 
 def asked_together(rounds: int) -> list[range]:
-    """The rounds, by those whose trials are asked for at once, so that a type's are trained as one population.
+    """The rounds, by those whose trials are asked for at once, so that a type's are trained as one
+    population.
 
     They are the anchors', which learn from no score; TPE would propose with fewer to learn from.
     """
@@ -81,10 +85,11 @@ def _propose(
 ) -> dict[str, Any]:
     """The parameters of a type's next trial: an anchor at first, then TPE.
 
-    TPE sees the trials of that type alone. Among all, it would count the best tenth as good, leave a weaker type
-    without a single good trial, and so tune only the front-runner.
+    TPE sees the trials of that type alone. Among all, it would count the best tenth as good, leave
+    a weaker type without a single good trial, and so tune only the front-runner.
     """
-    # A seed for each trial: a resumed study would otherwise repeat the draws of its start-up trials.
+    # A seed for each trial: a resumed study would otherwise repeat the draws of its start-up
+    # trials.
     seed = int(np.random.SeedSequence((STUDY_SEED, number)).generate_state(1)[0])
     view = optuna.create_study(
         direction="maximize",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution
 
+from analysis.store import optuna_space
 from models.config import Arm, Recipe
 from models.noise import Rate, noise_type, noise_version
 
@@ -16,10 +17,12 @@ LOG10_WEIGHT_DECAY = (-6.0, -2.0)
 WEIGHT_DECAY_STEP = 0.05
 """On a grid, as the rates are, so that an arm read back from the store is exactly the one proposed.
 
-The lower end is inert at every recipe's horizon: weight decay acts over 1/(learning rate x weight decay) steps.
+The lower end is inert at every recipe's horizon: weight decay acts over 1/(learning rate x weight
+decay) steps.
 """
 ANCHORS = (1.0, 0.25)
-"""A type's first trials have its default rate, then a quarter of it: each is tried at mild and at faint noise."""
+"""A type's first trials have its default rate, then a quarter of it: each is tried at mild and at
+faint noise."""
 FIRST_LOG10_WEIGHT_DECAY = -5.0
 
 
@@ -31,16 +34,13 @@ def on_grid(max_rate: float) -> float:
 def distributions(
     noise: str, noise_types: tuple[str, ...], max_rate: float
 ) -> dict[str, BaseDistribution]:
-    """Optuna's distributions for a trial of one noise type; rate 0 lies inside every space."""
-    space: dict[str, BaseDistribution] = {"noise": CategoricalDistribution(noise_types)}
-    for name, rate in rates_of(noise).items():
-        space[name] = FloatDistribution(rate.low, min(rate.high, max_rate), step=RATE_STEP)
-    space["log10_weight_decay"] = FloatDistribution(*LOG10_WEIGHT_DECAY, step=WEIGHT_DECAY_STEP)
-    return space
+    """Return Optuna's distributions for a trial of one noise type; rate 0 lies in every space."""
+    return optuna_space.distributions(declared((noise,)), noise, noise_types, max_rate)
 
 
 def fixed_parameters(noise: str, turn: int, max_rate: float) -> dict[str, Any]:
-    """What is not left to the sampler in a type's trial number `turn`: the type, and in the first ones the rates."""
+    """Return what is not left to the sampler in a type's trial number `turn`: the type, and in the
+    first ones the rates."""
     parameters: dict[str, Any] = {"noise": noise}
     if turn == 0:
         parameters["log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
@@ -56,7 +56,8 @@ def rates_of(noise: str) -> dict[str, Rate]:
 
 
 def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
-    """The space as a study declares it; its highest rate, declared beside it, may cut a type's bounds."""
+    """The space as a study declares it; its highest rate, declared beside it, may cut a type's
+    bounds."""
     defaults = {noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types}
     versions = {noise: version for noise in noise_types if (version := noise_version(noise))}
     return {
@@ -84,11 +85,6 @@ def to_arm(parameters: dict[str, Any], recipe: Recipe) -> Arm:
 
 
 def to_parameters(arm: Arm) -> dict[str, Any]:
-    """The inverse of `to_arm`."""
-    steps = round((math.log10(arm.weight_decay) - LOG10_WEIGHT_DECAY[0]) / WEIGHT_DECAY_STEP)
-    rates = dict(zip(rates_of(arm.noise), (arm.rate1, arm.rate2), strict=False))
-    return {
-        "noise": arm.noise,
-        "log10_weight_decay": LOG10_WEIGHT_DECAY[0] + steps * WEIGHT_DECAY_STEP,
-        **rates,
-    }
+    """Return the parameters of an arm, the inverse of `to_arm`."""
+    space = declared((arm.noise,))
+    return optuna_space.parameters(space, arm.noise, (arm.rate1, arm.rate2), arm.weight_decay)

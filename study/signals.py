@@ -1,7 +1,9 @@
-"""Ctrl-C, SIGTERM and the terminal's end while a study runs: remembered, and asked for at every turn.
+"""Ctrl-C, SIGTERM and the terminal's end while a study runs: remembered, and asked for at every
+turn.
 
-An exception raised by a signal is dropped when it strikes inside a destructor or a callback of a library, and cuts a
-trial's logging in two when it strikes there. So the first signal only asks the study to stop; a second one raises.
+An exception raised by a signal is dropped when it strikes inside a destructor or a callback of a
+library, and cuts a trial's logging in two when it strikes there. So the first signal only asks the
+study to stop; a second one raises.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ _asked = threading.Event()
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Within, what stops a study is remembered for `check`; a second one raises KeyboardInterrupt at once."""
+    """Remember what stops a study for `check`; a second signal raises KeyboardInterrupt
+    at once."""
     _asked.clear()
     before = {number: signal.signal(number, _remember) for number in (signal.SIGINT, *_others())}
     try:
@@ -34,19 +37,20 @@ def remembered() -> Iterator[None]:
 
 
 def heed() -> None:
-    """From here on, SIGTERM and the terminal's end raise KeyboardInterrupt as Ctrl-C does."""
+    """Let SIGTERM and the terminal's end raise KeyboardInterrupt as Ctrl-C does."""
     for number in _others():
         signal.signal(number, signal.default_int_handler)
 
 
 def _others() -> list[int]:
-    """What stops a study beside Ctrl-C; the terminal's end does not under `nohup`, which has it ignored."""
+    """Return the signals that stop a study beside Ctrl-C; the terminal's end does not under
+    `nohup`, which has it ignored."""
     heard = HANGUP != 0 and signal.getsignal(HANGUP) != signal.SIG_IGN
     return [signal.SIGTERM, *([HANGUP] if heard else [])]
 
 
 def check() -> None:
-    """Raises KeyboardInterrupt if a signal has come."""
+    """Raise KeyboardInterrupt if a signal has come."""
     if _asked.is_set():
         raise KeyboardInterrupt
 

@@ -17,8 +17,10 @@ class Setting:
     Attributes:
         folder: where the data set is kept.
         device: a torch device, cpu, cuda or mps.
-        precision: of the matrix products in training, float32 or bfloat16; weights and scores are float32 in both.
-        digest: of the study's data as the coordinator has split it; a worker that has other data takes no part.
+        precision: of the matrix products in training, float32 or bfloat16; weights and scores are
+            float32 in both.
+        digest: of the study's data as the coordinator has split it; a worker that has other data
+            takes no part.
     """
 
     dataset: str
@@ -53,16 +55,17 @@ class Trial:
 
     @property
     def reads_test_set(self) -> bool:
-        """Only the confirm phase does."""
+        """True in the confirm phase alone."""
         return self.phase == schema.CONFIRM
 
     @property
     def network_epochs(self) -> int:
-        """What it costs to train."""
+        """The cost of its training."""
         return len(self.seeds) * self.arm.recipe.epochs
 
     def hash(self, setting: Setting, data_digest: str) -> str:
-        """Names the trial by all that its result depends on; two trials of one hash have the same result."""
+        """Name the trial by all that its result depends on; two trials of one hash have the same
+        result."""
         code = [schema.CODE_VERSION, *filter(None, [noise_version(self.arm.noise)])]
         return schema.digest(
             [
@@ -79,7 +82,8 @@ class Trial:
 
 
 def batches(trials: Iterable[Trial], population: int) -> Iterator[list[Trial]]:
-    """Groups trials that can be trained as one population, each group of about `population` networks.
+    """Group trials that can be trained as one population, each group of about `population`
+    networks.
 
     Small groups are logged early, so little is lost when a study is killed.
     """

@@ -14,7 +14,8 @@ from models.train import Trained, not_trained, train_population
 from study.trial import Setting, Trial
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
-"""What torch says where memory does not suffice: on a GPU, on Linux, on Windows and macOS, in its C++."""
+"""What torch says where memory does not suffice: on a GPU, on Linux, on Windows and macOS, in its
+C++."""
 
 
 class Stopped(Exception):
@@ -22,7 +23,8 @@ class Stopped(Exception):
 
 
 class WorkerDiffers(RuntimeError):
-    """A worker has other code or data than the study's coordinator: its numbers would not be those of the study."""
+    """A worker has other code or data than the study's coordinator: its numbers would not be those
+    of the study."""
 
 
 @cache
@@ -43,10 +45,11 @@ def train_batch(
     keep_weights: bool = True,
     on_step: Callable[[float], None] | None = None,
 ) -> list[list[Trained]]:
-    """Trains trials of one noise type, recipe, phase, block of seeds and measures as one population.
+    """Train trials of one noise type, recipe, phase, block of seeds and measures as one
+    population.
 
-    What the code of a type from outside raises fails its trials, and so does memory that does not suffice; anything
-    else is a bug of ours, and is let through.
+    What the code of a type from outside raises fails its trials, and so does memory that does not
+    suffice; anything else is a bug of ours, and is let through.
 
     Args:
         keep_weights: whether the results hold the networks' parameters, a megabyte each.
@@ -76,12 +79,12 @@ def train_batch(
 
 
 def failed_batch(trials: Sequence[Trial], told: str) -> list[list[Trained]]:
-    """What stands for the networks of trials that could not be trained; `told` says why."""
+    """Return what stands for the networks of trials that could not be trained; `told` says why."""
     return [[not_trained(trial.arm, seed, told) for seed in trial.seeds] for trial in trials]
 
 
 def told_of(noise: str, error: Exception) -> str:
-    """Why a noise type could not be trained, where that is nobody's bug here; else empty."""
+    """Return why a noise type could not be trained, where that is nobody's bug here; else empty."""
     if isinstance(error, Stopped):
         return ""
     short = any(words in str(error) for words in OUT_OF_MEMORY)
@@ -91,7 +94,8 @@ def told_of(noise: str, error: Exception) -> str:
 
 
 def versions(trial: Trial) -> tuple[int, str | None]:
-    """Of the code that a trial's result depends on: the repository's, and that of a noise type from outside."""
+    """Return the versions of the code that a trial's result depends on: the repository's, and that
+    of a noise type from outside."""
     return schema.CODE_VERSION, noise_version(trial.arm.noise)
 
 
@@ -101,7 +105,8 @@ def train_in_worker(
     """`train_batch` in a process of a cluster, with the same bits as in the coordinator's.
 
     Raises:
-        WorkerDiffers: this process has code of other versions than `expected`, or other data than the study.
+        WorkerDiffers: this process has code of other versions than `expected`, or other data than
+            the study.
         DataError: it has no data.
     """
     try:
@@ -114,8 +119,10 @@ def train_in_worker(
     if own != expected:
         raise WorkerDiffers(f"it has code of the versions {own}, the study of {expected}")
     if (digest := load_split(setting).digest) != setting.digest:
-        told = f"it has other data of the name {setting.dataset} (digest {digest}, the study's is {setting.digest})"
-        raise WorkerDiffers(told)
+        raise WorkerDiffers(
+            f"it has other data of the name {setting.dataset} (digest {digest}, the study's is "
+            f"{setting.digest})"
+        )
     if setting.device == "cpu":
         torch.set_num_threads(1)  # sums of one thread have one order
     return train_batch(trials, setting, keep_weights)

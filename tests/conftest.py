@@ -29,7 +29,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """A test that takes `noise_name` runs for every type of the registry, and for those of `--noise`."""
+    """A test that takes `noise_name` runs for every type of the registry, and for those of
+    `--noise`."""
     if "noise_name" in metafunc.fixturenames:
         more = [
             name.strip() for name in metafunc.config.getoption("--noise").split(",") if name.strip()
@@ -59,7 +60,8 @@ def parts(images: Images) -> Split:
 
 @pytest.fixture(scope="session")
 def small(parts: Split) -> Split:
-    """A part of the real data: 1,000 training images (4 steps an epoch, the last of 232), 500 to validate and test."""
+    """A part of the real data: 1,000 training images (4 steps an epoch, the last of 232), 500 to
+    validate and test."""
     part = parts.subset(1000)
     held_out = {
         name: getattr(parts, name)[:500]
@@ -72,7 +74,8 @@ def small(parts: Split) -> Split:
 def call(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> Call:
-    """Runs the command line in a fresh folder with a fresh store; gives its exit code and standard error."""
+    """Runs the command line in a fresh folder with a fresh store; gives its exit code and standard
+    error."""
     import mlflow  # takes seconds, and the contract on a noise type does without
 
     monkeypatch.chdir(tmp_path)

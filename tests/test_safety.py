@@ -1,4 +1,5 @@
-"""What comes from outside is data: it is not run, not unpickled, and reaches no shell; servers listen at home."""
+"""What comes from outside is data: it is not run, not unpickled, and reaches no shell; servers
+listen at home."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import pytest
 import yaml
 from mlflow.projects._project_spec import load_project
 
-from study.executors import trainer
+from study.executors import open_executor
 
 ROOT = Path(__file__).parents[1]
 MODULES = [
@@ -155,6 +156,6 @@ def test_worker_processes_open_no_port() -> None:
 
     process = psutil.Process()
     before = listening()
-    with trainer("cpu", lambda epochs: None, workers=1):
+    with open_executor("cpu", lambda epochs: None, workers=1):
         assert len(process.children()) >= 1
         assert listening() == before

@@ -1,4 +1,4 @@
-"""The pictures that single questions add to the common figure: curves over epochs or passes, and planes of rates."""
+"""Pictures that single questions add to the common figure: curves over epochs or passes."""
 
 from __future__ import annotations
 
@@ -10,197 +10,186 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
-from scipy import stats
 
 from analysis import formatting
-from analysis.plots import grids
-from analysis.plots.forest import BAND, GREY, INK, STYLE
-from analysis.plots.grids import PALETTE, grid
+from analysis.plots import grids, style
+from analysis.plots.style import PALETTE
 from analysis.schema import Question
+from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
 
 Arms = Mapping[str, Mapping[str, str]]
 
 
-def of(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """The pictures of a question; one whose data the table lacks is left out."""
-    maker = MAKERS.get(question.name)
-    if maker:
-        yield from maker(question, table, arms)
+def question_pictures(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+    """Yield the pictures of a question; one whose data the table lacks is left out."""
+    if question.name in MAKERS:
+        yield from MAKERS[question.name](question, table, arms)
 
 
 def runs_of(question: Question, table: pd.DataFrame, arms: Arms) -> dict[str, pd.DataFrame]:
-    """Arm label -> the rows of its declared seeds, for the question's first recipe."""
+    """Return arm label -> rows of its declared seeds, by seed, for the question's first recipe."""
     recipe = question.contrasts[0].recipe
     rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
-    labels = dict.fromkeys(
-        label for one in question.contrasts if one.recipe == recipe for label, _, _ in one.terms
-    )
-    of_arm = {
-        label: rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")] for label in labels
-    }
-    return {
-        label: found.set_index("seed").sort_index() for label, found in of_arm.items() if len(found)
-    }
+    labels: dict[str, None] = {}
+    for contrast in question.contrasts:
+        if contrast.recipe == recipe:
+            labels |= dict.fromkeys(label for label, _, _ in contrast.terms)
+    runs = {}
+    for label in labels:
+        of_arm = rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")]
+        if len(of_arm):
+            runs[label] = of_arm.set_index("seed").sort_index()
+    return runs
 
 
-def marks(rows: pd.DataFrame, pattern: str) -> dict[int, str]:
-    """Number -> column, of the columns that fit a pattern with one group and hold values in these rows."""
-    found = {
-        int(match[1]): match[0] for name in rows.columns if (match := re.fullmatch(pattern, name))
-    }
-    return {number: found[number] for number in sorted(found) if rows[found[number]].notna().all()}
+def numbered_columns(rows: pd.DataFrame, pattern: str) -> dict[int, str]:
+    """Return number -> column, of columns that fit a pattern with one group and have all values."""
+    columns = {}
+    for name in rows.columns:
+        match = re.fullmatch(pattern, name)
+        if match and rows[name].notna().all():
+            columns[int(match[1])] = name
+    return {number: columns[number] for number in sorted(columns)}
 
 
-def line(
-    ax: Axes, columns: dict[int, str], rows: pd.DataFrame, label: str, colour: str, **style: object
+def draw_mean(
+    ax: Axes,
+    columns: Mapping[int, str],
+    rows: pd.DataFrame,
+    label: str,
+    colour: str,
+    **line: object,
 ) -> None:
-    """Mean over seeds with its 95 % t interval, against the number of epochs or passes."""
-    scores = rows[list(columns.values())].to_numpy(dtype=float) * formatting.scale(
-        next(iter(columns.values()))
-    )
-    band(ax, list(columns), scores, label, colour, **style)
+    """Draw the mean over seeds with its 95 % t interval, against the number of epochs or passes."""
+    scores = rows[list(columns.values())].to_numpy(dtype=float)
+    factor = formatting.scale(next(iter(columns.values())))
+    draw_band(ax, list(columns), scores * factor, label, colour, **line)
 
 
-def band(
-    ax: Axes, x: Sequence[float], scores: np.ndarray, label: str, colour: str, **style: object
+def draw_band(
+    ax: Axes, x: Sequence[float], scores: np.ndarray, label: str, colour: str, **line: object
 ) -> None:
-    """The same from scores (seeds, points)."""
-    mean, n = scores.mean(axis=0), len(scores)
-    ax.plot(x, mean, marker="o", markersize=4, color=colour, label=label, **style)  # type: ignore[arg-type]
-    if n > 1:
-        half = stats.t.ppf(0.975, n - 1) * scores.std(axis=0, ddof=1) / n**0.5
-        ax.fill_between(x, mean - half, mean + half, color=colour, alpha=0.18, linewidth=0)
+    """Draw the mean and interval of scores, shape (seeds, points)."""
+    mean = scores.mean(axis=0)
+    ax.plot(x, mean, marker="o", markersize=4, color=colour, label=label, **line)  # type: ignore[arg-type]
+    if len(scores) >= MIN_SEEDS:
+        ends = [interval(pd.Series(point)) for point in scores.T]
+        low, high = zip(*ends, strict=True)
+        ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def epochs(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Scores and gaps against the epochs."""
+    """Draw scores and gaps against the epochs."""
     runs = runs_of(question, table, arms)
-    if "none" not in runs or not marks(runs["none"], r"test/accuracy_at_(\d+)"):
+    if "none" not in runs or not numbered_columns(runs["none"], r"test/accuracy_at_(\d+)"):
         return
 
     def draw() -> Figure:
-        figure, axes = grid(2, 2, f"{question.title} ({_seeds(question)}, constant learning rate)")
-        for (left, right), metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
-            columns = marks(runs["none"], rf"{metric}_at_(\d+)")
-            margin = next(
-                (
-                    c.margin
-                    for c in question.contrasts
-                    if c.metric == metric and c.family[:6] != "slopes"
-                ),
-                0.0,
-            )
-            factor = formatting.scale(metric)
-            right.axhspan(-margin * factor, margin * factor, color=BAND, linewidth=0)
-            right.axhline(0, color=INK, linewidth=0.9)
-            for colour, (label, rows) in zip(PALETTE, runs.items(), strict=False):
-                line(left, columns, rows, label, colour)
-                if label == "none":
-                    continue
-                gap = (rows[list(columns.values())] - runs["none"][list(columns.values())]) * factor
-                right.plot(list(columns), gap.to_numpy().T, color=colour, alpha=0.18, linewidth=0.8)
-                band(right, list(columns), gap.to_numpy(dtype=float), f"{label} - none", colour)
-            for ax, what in ((left, ""), (right, "difference in ")):
-                unit = formatting.unit(metric, difference=bool(what))
-                _finish(
-                    ax, "epochs", f"{what}{formatting.metric_name(metric)} ({unit})", list(columns)
-                )
-            left.legend(frameon=False, fontsize=8.5)
-        axes[0][1].legend(frameon=False, fontsize=8.5)
+        title = f"{question.title} ({_count_seeds(question)}, constant learning rate)"
+        with style.drawing(6.8, title) as figure:
+            axes = figure.subplots(2, 2)
+            for (left, right), metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
+                columns = numbered_columns(runs["none"], rf"{metric}_at_(\d+)")
+                names = list(columns.values())
+                factor = formatting.scale(metric)
+                style.draw_margin(right, _margin(question, metric) * factor, vertical=False)
+                for colour, (label, rows) in zip(PALETTE, runs.items(), strict=False):
+                    draw_mean(left, columns, rows, label, colour)
+                    if label != "none":
+                        gap = (rows[names] - runs["none"][names]).to_numpy(dtype=float) * factor
+                        right.plot(list(columns), gap.T, color=colour, alpha=0.18, linewidth=0.8)
+                        draw_band(right, list(columns), gap, f"{label} - none", colour)
+                _finish(left, "epochs", style.metric_label(metric), list(columns))
+                gap_label = style.metric_label(metric, difference=True)
+                _finish(right, "epochs", gap_label, list(columns))
+                left.legend(frameon=False, fontsize=8.5)
+            axes[0][1].legend(frameon=False, fontsize=8.5)
         return figure
 
     yield Picture(
         "curves",
-        "Left: mean test scores and their 95 % intervals after so many epochs of one training. Right: the paired gap "
-        "to no noise, one thin line per seed; the shaded strip is the equivalence margin.",
+        "Left: mean test scores and their 95 % intervals after so many epochs of one training. "
+        "Right: the paired gap to no noise, one thin line per seed; the shaded strip is the "
+        "equivalence margin.",
         draw,
     )
 
 
 def variance(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """The variance of each hidden layer over training."""
+    """Draw the variance of each hidden layer over training."""
     runs = runs_of(question, table, arms)
-    if not runs or not marks(next(iter(runs.values())), r"variance/layer1_clean_at_(\d+)"):
+    columns = r"variance/layer1_clean_at_(\d+)"
+    if not runs or not numbered_columns(next(iter(runs.values())), columns):
         return
     parts = {
-        "clean": "evaluation",
-        "before": "training, before the mask",
-        "after": "training, after the mask",
+        "clean": ("evaluation", "-"),
+        "before": ("training, before the mask", "--"),
+        "after": ("training, after the mask", ":"),
     }
 
     def draw() -> Figure:
-        figure, axes = grid(1, 2, f"Variance of the activations over training ({_seeds(question)})")
-        for layer, ax in enumerate(axes[0], start=1):
-            for colour, (label, rows) in zip(PALETTE, runs.items(), strict=False):
-                for style, (part, words) in zip(("-", "--", ":"), parts.items(), strict=True):
-                    if label == "none" and part != "clean":
-                        continue  # without a mask all three are the same
-                    columns = marks(rows, rf"variance/layer{layer}_{part}_at_(\d+)")
-                    line(ax, columns, rows, f"{label}: {words}", colour, linestyle=style)
-            ax.set_yscale("log")
-            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-            ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            ax.set_title(f"hidden layer {layer}", loc="left", weight="bold")
-            _finish(ax, "epochs", "variance per unit, mean over units", list(columns))
-        figure.legend(
-            *axes[0][0].get_legend_handles_labels(),
-            loc="outside lower left",
-            ncols=2,
-            frameon=False,
-            fontsize=9,
-        )
+        title = f"Variance of the activations over training ({_count_seeds(question)})"
+        with style.drawing(3.7, title) as figure:
+            axes = figure.subplots(1, 2)
+            for layer, ax in enumerate(axes, start=1):
+                for colour, (label, rows) in zip(PALETTE, runs.items(), strict=False):
+                    # Without a mask all three are the same.
+                    drawn = ["clean"] if label == "none" else list(parts)
+                    for part in drawn:
+                        words, line = parts[part]
+                        pattern = rf"variance/layer{layer}_{part}_at_(\d+)"
+                        columns = numbered_columns(rows, pattern)
+                        draw_mean(ax, columns, rows, f"{label}: {words}", colour, linestyle=line)
+                ax.set_yscale("log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+                ax.set_title(f"hidden layer {layer}", loc="left", weight="bold")
+                _finish(ax, "epochs", "variance per unit, mean over units", list(columns))
+            handles, labels = axes[0].get_legend_handles_labels()
+            figure.legend(
+                handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=9
+            )
         return figure
 
     yield Picture(
         "curves",
-        "Variance over 2,000 validation images (and, in training mode, over 32 masks), per unit and averaged over the "
-        "units; mean over seeds with 95 % intervals.",
+        "Variance over 2,000 validation images (and, in training mode, over 32 masks), per unit "
+        "and averaged over the units; mean over seeds with 95 % intervals.",
         draw,
     )
 
 
-def test_time(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Scores against the number of noisy passes."""
+def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+    """Draw scores against the number of noisy passes."""
     runs = runs_of(question, table, arms)
     rows = next(iter(runs.values()), pd.DataFrame())
-    if not marks(rows, r"test/loss_mc(\d+)"):
+    if not numbered_columns(rows, r"test/loss_mc(\d+)"):
         return
+    kinds = (("", "as it is", PALETTE[0]), ("_tempered", "tempered", PALETTE[1]))
 
     def draw() -> Figure:
-        figure, axes = grid(2, 2, f"Noise at test time: {next(iter(runs))} ({_seeds(question)})")
-        for ax, name in zip(axes.flat, ("accuracy", "loss", "brier", "ece"), strict=True):
-            metric = f"test/{name}"
-            for colour, ending, words in (
-                (PALETTE[0], "", "as it is"),
-                (PALETTE[1], "_tempered", "tempered"),
-            ):
-                columns = marks(rows, rf"{metric}_mc(\d+){ending}")
-                if name == "accuracy" and ending:
-                    continue  # a temperature moves no accuracy
-                line(ax, columns, rows, f"mean of noisy passes, {words}", colour)
-                level = rows[f"{metric}{ending}"].mean() * formatting.scale(metric)
-                ax.axhline(
-                    level,
-                    color=colour,
-                    linestyle="--",
-                    linewidth=1.2,
-                    label=f"deterministic, {words}",
-                )
-            unit = formatting.unit(metric)
-            _finish(
-                ax,
-                "noisy passes averaged",
-                f"{formatting.metric_name(metric)}{f' ({unit})' if unit else ''}",
-                list(columns),
-            )
-        axes[0][1].legend(frameon=False, fontsize=8.5)
+        title = f"Noise at test time: {next(iter(runs))} ({_count_seeds(question)})"
+        with style.drawing(6.8, title) as figure:
+            axes = figure.subplots(2, 2)
+            for ax, name in zip(axes.flat, ("accuracy", "loss", "brier", "ece"), strict=True):
+                metric = f"test/{name}"
+                # A temperature moves no accuracy.
+                for ending, words, colour in kinds[:1] if name == "accuracy" else kinds:
+                    columns = numbered_columns(rows, rf"{metric}_mc(\d+){ending}")
+                    draw_mean(ax, columns, rows, f"mean of noisy passes, {words}", colour)
+                    level = rows[f"{metric}{ending}"].mean() * formatting.scale(metric)
+                    line = {"linestyle": "--", "linewidth": 1.2, "color": colour}
+                    ax.axhline(level, label=f"deterministic, {words}", **line)
+                _finish(ax, "noisy passes averaged", style.metric_label(metric), list(columns))
+            axes[0][1].legend(frameon=False, fontsize=8.5)
         return figure
 
     yield Picture(
         "passes",
-        "The same weights, evaluated by the mean probabilities of so many random masks, against the deterministic pass "
-        "(dashed); tempered: with the temperature that fits the validation images. Mean over seeds, 95 % intervals.",
+        "The same weights, evaluated by the mean probabilities of so many random masks, against "
+        "the deterministic pass (dashed); tempered: with the temperature that fits the validation "
+        "images. Mean over seeds, 95 % intervals.",
         draw,
     )
 
@@ -208,22 +197,28 @@ def test_time(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[P
 MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] = {
     "epochs": epochs,
     "variance": variance,
-    "test-time": test_time,
+    "test-time": noisy_passes,
     "swap": grids.swap,
     "additivity": grids.additivity,
     "dropconnect": grids.dropconnect,
 }
+"""Question -> what draws its pictures."""
+
+
+def _margin(question: Question, metric: str) -> float:
+    """Return the margin of the question's plain differences on a metric; slopes have smaller
+    ones."""
+    return max(contrast.margin for contrast in question.contrasts if contrast.metric == metric)
 
 
 def _finish(ax: Axes, x: str, y: str, ticks: Sequence[int]) -> None:
     ax.set_xscale("log")
     ax.set_xticks(list(ticks), [str(tick) for tick in ticks])
     ax.minorticks_off()
-    ax.grid(True, axis="y", color=STYLE["grid.color"])
+    ax.grid(True, axis="y")
     ax.set_xlabel(x)
     ax.set_ylabel(y)
-    ax.tick_params(colors=GREY, labelcolor=INK)
 
 
-def _seeds(question: Question) -> str:
+def _count_seeds(question: Question) -> str:
     return f"n = {formatting.plural(len(question.seeds), 'seed')}"

@@ -1,298 +1,146 @@
-"""The figures of the report: drawn on their own Figure objects, the same bytes for the same data.
-
-Accuracies are drawn in % and their differences in percentage points, losses in nats. A dot is one seed; a diamond with
-a bar is a mean with its 95 % t interval; a shaded band is the equivalence margin.
-"""
+"""The common figure of a question: every arm's seeds, and every declared contrast's."""
 
 from __future__ import annotations
 
-import io
 import math
 import textwrap
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch, Rectangle
-from scipy import stats
 
 from analysis import formatting
+from analysis.plots import style
 from analysis.schema import Contrast, Question, higher_is_better
-from analysis.stats.results import ContrastAnswer, Estimate
+from analysis.stats.paired import MIN_SEEDS, interval
+from analysis.stats.results import ContrastAnswer
 
-# Okabe and Ito's colours, which the common kinds of colour blindness keep apart.
-INK, GREY, SEED, MEAN, BAND = "#1f2933", "#7b8794", "#0072b2", "#1f2933", "#d5e8df"
 HEADLINE = ("/accuracy", "/loss")
-VERDICT_COLOURS = {"better": "#0072b2", "worse": "#b8480a", "equivalent": "#00714f"}
-NO_MATH: dict[Any, Any] = {"text.parse_math": False}
-"""A name from the store with two dollar signs is a name, and what stands between them no formula, broken or not."""
-STYLE: dict[Any, Any] = {
-    **NO_MATH,
-    **sns.axes_style("ticks", {"axes.edgecolor": GREY, "grid.color": "#e4e7eb", "axes.grid": True}),
-    "axes.grid.axis": "x",
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so the figure looks the same on every machine
-    "font.size": 9.5,
-    "axes.titlesize": 10,
-    "axes.labelsize": 9.5,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9.5,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
-WIDTH = 10.5  # inches
-MANY_POINTS = 5_000  # of one panel, above which its points and thin lines become pixels
 
-
-def to_svg(figure: Figure) -> bytes:
-    """The figure as SVG: no date, no random ids, text as outlines, so that it needs no font where it is read.
-
-    Where a panel has very many points, they are drawn as an image within it: as shapes they would fill megabytes.
-    """
-    for ax in figure.axes:
-        marks = [*ax.collections, *ax.lines]
-        if sum(map(_points, marks)) > MANY_POINTS:
-            for mark in marks:
-                mark.set_rasterized(_points(mark) > 2)  # not intervals and rules
-    buffer = io.BytesIO()
-    with mpl.rc_context(NO_MATH | {"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    return buffer.getvalue()
-
-
-def _points(mark: Artist) -> int:
-    """How many points a collection or a line has."""
-    if isinstance(mark, Line2D):
-        return int(np.size(np.asarray(mark.get_xdata())))
-    return len(np.asarray(mark.get_offsets())) if isinstance(mark, PathCollection) else 0
+Block = tuple[str, str]
+"""Recipe and metric of a row of panels."""
 
 
 def question_figure(
     question: Question,
     table: pd.DataFrame,
-    arms: dict[str, dict[str, str]],
-    contrasts: Sequence[ContrastAnswer],
+    arms: Mapping[str, Mapping[str, str]],
+    answers: Sequence[ContrastAnswer],
 ) -> Figure:
-    """One row per recipe and metric: on the left every arm's seeds, on the right every declared contrast's.
+    """Draw a row of two panels for each recipe and metric: the arms, and the paired differences.
 
-    Accuracy and loss are drawn where the question has them; what else it has stands in its tables. A declared contrast
-    that has no answer, and an arm that has no run, keep their line and say so; those of arms that were not picked have
+    Accuracy and loss are drawn where the question has them. A declared contrast without an answer,
+    and an arm without a run, keep their line and say so; those of arms that were not picked have
     none.
 
     Args:
         question: as declared; its contrasts give the rows and their order.
-        table: run table, `schema.RUN_TABLE`; the confirm phase's runs of the question's seeds are drawn.
+        table: run table.
         arms: recipe -> arm label -> arm name.
-        contrasts: the answered ones among the declared.
+        answers: of the declared contrasts.
     """
-    answered = {_key(answer.contrast): answer for answer in contrasts}
-    blocks: dict[tuple[str, str], list[Contrast]] = {}
-    entered = [
-        c
-        for c in question.contrasts
-        if all(label in arms.get(c.recipe, {}) for label, _, _ in c.terms)
-    ]
-    for contrast in entered or question.contrasts:
-        blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
-    headline = {
-        block: contrasts for block, contrasts in blocks.items() if block[1].endswith(HEADLINE)
-    }
-    blocks = headline or blocks
-    recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
-    order = sorted(
-        blocks, key=lambda block: (recipes.index(block[0]), not formatting.is_accuracy(block[1]))
-    )
+    blocks = _blocks(question, arms)
     labels = {
-        block: list(dict.fromkeys(label for c in blocks[block] for label, _, _ in c.terms))
-        for block in order
+        block: list(dict.fromkeys(label for one in contrasts for label, _, _ in one.terms))
+        for block, contrasts in blocks.items()
     }
-    lines = [max(len(labels[block]), len(blocks[block])) for block in order]
-    heights = [0.85 + count * (0.46 if count <= 8 else 0.38) for count in lines]  # inches
-
-    with mpl.rc_context(STYLE):
-        layout = ConstrainedLayoutEngine(h_pad=0.08, w_pad=0.06, hspace=0.03)
-        figure = Figure(figsize=(WIDTH, sum(heights) + 1.0), layout=layout)
-        arms_too = any(
-            metric in table.columns for _, metric in order
-        )  # else contrasts in units that no arm has
-        widths = [1, 1.15] if arms_too else [0.02, 1]
+    lines = [max(len(labels[block]), len(blocks[block])) for block in blocks]
+    heights = [0.85 + count * (0.46 if count <= 8 else 0.38) for count in lines]
+    has_arms = any(metric in table.columns for _, metric in blocks)  # else units no arm has
+    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    answered = {answer.contrast.identity: answer for answer in answers}
+    seeds = formatting.plural(len(question.seeds), "seed")
+    with style.drawing(sum(heights) + 1.0, f"{question.title} ({seeds} declared)") as figure:
         axes = figure.subplots(
-            len(order), 2, squeeze=False, height_ratios=heights, width_ratios=widths
+            len(blocks),
+            2,
+            squeeze=False,
+            height_ratios=heights,
+            width_ratios=[1, 1.15] if has_arms else [0.02, 1],
         )
-        confirmed = table.loc[
-            (table["phase"] == question.phase) & table["seed"].isin(question.seeds)
-        ]
-        for (recipe, metric), (left, right) in zip(order, axes, strict=True):
+        for (recipe, metric), (left, right) in zip(blocks, axes, strict=True):
             if metric in table.columns:
-                _draw_arms(left, confirmed, arms.get(recipe, {}), labels[recipe, metric], metric)
+                _draw_arms(left, rows, arms.get(recipe, {}), labels[recipe, metric], metric)
                 left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
             else:
                 left.set_axis_off()
             _draw_contrasts(right, blocks[recipe, metric], answered, metric)
             right.set_title(f"{recipe}: paired differences", loc="left", weight="bold")
-        figure.suptitle(f"{question.title}\n", x=0.01, ha="left", weight="bold", size=12.5)
-        declared = f"{formatting.plural(len(question.seeds), 'seed')} declared"
-        figure.text(
-            0.01, 1 - 0.42 / figure.get_figheight(), declared, ha="left", va="center", color=GREY
-        )
-        figure.legend(
-            handles=_legend(question), loc="outside lower left", ncols=3, frameon=False, fontsize=9
-        )
+        style.add_legend(figure, question, [("mean and 95 % t interval", style.INK)])
     return figure
 
 
+def _blocks(
+    question: Question, arms: Mapping[str, Mapping[str, str]]
+) -> dict[Block, list[Contrast]]:
+    """Return the contrasts to draw by recipe and metric: accuracy first, each recipe's together."""
+    entered = [
+        contrast
+        for contrast in question.contrasts
+        if {label for label, _, _ in contrast.terms} <= set(arms.get(contrast.recipe, {}))
+    ]
+    blocks: dict[Block, list[Contrast]] = {}
+    for contrast in entered or question.contrasts:
+        blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
+    headline = [block for block in blocks if block[1].endswith(HEADLINE)]
+    recipes = list(dict.fromkeys(recipe for recipe, _ in blocks))
+
+    def order(block: Block) -> tuple[int, bool]:
+        recipe, metric = block
+        return recipes.index(recipe), not formatting.is_accuracy(metric)
+
+    return {block: blocks[block] for block in sorted(headline or blocks, key=order)}
+
+
 def _draw_arms(
-    ax: Axes, table: pd.DataFrame, arms: dict[str, str], labels: list[str], metric: str
+    ax: Axes, table: pd.DataFrame, arms: Mapping[str, str], labels: Sequence[str], metric: str
 ) -> None:
     ticks = []
     for place, label in enumerate(labels):
-        rows = table.loc[table["arm"] == arms.get(label, "")].sort_values("seed")
-        values = rows[metric].to_numpy(dtype=float) * formatting.scale(metric)
-        values = values[np.isfinite(values)]
-        ticks.append(f"{textwrap.fill(label, 26)}\n" + (_configuration(rows) if len(rows) else ""))
-        if len(values):
-            _draw_row(ax, place, values, float(values.mean()), *_mean_interval(values))
+        rows = table.loc[table["arm"] == arms.get(label, "")]
+        scores = rows.set_index("seed")[metric].astype(float) * formatting.scale(metric)
+        scores = scores[np.isfinite(scores)]
+        ticks.append(f"{textwrap.fill(label, 26)}\n{_configuration(rows)}")
+        if scores.empty:
+            style.write_note(ax, place, "no runs")
         else:
-            ax.text(
-                0.02,
-                place,
-                "no runs",
-                transform=ax.get_yaxis_transform(),
-                va="center",
-                color=GREY,
-                style="italic",
-            )
-    unit = formatting.unit(metric)
-    _finish(ax, ticks, formatting.metric_name(metric) + (f" ({unit})" if unit else ""))
+            ends = interval(scores) if len(scores) >= MIN_SEEDS else (math.nan, math.nan)
+            style.draw_seeds(ax, place, scores.to_numpy(), ends)
+    style.set_lines(ax, ticks)
+    ax.set_xlabel(style.metric_label(metric))
 
 
 def _draw_contrasts(
     ax: Axes,
-    contrasts: list[Contrast],
-    answered: dict[tuple[str, str, str], ContrastAnswer],
+    contrasts: Sequence[Contrast],
+    answered: Mapping[tuple[str, str, str], ContrastAnswer],
     metric: str,
 ) -> None:
     factor = formatting.scale(metric)
+    style.draw_margin(ax, max(contrast.margin for contrast in contrasts) * factor)
     for place, contrast in enumerate(contrasts):
-        answer = answered.get(_key(contrast))
-        width = contrast.margin * factor
-        ax.add_patch(
-            Rectangle((-width, place - 0.5), 2 * width, 1, color=BAND, linewidth=0.7, zorder=0.5)
-        )
-        if answer and answer.estimate.n:
-            estimate: Estimate = answer.estimate
-            ends = estimate.ci_low * factor, estimate.ci_high * factor
-            _draw_row(
-                ax,
-                place,
-                estimate.differences.to_numpy(dtype=float) * factor,
-                estimate.mean * factor,
-                *ends,
-            )
+        answer = answered.get(contrast.identity)
         verdict = answer.verdict if answer else "not answered"
-        colour = VERDICT_COLOURS.get(verdict.split(",")[0], GREY)
-        n = f"\nn = {answer.estimate.n}" if answer else ""
-        ax.text(
-            1.02,
-            place,
-            textwrap.fill(verdict, 20) + n,
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            color=colour,
-        )
-    ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    better = "negative is better" if higher_is_better(metric) is False else ""
-    unit = formatting.unit(metric, difference=True).replace("pp", "percentage points")
-    ticks = [textwrap.fill(contrast.name, 32) for contrast in contrasts]
-    _finish(
-        ax,
-        ticks,
-        f"difference in {formatting.metric_name(metric)} ({'; '.join(filter(None, [unit, better])) or 'ratio'})",
-    )
-
-
-def _draw_row(
-    ax: Axes, place: int, values: np.ndarray, mean: float, low: float, high: float
-) -> None:
-    """The seeds of one line below its mean and interval, so that neither hides the other."""
-    sns.stripplot(x=values, y=np.full(len(values), place + 0.17), ax=ax, orient="h", native_scale=True, jitter=False,
-                  color=SEED, alpha=0.55, size=4.5, linewidth=0)  # fmt: skip
-    if math.isfinite(low) and math.isfinite(high):
-        ax.plot(
-            [low, high],
-            [place - 0.12] * 2,
-            color=MEAN,
-            linewidth=2,
-            solid_capstyle="butt",
-            zorder=3,
-        )
-    ax.plot(
-        [mean], [place - 0.12], marker="D", color=MEAN, markersize=5, linestyle="none", zorder=4
-    )
-
-
-def _finish(ax: Axes, ticks: list[str], label: str) -> None:
-    ax.set_yticks(range(len(ticks)), ticks)
-    ax.set_ylim(len(ticks) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    ax.set_xlabel(label)
-    ax.set_ylabel("")
-    ax.margins(x=0.06)
-    ax.locator_params(axis="x", nbins=4)
+        words = textwrap.fill(verdict, 20)
+        if answer:
+            estimate = answer.estimate
+            ends = estimate.ci_low * factor, estimate.ci_high * factor
+            differences = estimate.differences.to_numpy(dtype=float) * factor
+            style.draw_seeds(ax, place, differences, ends)
+            words += f"\nn = {estimate.n}"
+        across = ax.get_yaxis_transform()
+        colour = style.verdict_colour(verdict)
+        ax.text(1.02, place, words, transform=across, va="center", color=colour)
+    style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
+    lower = "; negative is better" if higher_is_better(metric) is False else ""
+    ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 
 
 def _configuration(rows: pd.DataFrame) -> str:
+    if rows.empty:
+        return ""
     first = rows.iloc[0]
     rates = f"p = {first['rate1']:.3g}, {first['rate2']:.3g}; " if first["noise"] != "none" else ""
     return f"{rates}wd = {first['weight_decay']:.2g}; n = {len(rows)}"
-
-
-def _mean_interval(values: np.ndarray) -> tuple[float, float]:
-    """95 % t interval of a mean over seeds; NaN where there are fewer than two seeds."""
-    if len(values) < 2:
-        return math.nan, math.nan
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / math.sqrt(len(values)))
-    return float(values.mean()) - half, float(values.mean()) + half
-
-
-def _legend(question: Question) -> list[Line2D | Patch]:
-    margins = dict.fromkeys(
-        formatting.margin(contrast.margin, contrast.metric) for contrast in question.contrasts
-    )
-    return [
-        Line2D(
-            [],
-            [],
-            marker="o",
-            color=SEED,
-            alpha=0.55,
-            markersize=5,
-            linestyle="none",
-            label="one seed",
-        ),
-        Line2D(
-            [],
-            [],
-            marker="D",
-            color=MEAN,
-            markersize=5,
-            linewidth=2,
-            label="mean and 95 % t interval",
-        ),
-        Patch(color=BAND, label=f"equivalence margin ({', '.join(margins)})"),
-    ]
-
-
-def _key(contrast: Contrast) -> tuple[str, str, str]:
-    return contrast.name, contrast.recipe, contrast.metric

@@ -1,31 +1,28 @@
-"""The leaderboard of noise types: each tuned arm's gain over tuned dropout and over tuned no noise, best first.
+"""The leaderboard of noise types: each tuned arm's gain over its two rivals, best first.
 
-Gains are turned so that positive is better: accuracy gained in percentage points, loss saved in nats.
+Gains are turned so that positive is better: accuracy gained in points, loss saved in nats.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from analysis import formatting
-from analysis.plots.forest import BAND, GREY, INK, SEED, STYLE, VERDICT_COLOURS, WIDTH
+from analysis.plots import style
 from analysis.schema import Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 
 Arms = Mapping[str, Mapping[str, str]]
 
-LABEL = "tuned "
+TUNED = "tuned "
 DROPOUT, NONE = "dropout", "none"
 ACCURACY, LOSS = "test/accuracy", "test/loss"
 PANELS = (
@@ -34,20 +31,25 @@ PANELS = (
     (LOSS, DROPOUT, "test loss saved\nagainst tuned dropout (nats)"),
 )
 SCALE_IN_MARGINS = 10
-"""No axis reaches further than so many margins: what lies beyond is told by an arrow and its number."""
+"""No axis reaches further than so many margins: an arrow and a number tell what lies beyond."""
 MIRRORED = {"better": "worse", "worse": "better"}
 CAPTION = (
-    "The tuned arm of every noise type under {recipe}, the best mean gain over tuned dropout first; both references "
-    "are in bold. Faint points are seeds, diamonds their means with 95 % paired-t intervals (not adjusted for "
-    "multiplicity); the colour is the verdict, which is (Holm). Within the shaded margin a difference is negligible. "
-    "An arrow stands for a gain off the scale. Right: training time per epoch and network, relative to dropout's, as "
-    "the study's own populations took it; other work on the machine counts too."
+    "The tuned arm of every noise type under {recipe}, the best mean gain over tuned dropout "
+    "first; both references are in bold. Faint points are seeds, diamonds their means with 95 % "
+    "paired-t intervals (not adjusted for multiplicity); the colour is the verdict, which is "
+    "(Holm). Within the shaded margin a difference is negligible. An arrow stands for a gain off "
+    "the scale. Right: training time per epoch and network, relative to dropout's, as the study's "
+    "own populations took it; other work on the machine counts too."
 )
 
 
 @dataclass(frozen=True)
 class Gain:
-    """A noise type against a rival, in the shown unit, positive is better; `seeds` has the shape (seeds,)."""
+    """A noise type against a rival, in the shown unit, positive is better.
+
+    Attributes:
+        seeds: shape (seeds,).
+    """
 
     seeds: np.ndarray
     mean: float
@@ -56,14 +58,18 @@ class Gain:
     verdict: str
 
 
+Gains = Mapping[tuple[str, str, str, str], Gain]
+"""(recipe, metric, noise type, rival) -> gain"""
+
+
 def pictures(
     question: Question, table: pd.DataFrame, arms: Arms, contrasts: Iterable[ContrastAnswer]
 ) -> list[Picture]:
-    """One leaderboard for each recipe of the question, named by it.
+    """Return a leaderboard for each recipe of the question, named by it.
 
     Args:
         question: as declared; its contrasts are differences of two tuned arms.
-        table: run table, one row per seed run.
+        table: run table.
         arms: recipe -> arm label -> arm name.
         contrasts: the answered ones among the declared.
     """
@@ -73,216 +79,149 @@ def pictures(
         caption = CAPTION.format(recipe=recipe)
         return Picture(recipe, caption, lambda: draw(question, table, arms, gains, recipe))
 
-    return [
-        picture(recipe)
-        for recipe in dict.fromkeys(contrast.recipe for contrast in question.contrasts)
-    ]
+    recipes = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
+    return [picture(recipe) for recipe in recipes]
 
 
 def gains_of(contrasts: Iterable[ContrastAnswer]) -> dict[tuple[str, str, str, str], Gain]:
-    """(recipe, metric, noise type, rival) -> gain; each difference of two arms is told from both sides."""
+    """Return the gains; each difference of two arms is told from both sides."""
     gains = {}
-    for one in contrasts:
-        contrast, factor = one.contrast, formatting.scale(one.contrast.metric)
-        # By coefficient: the declaration comes back from the store with its terms in alphabetical order.
-        plus_first = sorted(contrast.terms, key=lambda term: -term[2])
-        first, second = (label.removeprefix(LABEL) for label, _, _ in plus_first)
+    for answer in contrasts:
+        contrast = answer.contrast
+        factor = formatting.scale(contrast.metric)
+        # By coefficient: a declaration from the store has its terms in alphabetical order.
+        terms = sorted(contrast.terms, key=lambda term: -term[2])
+        first, second = (label.removeprefix(TUNED) for label, _, _ in terms)
         sign = 1 if higher_is_better(contrast.metric) else -1
-        seeds = sign * factor * one.estimate.differences.to_numpy(dtype=float)
-        low, high = (factor * end for end in gain_interval(one))
-        verdict = one.verdict.partition(",")[0]
-        where = contrast.recipe, contrast.metric
-        gains[*where, first, second] = Gain(seeds, float(seeds.mean()), low, high, verdict)
+        seeds = sign * factor * answer.estimate.differences.to_numpy(dtype=float)
+        low, high = (factor * end for end in gain_interval(answer))
+        verdict = answer.verdict.partition(",")[0]
         mirrored = MIRRORED.get(verdict, verdict)
-        gains[*where, second, first] = Gain(-seeds, -float(seeds.mean()), -high, -low, mirrored)
+        mean = float(seeds.mean())
+        place = contrast.recipe, contrast.metric
+        gains[*place, first, second] = Gain(seeds, mean, low, high, verdict)
+        gains[*place, second, first] = Gain(-seeds, -mean, -high, -low, mirrored)
     return gains
 
 
 def costs(question: Question, table: pd.DataFrame, arms: Mapping[str, str]) -> dict[str, float]:
-    """Noise type -> seconds per epoch and network of its tuned arm, over those of tuned dropout; of one recipe."""
+    """Return noise type -> seconds per epoch and network of its tuned arm, over tuned dropout's."""
     rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
     seconds = (rows["seconds"] / rows["epochs"]).astype(float).groupby(rows["arm"]).mean()
-    dropout = seconds.get(arms.get(LABEL + DROPOUT, ""), math.nan)
-    tuned = {
-        label.removeprefix(LABEL): arm for label, arm in arms.items() if label.startswith(LABEL)
+    dropout = seconds.get(arms.get(TUNED + DROPOUT, ""), math.nan)
+    return {
+        label.removeprefix(TUNED): float(seconds.get(arm, math.nan) / dropout)
+        for label, arm in arms.items()
+        if label.startswith(TUNED)
     }
-    return {noise: float(seconds.get(arm, math.nan) / dropout) for noise, arm in tuned.items()}
 
 
-def draw(
-    question: Question,
-    table: pd.DataFrame,
-    arms: Arms,
-    gains: Mapping[tuple[str, str, str, str], Gain],
-    recipe: str,
-) -> Figure:
-    """The leaderboard of one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS."""
+def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, recipe: str) -> Figure:
+    """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS."""
     of_recipe = arms.get(recipe, {})
-    labels = dict.fromkeys(
-        label
-        for one in question.contrasts
-        if one.recipe == recipe
-        for label, _, _ in one.terms
-        if label in of_recipe
+    labels: dict[str, None] = {}
+    for contrast in question.contrasts:
+        if contrast.recipe == recipe:
+            labels |= dict.fromkeys(label for label, _, _ in contrast.terms if label in of_recipe)
+    means = gains_over(
+        gains, (recipe, ACCURACY), DROPOUT, [label.removeprefix(TUNED) for label in labels]
     )
-    first = gains_over(
-        gains, (recipe, ACCURACY), DROPOUT, [label.removeprefix(LABEL) for label in labels]
-    )
-    types = sorted(
-        first, key=lambda noise: (math.isnan(first[noise]), -first[noise])
-    )  # stable: ties as declared
+    types = sorted(means, key=lambda noise: (math.isnan(means[noise]), -means[noise]))
     off = _switched_off(table, {label: of_recipe[label] for label in labels})
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, 2.2 + 0.33 * max(1, len(types))), layout="constrained")
+    margins = {one.metric: one.margin * formatting.scale(one.metric) for one in question.contrasts}
+    seeds = formatting.plural(len(question.seeds), "seed")
+    title = f"Tuned noise types under {recipe}, best first ({seeds})"
+    with style.drawing(2.2 + 0.33 * max(1, len(types)), title) as figure:
         axes = figure.subplots(
             1, len(PANELS) + 1, width_ratios=[*[1.0] * len(PANELS), 0.42], sharey=True
         )
-        margins = {
-            one.metric: one.margin * formatting.scale(one.metric) for one in question.contrasts
-        }
-        for ax, (metric, rival, title) in zip(axes, PANELS, strict=False):
-            found = {noise: gains.get((recipe, metric, noise, rival)) for noise in types}
-            _draw_gains(ax, found, rival, margins.get(metric, math.nan))
-            ax.set_xlabel(title)
+        for ax, (metric, rival, label) in zip(axes, PANELS, strict=False):
+            of_types = {noise: gains.get((recipe, metric, noise, rival)) for noise in types}
+            _draw_gains(ax, of_types, rival, margins.get(metric, math.nan))
+            ax.set_xlabel(label)
         _draw_costs(axes[-1], types, costs(question, table, of_recipe))
         names = [f"{noise} (noise off)" if noise in off else noise for noise in types]
-        axes[0].set_yticks(range(len(types)), names)
-        axes[0].set_ylim(max(1, len(types)) - 0.4, -0.6)
+        style.set_lines(axes[0], names)
         for noise, tick in zip(types, axes[0].get_yticklabels(), strict=True):
             tick.set_fontweight("bold" if noise in (DROPOUT, NONE) else "normal")
-        n = formatting.plural(len(question.seeds), "seed")
-        figure.suptitle(
-            f"Tuned noise types under {recipe}, best first ({n})",
-            x=0.01,
-            ha="left",
-            weight="bold",
-            size=12,
-        )
-        figure.legend(
-            handles=_legend(question),
-            loc="outside lower left",
-            ncols=4,
-            frameon=False,
-            fontsize=8.5,
-        )
+        colours = {**style.VERDICT_COLOURS, "inconclusive": style.GREY}
+        means_of = [(f"mean, 95 % interval: {verdict}", colours[verdict]) for verdict in colours]
+        style.add_legend(figure, question, means_of)
     return figure
 
 
 def gains_over(
-    gains: Mapping[tuple[str, str, str, str], Gain],
-    where: tuple[str, str],
-    rival: str,
-    types: Iterable[str],
+    gains: Gains, place: tuple[str, str], rival: str, types: Iterable[str]
 ) -> dict[str, float]:
-    """Noise type -> mean gain over the rival, `where` a recipe and a metric; 0 for the rival, NaN if not answered."""
-    found = {noise: gains.get((*where, noise, rival)) for noise in types}
-    return {
-        noise: 0.0 if noise == rival else one.mean if one else math.nan
-        for noise, one in found.items()
-    }
+    """Return noise type -> mean gain over the rival: 0 for the rival, NaN if not answered.
+
+    Args:
+        place: recipe and metric.
+    """
+    means = {}
+    for noise in types:
+        gain = gains.get((*place, noise, rival))
+        means[noise] = gain.mean if gain else math.nan
+    return means | {noise: 0.0 for noise in means if noise == rival}
 
 
-def _draw_gains(ax: Axes, found: Mapping[str, Gain | None], rival: str, margin: float) -> None:
+def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: float) -> None:
     farthest = SCALE_IN_MARGINS * margin
-    shown = [one for one in found.values() if one and abs(one.mean) <= farthest]
-    ends = [end for one in shown for end in (one.low, one.high, *one.seeds)]
-    low, high = max(min([-margin, *ends]), -farthest), min(max([margin, *ends]), farthest)
-    ax.set_xlim(low - 0.04 * (high - low), high + 0.04 * (high - low))
-    ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
-    ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    for place, (noise, one) in enumerate(found.items()):
-        if one is None:
-            words = "reference" if noise == rival else "not answered"
-            at, across = (0.0, ax.transData) if noise == rival else (0.02, ax.get_yaxis_transform())
-            ax.text(
-                at,
-                place,
-                f" {words}",
-                transform=across,
-                va="center",
-                size=8,
-                color=GREY,
-                style="italic",
-            )
-            continue
-        colour = VERDICT_COLOURS.get(one.verdict, GREY)
-        if abs(one.mean) > farthest:
-            left = one.mean < 0
-            arrow = f"◄ {_signed(one.mean)}" if left else f"{_signed(one.mean)} ►"
-            across = ax.get_yaxis_transform()
-            ax.text(0.02 if left else 0.98, place, arrow, transform=across, ha="left" if left else "right", va="center",
-                    size=8, color=colour)  # fmt: skip
-            continue
-        ax.plot(
-            one.seeds,
-            np.full(len(one.seeds), place + 0.2),
-            "o",
-            color=SEED,
-            alpha=0.25,
-            markersize=3,
-            mew=0,
-        )
-        ax.plot(
-            [one.low, one.high],
-            [place - 0.08] * 2,
-            color=colour,
-            linewidth=2,
-            solid_capstyle="butt",
-            zorder=3,
-        )
-        ax.plot([one.mean], [place - 0.08], "D", color=colour, markersize=4.5, zorder=4)
+    ends = [-margin, margin]
+    for gain in gains.values():
+        if gain and abs(gain.mean) <= farthest:
+            ends += [gain.low, gain.high, *gain.seeds]
+    low, high = max(min(ends), -farthest), min(max(ends), farthest)
+    pad = 0.04 * (high - low)
+    style.draw_margin(ax, margin)
+    for place, (noise, gain) in enumerate(gains.items()):
+        if gain is None:
+            style.write_note(ax, place, "reference" if noise == rival else "not answered")
+        elif abs(gain.mean) > farthest:
+            _draw_arrow(ax, place, gain)
+        else:
+            colour = style.verdict_colour(gain.verdict)
+            style.draw_seeds(ax, place, gain.seeds, (gain.low, gain.high), colour, alpha=0.25)
+    ax.set_xlim(low - pad, high + pad)
     _finish(ax)
 
 
-def _draw_costs(ax: Axes, types: list[str], relative: Mapping[str, float]) -> None:
-    known = {
-        place: cost
-        for place, noise in enumerate(types)
-        if math.isfinite(cost := relative.get(noise, math.nan))
-    }
-    ax.barh(list(known), list(known.values()), height=0.5, color="#cbd2d9", zorder=2)
+def _draw_arrow(ax: Axes, place: int, gain: Gain) -> None:
+    number = f"{gain.mean:+.2f}".replace("-", "−")
+    left = gain.mean < 0
+    ax.text(
+        0.02 if left else 0.98,
+        place,
+        f"◄ {number}" if left else f"{number} ►",
+        transform=ax.get_yaxis_transform(),
+        ha="left" if left else "right",
+        va="center",
+        size=8,
+        color=style.verdict_colour(gain.verdict),
+    )
+
+
+def _draw_costs(ax: Axes, types: Sequence[str], relative: Mapping[str, float]) -> None:
+    known = {place: relative.get(noise, math.nan) for place, noise in enumerate(types)}
+    known = {place: cost for place, cost in known.items() if math.isfinite(cost)}
+    ax.barh(list(known), list(known.values()), height=0.5, color=style.FAINT, zorder=2)
     for place, cost in known.items():
         ax.text(cost, place, f" {cost:.2f}", va="center", size=8)
-    ax.axvline(1, color=INK, linewidth=0.9, zorder=3)
+    ax.axvline(1, color=style.INK, linewidth=0.9, zorder=3)
     ax.set_xlim(0, 1.45 * max([1.0, *known.values()]))
     ax.set_xlabel("time per epoch,\ndropout = 1")
     _finish(ax)
 
 
 def _finish(ax: Axes) -> None:
-    ax.grid(True, axis="y", color=STYLE["grid.color"], linewidth=0.6)
+    ax.grid(True, axis="y", linewidth=0.6)
     ax.tick_params(axis="y", length=0)
     ax.locator_params(axis="x", nbins=4)
 
 
 def _switched_off(table: pd.DataFrame, arms: Mapping[str, str]) -> set[str]:
-    """The noise types whose tuned rates are all 0, of arm labels and their arms."""
-    rates = table.drop_duplicates("arm").set_index("arm")[["rate1", "rate2"]].fillna(0).max(axis=1)
-    types = {label.removeprefix(LABEL): arm for label, arm in arms.items()}
-    return {noise for noise, arm in types.items() if noise != NONE and rates.get(arm, 1.0) == 0}
-
-
-def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
-
-
-def _legend(question: Question) -> list[Line2D | Patch]:
-    margins = dict.fromkeys(
-        formatting.margin(contrast.margin, contrast.metric) for contrast in question.contrasts
-    )
-    means = [
-        Line2D(
-            [],
-            [],
-            marker="D",
-            color=colour,
-            markersize=4.5,
-            linewidth=2,
-            label=f"mean, 95 % interval: {verdict}",
-        )
-        for verdict, colour in {**VERDICT_COLOURS, "inconclusive": GREY}.items()
-    ]
-    seed = Line2D(
-        [], [], marker="o", color=SEED, alpha=0.4, markersize=4, linestyle="none", label="one seed"
-    )
-    return [*means, seed, Patch(color=BAND, label=f"negligible ({', '.join(margins)})")]
+    """Return the noise types whose tuned rates are all 0."""
+    first = table.drop_duplicates("arm").set_index("arm")
+    highest = first[["rate1", "rate2"]].fillna(0).max(axis=1)
+    off = {label.removeprefix(TUNED) for label, arm in arms.items() if highest.get(arm, 1.0) == 0}
+    return off - {NONE}

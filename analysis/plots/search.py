@@ -1,299 +1,246 @@
-"""The search as Optuna draws it: history, slice, contour and importance, of a study rebuilt out of the run table.
-
-The search's own Optuna study lived in memory and is gone; the finished trials in the tracking store are all it takes.
-"""
+"""Pictures of the search: score against rate for every noise type, and best so far."""
 
 from __future__ import annotations
 
-import contextlib
-import warnings
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
-import optuna
 import pandas as pd
-from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
-from optuna.exceptions import ExperimentalWarning
-from optuna.importance import FanovaImportanceEvaluator, get_param_importances
-from optuna.trial import FrozenTrial
-from optuna.visualization import matplotlib as views
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from analysis import formatting
-from analysis.plots.forest import GREY, INK, STYLE, WIDTH
-from analysis.schema import SEARCH, Declaration, higher_is_better
-from analysis.stats.paired import RESAMPLING_SEED
-from analysis.store.optuna_export import quiet
+from analysis.plots import style
+from analysis.plots.style import FAINT, GREY, INK, PALETTE
+from analysis.schema import RERANK, higher_is_better
+from analysis.stats import selection
 from analysis.store.reader import Study
+from analysis.store.search_trials import search_trials
 
-PARAMS = {
-    "noise": "noise type",
-    "rate1": "rate 1",
-    "rate2": "rate 2",
-    "weight_decay": "weight decay",
-}
-MANY = 10  # noise types above which their names need a wider panel
-FEWEST = 4  # trials below which an importance is no more than chance
-FORESTS = 5  # random forests, each from its own seed, that an importance is the mean of
-MOST = 500  # trials that an importance is computed from: fANOVA's time grows with their square
+COLUMNS = 5
+"""Panels side by side."""
+RATES = {"rate1": ("o", PALETTE[0], "rate 1"), "rate2": ("s", PALETTE[1], "rate 2")}
+"""Column -> mark, colour and label."""
+REFERENCES = {"none": INK, "dropout": PALETTE[0]}
+NAMED = 3
+"""So many types beside the references are named in the picture of the best so far."""
+LABEL_GAP = 0.042
+"""Least distance of two labels, as a share of the axis."""
 
 
-def search_figures(study: Study) -> dict[str, Figure]:
-    """History, slice, contour and fANOVA importance of the search, keyed "history-decay" and so on, one set per recipe.
-
-    Empty when there was no search. A figure that the trials at hand cannot give says why in its place.
-    """
-    searched = study.table.loc[study.table["phase"] == SEARCH]
-    figures: dict[str, Figure] = {}
-    for recipe, rows in searched.groupby("recipe"):
-        rebuilt = rebuild(rows, study.declaration)
-        objective = study.declaration.objective
-        name = f"mean {formatting.metric_name(objective)} ({formatting.unit(objective)})"
-        with _drawing():
-            figures[f"history-{recipe}"] = _history(rebuilt, name, str(recipe))
-            figures[f"slice-{recipe}"] = _slice(rebuilt, name, str(recipe))
-            figures[f"contour-{recipe}"] = _contour(rebuilt, name, str(recipe))
-            figures[f"importance-{recipe}"] = _importance(rebuilt, name, str(recipe))
+def rate_figures(study: Study) -> dict[str, Figure]:
+    """Return recipe -> score against rate for each noise type; empty if there was no search."""
+    figures = {}
+    for recipe in study.declaration.tuned_recipes:
+        trials = search_trials(study.table, recipe, study.declaration.objective)
+        if len(trials):
+            figures[recipe] = _draw_rates(study, recipe, trials)
     return figures
 
 
-def rebuild(rows: pd.DataFrame, declaration: Declaration) -> optuna.Study:
-    """An in-memory Optuna study: one trial per trial hash, in the order asked, its value the mean over seeds.
+def _draw_rates(study: Study, recipe: str, trials: pd.DataFrame) -> Figure:
+    """Draw a panel for each type, all on one scale, with every finished trial."""
+    objective = study.declaration.objective
+    factor = formatting.scale(objective)
+    types = [noise for noise in study.declaration.noise_types if noise in set(trials["noise"])]
+    columns = min(COLUMNS, len(types))
+    rows = -(-len(types) // columns)
+    tuned = _tuned_arms(study, recipe)
+    failed = _failed_trials(study, recipe)
+    none = trials.loc[trials["noise"] == "none", "score"]
+    title = (
+        f"{recipe}: every search trial, {formatting.metric_name(objective)} against the rates "
+        f"({formatting.plural(len(trials), 'trial')})"
+    )
+    with style.drawing(1.3 + 2.1 * rows, title, axes_grid_axis="both") as figure:
+        axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+        for ax, noise in zip(axes.flat, types, strict=False):
+            of_type = trials.loc[trials["noise"] == noise]
+            if len(none):
+                best = none.max() if higher_is_better(objective) else none.min()
+                ax.axhline(best * factor, color=GREY, linestyle="--", linewidth=1)
+            rates = len(study.declaration.rate_bounds(noise))
+            _draw_type(ax, of_type, rates, tuned.get(noise, ""), factor)
+            if rates:
+                ax.set_xlim(-0.03, study.declaration.max_rate + 0.03)
+            failures = f", {failed[noise]} failed" if failed.get(noise) else ""
+            ax.set_title(f"{noise} ({len(of_type)}{failures})", loc="left", size=9.5)
+        for ax in axes.flat[len(types) :]:
+            ax.set_axis_off()
+        for ax in axes[:, 0]:
+            ax.set_ylabel(formatting.unit(objective))
+        figure.legend(
+            handles=_legend(), loc="outside lower left", ncols=4, frameon=False, fontsize=8.5
+        )
+    return figure
 
-    The value is in the unit the report shows (accuracy in %).
-    """
-    objective = declaration.objective
-    trials = []
-    scores = rows[objective].to_numpy(dtype=float)
-    settings = rows[["trial_number", *PARAMS]].to_dict("records")
-    for places in rows.groupby("trial_hash").indices.values():
-        first = settings[places[0]]
-        value = float(scores[places].mean()) * formatting.scale(objective)
-        trials.append((int(first["trial_number"]), {name: first[name] for name in PARAMS}, value))
-    trials.sort(key=lambda trial: trial[0])
 
-    # fANOVA averages over the ranges. That of the weight decay is known to the search alone: the one seen stands in.
-    decays = np.array([params["weight_decay"] for _, params, _ in trials], dtype=float)
-    floor = (
-        decays[decays > 0].min(initial=1e-2) / 10
-    )  # a log axis has no 0: no decay is drawn a decade below the least
-    distributions: dict[str, BaseDistribution] = {
-        "noise": CategoricalDistribution(declaration.noise_types),
-        "weight_decay": FloatDistribution(
-            floor, max(decays.max(initial=floor), floor * 10), log=True
-        ),
+def _draw_type(ax: Axes, trials: pd.DataFrame, rates: int, tuned: str, factor: float) -> None:
+    scores = trials["score"] * factor
+    if rates == 0:
+        ax.plot(trials["weight_decay"], scores, "o", color=INK, markersize=4)
+        ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(numticks=4))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel("weight decay", size=8.5)
+    for column, (mark, colour, _) in list(RATES.items())[:rates]:
+        fill = colour if column == "rate1" else "none"
+        ax.plot(
+            trials[column],
+            scores,
+            mark,
+            color=colour,
+            markersize=5,
+            markerfacecolor=fill,
+            alpha=0.8,
+        )
+        ax.set_xlabel("rate", size=8.5)
+    picked = trials.loc[trials["arm"] == tuned]
+    column = "rate1" if rates else "weight_decay"
+    ring = {"markersize": 12, "markerfacecolor": "none", "markeredgewidth": 1.4}
+    ax.plot(picked[column], picked["score"] * factor, "o", color=PALETTE[2], **ring)  # type: ignore[arg-type]
+
+
+def _legend() -> list[Line2D]:
+    handles = []
+    for column, (mark, colour, label) in RATES.items():
+        fill = colour if column == "rate1" else "none"
+        handles.append(
+            Line2D(
+                [], [], marker=mark, color=colour, linestyle="", markerfacecolor=fill, label=label
+            )
+        )
+    handles.append(
+        Line2D(
+            [],
+            [],
+            marker="o",
+            markersize=10,
+            markerfacecolor="none",
+            linestyle="",
+            color=PALETTE[2],
+            label="tuned arm",
+        )
+    )
+    handles.append(Line2D([], [], color=GREY, linestyle="--", label="best trial without noise"))
+    return handles
+
+
+def _tuned_arms(study: Study, recipe: str) -> dict[str, str]:
+    """Return noise type -> name of its tuned arm, of the types that were re-ranked."""
+    table = study.table
+    rows = table.loc[(table["phase"] == RERANK) & (table["recipe"] == recipe)]
+    objective = study.declaration.objective
+    return {
+        str(noise): selection.tuned_arm(table, str(noise), recipe, objective)
+        for noise in rows["noise"].unique()
     }
-    for name in ("rate1", "rate2"):
-        rates = [float(params[name]) for _, params, _ in trials]
-        distributions[name] = FloatDistribution(
-            min([0.0, *rates]), max([declaration.max_rate, *rates])
-        )
-
-    with quiet():
-        study = optuna.create_study(
-            direction="maximize" if higher_is_better(objective) else "minimize"
-        )
-    for _, params, value in trials:
-        values: dict[str, Any] = {name: float(params[name]) for name in ("rate1", "rate2")}
-        values |= {
-            "noise": str(params["noise"]),
-            "weight_decay": max(float(params["weight_decay"]), floor),
-        }
-        study.add_trial(
-            optuna.create_trial(value=value, params=values, distributions=distributions)
-        )
-    return study
 
 
-def _history(study: optuna.Study, name: str, recipe: str) -> Figure:
-    def draw() -> Figure:
-        ax = views.plot_optimization_history(study, target_name=name)
-        ax.set_xlabel("trial, in the order asked")
+def _failed_trials(study: Study, recipe: str) -> dict[str, int]:
+    """Return noise type -> number of its failed search trials."""
+    counts: dict[str, int] = {}
+    for trial in study.failed:
+        if trial.params.get("recipe") == recipe and trial.number is not None:
+            noise = trial.params["noise"]
+            counts[noise] = counts.get(noise, 0) + 1
+    return counts
+
+
+def budget_figures(study: Study) -> dict[str, Figure]:
+    """Return recipe -> best so far against the number of trials; empty if there was no search."""
+    figures = {}
+    for recipe in study.declaration.tuned_recipes:
+        trials = search_trials(study.table, recipe, study.declaration.objective)
+        if len(trials):
+            curves = best_so_far(trials, study.declaration.noise_types, study.declaration.objective)
+            figures[recipe] = _draw_budget(curves, recipe, study.declaration.objective)
+    return figures
+
+
+def best_so_far(
+    trials: pd.DataFrame, noise_types: tuple[str, ...], objective: str
+) -> dict[str, np.ndarray]:
+    """Return noise type -> best score after its 1st, 2nd, ... trial, in the shown unit, (trials,).
+
+    Args:
+        trials: as `search_trials` returns them.
+        noise_types: in the order declared; those without a trial are left out.
+    """
+    running = np.maximum if higher_is_better(objective) else np.minimum
+    curves = {}
+    for noise in noise_types:
+        scores = trials.loc[trials["noise"] == noise, "score"].to_numpy(dtype=float)
+        if len(scores):
+            curves[noise] = running.accumulate(scores) * formatting.scale(objective)
+    return curves
+
+
+def _draw_budget(curves: Mapping[str, np.ndarray], recipe: str, objective: str) -> Figure:
+    sign = 1 if higher_is_better(objective) else -1
+    others = [noise for noise in curves if noise not in REFERENCES]
+    others.sort(key=lambda noise: -sign * curves[noise][-1])
+    colours = {noise: colour for noise, colour in REFERENCES.items() if noise in curves}
+    colours |= dict(zip(others[:NAMED], PALETTE[1:4], strict=False))
+    most = max(map(len, curves.values()))
+    unnamed = formatting.plural(len(curves) - len(colours), "other type")
+    title = f"{recipe}: best so far against the number of trials (grey: {unnamed})"
+    with style.drawing(4.2, title, axes_grid_axis="both") as figure:
+        ax = figure.subplots()
+        for noise in [*(noise for noise in curves if noise not in colours), *colours]:
+            named = noise in colours
+            ax.plot(
+                np.arange(1, len(curves[noise]) + 1),
+                curves[noise],
+                drawstyle="steps-post",
+                marker="o",
+                markersize=2.5,
+                color=colours.get(noise, FAINT),
+                linewidth=2.0 if named else 0.8,
+            )
+        _fit_axis(ax, curves, sign)
+        _label_ends(ax, {noise: curves[noise][-1] for noise in colours}, colours, most)
+        ax.set_xlim(1 - 0.01 * most, most + 0.3 * max(1, most - 1))
         ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-        ax.legend(
-            ["one trial", "best so far"], loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
-        )
-        return _finish([ax], (WIDTH, 3.4), f"{recipe}: history of the search, {_counted(study)}")
-
-    return _or_words(draw, study, 1, "the history")
-
-
-def _slice(study: optuna.Study, name: str, recipe: str) -> Figure:
-    def draw() -> Figure:
-        varied = [
-            param for param in PARAMS if len({trial.params[param] for trial in _trials(study)}) > 1
-        ]
-        if not varied:
-            return _words("the slice plot needs a parameter that varies")
-        drawn = views.plot_slice(study, params=varied, target_name=name)
-        axes = [drawn] if isinstance(drawn, Axes) else list(drawn)
-        for ax, param in zip(axes, varied, strict=True):
-            ax.set_xlabel(PARAMS[param])
-            ax.set_ylabel(name if ax is axes[0] else "")
-            if param == "noise":
-                types = [text.get_text().strip("'") for text in ax.get_xticklabels()]
-                ax.set_xticks(ax.get_xticks(), types, rotation=90)
-                if len(types) > MANY and (grid := ax.get_gridspec()):
-                    grid.set_width_ratios([0.09 * len(types), *[1] * (grid.ncols - 1)])
-        title = f"{recipe}: every trial by its parameters (darker: later), {_counted(study)}"
-        return _finish(axes, (WIDTH, 4.2), title)
-
-    return _or_words(draw, study, 1, "the slice plot")
-
-
-def _contour(study: optuna.Study, name: str, recipe: str) -> Figure:
-    def draw() -> Figure:
-        if any(
-            len({trial.params[rate] for trial in study.trials}) < 2 for rate in ("rate1", "rate2")
-        ):
-            return _words("the contour plot needs two rates that vary")
-        ax = views.plot_contour(study, params=["rate1", "rate2"], target_name=name)
-        assert isinstance(ax, Axes)
-        ax.set_xlabel(PARAMS["rate1"])
-        ax.set_ylabel(PARAMS["rate2"])
-        title = f"{recipe}: the score between the trials, over both rates, {_counted(study)} of all types"
-        return _finish([ax], (WIDTH, 4.0), title)
-
-    return _or_words(draw, study, FEWEST, "the contour plot")
-
-
-def _importance(study: optuna.Study, name: str, recipe: str) -> Figure:
-    def draw() -> Figure:
-        shares = importances(study)
-        shares = shares[shares.mean().sort_values().index]
-        figure, ax = plt.subplots()
-        error = shares.std().to_numpy()
-        ax.barh(
-            [PARAMS[param] for param in shares],
-            shares.mean(),
-            xerr=error,
-            height=0.6,
-            color=GREY,
-            ecolor=INK,
-        )
-        ax.set_xlim(0, 1)
-        ax.set_xlabel(
-            f"share of the variance of the {name.split(' (')[0]}: fANOVA, mean and standard deviation over "
-            f"{len(shares)} forests"
-        )
-        sampled = f", {MOST} of them drawn at random" if len(_trials(study)) > MOST else ""
-        return _finish(
-            [ax],
-            (WIDTH, 2.4),
-            f"{recipe}: importance of the parameters, {_counted(study)}{sampled}",
-        )
-
-    return _or_words(draw, study, FEWEST, "the importance")
-
-
-def importances(study: optuna.Study, forests: int = FORESTS) -> pd.DataFrame:
-    """Each parameter's share of the variance of the score, a row for each seed of fANOVA's random forest.
-
-    The evaluator is named since Optuna 5's default, PED-ANOVA, differs much from it. A forest is random, so one alone
-    may show an order that the next does not; their spread says nothing of other trials that might have been drawn.
-
-    Source: Hutter et al. 2014, An Efficient Approach for Assessing Hyperparameter Importance.
-    """
-    numbered = _numbered(study)
-    evaluators = (FanovaImportanceEvaluator(seed=seed) for seed in range(forests))
-    found = [
-        get_param_importances(numbered, evaluator=each, params=list(PARAMS)) for each in evaluators
-    ]
-    return pd.DataFrame(found, columns=list(PARAMS))
-
-
-def _numbered(study: optuna.Study) -> optuna.Study:
-    """The study with each noise type as a number: its place when the types are ordered by their mean score.
-
-    fANOVA gives every choice of a category a column of its own and takes all combinations of them, 2^25 for 25 types. A
-    tree splits by such numbers as well as by sets of choices (Breiman et al. 1984, 4.2.2). Of more than MOST trials a
-    random sample is taken.
-    """
-    trials = _trials(study)
-    if len(trials) > MOST:
-        sample = np.random.default_rng(RESAMPLING_SEED).choice(len(trials), MOST, replace=False)
-        trials = [trials[place] for place in sorted(sample)]
-    scores: dict[str, list[float]] = {}
-    for trial in trials:
-        scores.setdefault(trial.params["noise"], []).append(float(trial.value or 0.0))
-    order = sorted(scores, key=lambda noise: (float(np.mean(scores[noise])), noise))
-    with quiet():
-        numbered = optuna.create_study(direction=study.direction)
-    for trial in trials:
-        params = trial.params | {"noise": order.index(trial.params["noise"])}
-        distributions = trial.distributions | {"noise": IntDistribution(0, len(order) - 1)}
-        numbered.add_trial(
-            optuna.create_trial(value=trial.value, params=params, distributions=distributions)
-        )
-    return numbered
-
-
-def _trials(study: optuna.Study) -> list[FrozenTrial]:
-    """The study's trials themselves: `study.trials` would copy each of them every time."""
-    return study.get_trials(deepcopy=False)
-
-
-def _counted(study: optuna.Study) -> str:
-    return formatting.plural(len(_trials(study)), "trial")
-
-
-def _finish(axes: list[Axes], size: tuple[float, float], title: str) -> Figure:
-    figure = axes[0].get_figure()
-    assert isinstance(figure, Figure)
-    for ax in axes:
-        ax.set_title("")
-        ax.set_facecolor("white")
-        ax.grid(False, axis="y")
-        ax.grid(True, axis="x", color=STYLE["grid.color"])
-        ax.spines[["left", "bottom"]].set(visible=True, color=GREY)
-    for axis in (axis for ax in axes for axis in (ax.xaxis, ax.yaxis) if axis.get_scale() == "log"):
-        axis.set_major_formatter(LogFormatter())  # in plain text: the usual one writes a formula
-        axis.set_minor_formatter(LogFormatter())
-    for ax in figure.axes:  # the colour bar's too
-        ax.tick_params(colors=INK, labelsize=STYLE["xtick.labelsize"])
-        for label in (ax.xaxis.label, ax.yaxis.label):
-            label.set(color=INK, size=STYLE["axes.labelsize"])
-    figure.set_layout_engine("constrained")
-    figure.set_size_inches(*size)
-    figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11)
+        ax.set_xticks([tick for tick in ax.get_xticks() if 1 <= tick <= most])
+        ax.set_xlabel("finished search trials of the noise type")
+        ax.set_ylabel(f"best mean {formatting.metric_name(objective)}\nfound so far (%)")
     return figure
 
 
-def _or_words(draw: Callable[[], Figure], study: optuna.Study, fewest: int, what: str) -> Figure:
-    """The drawing, or a figure that says what is missing for it."""
-    if (count := len(_trials(study))) < fewest:
-        return _words(f"{what} needs {fewest} finished trials or more; there are {count}")
-    try:
-        return draw()
-    except (ValueError, RuntimeError) as error:  # such as fANOVA where all scores are equal
-        return _words(f"{what} cannot be computed: {error}")
+def _fit_axis(ax: Axes, curves: Mapping[str, np.ndarray], sign: int) -> None:
+    """Scale from the weakest tenth of all points to the best; name the types that end below it."""
+    points = np.concatenate(list(curves.values()))
+    best, weak = (float(np.quantile(sign * points, share)) * sign for share in (1, 0.1))
+    room = 0.06 * abs(best - weak) or 0.05 * abs(best)
+    floor = weak - sign * room
+    ax.set_ylim(*sorted((floor, best + sign * room)))
+    worse = [noise for noise, scores in curves.items() if sign * scores[-1] < sign * floor]
+    if worse:
+        text = f"off the scale to the end: {', '.join(worse)}"
+        note = {"size": 8, "color": GREY, "style": "italic", "transform": ax.transAxes}
+        ax.text(0.5, 0.02, text, ha="center", **note)  # type: ignore[arg-type]
 
 
-def _words(text: str) -> Figure:
-    figure = Figure(figsize=(WIDTH, 0.7))
-    figure.text(0.01, 0.5, text, va="center", color=GREY, style="italic")
-    return figure
-
-
-@contextlib.contextmanager
-def _drawing() -> Iterator[None]:
-    """Optuna sets the process's style to ggplot and leaves its figures open in pyplot: neither outlasts the drawing."""
-    before = set(plt.get_fignums())
-    # Constrained from the start: a colour bar is placed by the layout that its figure has when it is drawn.
-    with mpl.rc_context(STYLE | {"figure.constrained_layout.use": True}), warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's matplotlib views, since 2.2
-        try:
-            yield
-        finally:
-            for number in set(plt.get_fignums()) - before:
-                plt.close(number)
+def _label_ends(ax: Axes, ends: Mapping[str, float], colours: Mapping[str, str], at: int) -> None:
+    """Write names beside the ends of their lines, moved apart where they would overlap."""
+    low, high = ax.get_ylim()
+    placed = -np.inf
+    for noise, end in sorted(ends.items(), key=lambda item: item[1]):
+        placed = max((end - low) / (high - low), placed + LABEL_GAP, 0.02)
+        arrow = {"arrowstyle": "-", "color": colours[noise], "linewidth": 0.6, "shrinkB": 2}
+        ax.annotate(
+            f"{noise}  {end:.2f}",
+            (at, end),
+            xytext=(1.0, placed),
+            textcoords="axes fraction",
+            ha="right",
+            va="center",
+            size=9,
+            weight="bold",
+            color=colours[noise],
+            arrowprops=arrow,
+        )

@@ -114,8 +114,8 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
         verdict=f"{formatting.capital(changes)}; {formula_holds}",
         sentence=(f"After training, {ratios}; relative error of Var(a) + p/(1-p) E[a²]: {errors}."),
         takeaway=(
-            f"{formatting.capital(mask)}, and {formula_holds}. "
-            f"This holds {condition(question, VALUES)}."
+            f"{formatting.capital(mask)}, and {formula_holds}. This holds "
+            f"{condition(question, VALUES)}."
         ),
         values=VALUES,
     )

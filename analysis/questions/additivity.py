@@ -134,7 +134,8 @@ def _no_gain(single: str, verdict: str) -> str:
 
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Classify the joint gain under each recipe; `long`, where regularisation binds, comes first."""
+    """Classify the joint gain under each recipe; `long`, where regularisation binds, comes
+    first."""
     answered = answer_contrasts(question, table, arms)
     classes = {
         scale: _classes(by_recipe(by_metric(answered.contrasts, scale), scale == "accuracy"))

@@ -69,8 +69,8 @@ DESIGN = Design(
     name="audit",
     title="What did a published set of solutions measure?",
     rule=(
-        "The settings of the solutions (rate 0.5 in both layers, learning rate 0.1, 10 epochs) with "
-        "each fault of theirs alone, and without; on validation images only."
+        "The settings of the solutions (rate 0.5 in both layers, learning rate 0.1, 10 epochs) "
+        "with each fault of theirs alone, and without; on validation images only."
     ),
     recipes=("book",),
     comparisons=comparisons,
@@ -90,8 +90,8 @@ GAIN = (1 - DROPPED) / (1 - RATE)  # and what it makes of the mean
 CLAIMS = {  # key -> exercise, what the code did, what is right
     "randn mask - dropout": (
         "code of the dropout layer",
-        f"keeps a unit where a normal number exceeds p: at p = 0.5 it drops {100 * DROPPED:.1f} % and scales the mean "
-        f"by {GAIN:.3f}",
+        f"keeps a unit where a normal number exceeds p: at p = 0.5 it drops {100 * DROPPED:.1f} % "
+        f"and scales the mean by {GAIN:.3f}",
         "a uniform number drops p and keeps the mean",
     ),
     "raw pixels - pixels from 0 to 1": (
@@ -101,8 +101,10 @@ CLAIMS = {  # key -> exercise, what the code did, what is right
     ),
     "weight decay 0.5 - none": (
         "exercise 5",
-        "compares weight decay 0 with 0.5: at learning rate 0.1 every step multiplies the weights by 0.95",
-        "useful values are a thousand times smaller; the solutions decay biases too, this run does not",
+        "compares weight decay 0 with 0.5: at learning rate 0.1 every step multiplies the weights "
+        "by 0.95",
+        "useful values are a thousand times smaller; the solutions decay biases too, this run does "
+        "not",
     ),
     "dropout with weight decay 0.5 - dropout": (
         "exercise 5",
@@ -116,7 +118,8 @@ CLAIMS = {  # key -> exercise, what the code did, what is right
     ),
     "unscaled stochastic ReLU - dropout": (
         "exercise 7",
-        "keeps a unit with probability p and says no scaling is needed, since the mean is the input",
+        "keeps a unit with probability p and says no scaling is needed, since the mean is the "
+        "input",
         "the mean is p times the input: it takes 1/p in training or p at evaluation",
     ),
 }
@@ -124,13 +127,16 @@ NO_RUN = (
     (
         "exercise 3, Var(Wx + b) = W² Var(x)",
         "one weight and one input",
-        "W Cov(x) Wᵀ, and the ReLU changes mean and variance: the recursion built on it does not hold",
+        "W Cov(x) Wᵀ, and the ReLU changes mean and variance: the recursion built on it does not "
+        "hold",
         "see the question on variance",
     ),
     (
         "exercise 3, p(1-p) a² + p Var(a)",
-        "right for masks that are not rescaled, with p the probability of keeping and a² the squared mean",
-        "the network has rescaled masks and p drops: Var(a) + p/(1-p) E[a²], at p = 0.5 four times as much",
+        "right for masks that are not rescaled, with p the probability of keeping and a² the "
+        "squared mean",
+        "the network has rescaled masks and p drops: Var(a) + p/(1-p) E[a²], at p = 0.5 four times "
+        "as much",
         "see the question on variance",
     ),
     (
@@ -167,8 +173,8 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     worst = min(faults, key=lambda fault: fault.estimate.mean)
     points = formatting.difference(worst.estimate.mean, "val/accuracy")
     takeaway = (
-        f"{matter} of {len(faults)} faults in the code change validation accuracy by an amount that "
-        "is shown to differ from none and not shown to be negligible; the worst moves it by "
+        f"{matter} of {len(faults)} faults in the code change validation accuracy by an amount "
+        "that is shown to differ from none and not shown to be negligible; the worst moves it by "
         f"{points}. {_single_seed(question, table, arms)}"
     )
     concluded = conclude(
@@ -188,7 +194,8 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
 
 
 def claims(answered: Answered) -> Table:
-    """Return a row for each claim or number: what its code did, what is right, what runs of both say."""
+    """Return a row for each claim or number: what its code did, what is right, what runs of both
+    say."""
     accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
     rows = [
         (f"{place}: {key}", did, right, _measured(accuracy.get(key)))

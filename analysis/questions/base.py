@@ -40,8 +40,8 @@ def tuned_label(noise: str) -> str:
 class Comparison:
     """A contrast before it is bound to a metric and a recipe: term -> coefficient.
 
-    A term is an arm label, or "label:metric", in which "{metric}" stands for the metric the contrast
-    is bound to.
+    A term is an arm label, or "label:metric", in which "{metric}" stands for the metric the
+    contrast is bound to.
 
     Attributes:
         key: names the contrast for good; it is hashed into the study's id.

@@ -54,7 +54,8 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
-    """Return dropout and both kinds of weight noise: at rate 0.5 without weight decay, and tuned."""
+    """Return dropout and both kinds of weight noise: at rate 0.5 without weight decay, and
+    tuned."""
     types = ("dropout", *WEIGHT_TYPES)
     fixed = {matched_label(noise): recipe.arm(noise, RATE, RATE, 0.0) for noise in types}
     return fixed | {tuned_label(noise): tuned[noise] for noise in types if noise in tuned}
@@ -77,9 +78,9 @@ DESIGN = Design(
     name="dropconnect",
     title="What if single weights are dropped rather than units?",
     rule=(
-        "Rate 0.5 in both layers without weight decay, and the tuned arms of each type. DropConnect "
-        "draws one mask a step for the whole batch; gaussian-weights is its moment-matched form "
-        "with noise of its own for each example."
+        "Rate 0.5 in both layers without weight decay, and the tuned arms of each type. "
+        "DropConnect draws one mask a step for the whole batch; gaussian-weights is its "
+        "moment-matched form with noise of its own for each example."
     ),
     comparisons=comparisons,
     arms=arms,

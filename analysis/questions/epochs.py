@@ -76,8 +76,8 @@ DESIGN = Design(
     name="epochs",
     title="What becomes of dropout's gain when training goes on?",
     rule=(
-        "No noise, dropout at the rates tuned under the first recipe, and dropout at 0.5, none with "
-        "weight decay. One training at a constant learning rate passes through all horizons."
+        "No noise, dropout at the rates tuned under the first recipe, and dropout at 0.5, none "
+        "with weight decay. One training at a constant learning rate passes through all horizons."
     ),
     recipes=("constant",),
     comparisons=comparisons,

@@ -97,9 +97,9 @@ def conclude(
         return forest.question_figure(question, table, names, answered.contrasts)
 
     caption = (
-        "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and "
-        "95 % paired-t interval (not adjusted for multiplicity) beside the band within which a "
-        f"difference is negligible. All of it holds {condition(question, values)}."
+        "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean "
+        "and 95 % paired-t interval (not adjusted for multiplicity) beside the band within which "
+        f"a difference is negligible. All of it holds {condition(question, values)}."
     )
     missing = dict.fromkeys(refused.reason for refused in answered.refused if refused.entered)
     return Answer(
@@ -112,9 +112,10 @@ def conclude(
         refused=answered.refused,
         figure=figure,
         caption=caption,
-        pictures=tuple(curves.of(question, table, arms)),
+        pictures=tuple(curves.question_pictures(question, table, arms)),
         declared_hash=question.hash,
         alpha=question.alpha,
+        declared=question.contrasts,
         notes=(*missing, *answered.notes),
     )
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from analysis import formatting
 from analysis.schema import RERANK, SEARCH, Question
-from analysis.stats.contrasts import serves
-from analysis.stats.results import Answer, ContrastAnswer
+from analysis.stats.contrasts import rows_for_question
+from analysis.stats.results import Answer, Estimate
 from analysis.store.reader import Study
 
 
 @dataclass(frozen=True)
-class Fresh:
-    """A study of its own, on seeds that nobody has looked at, so that looking twice does not inflate the error.
+class NextStudy:
+    """A study on fresh seeds, so that looking twice does not inflate the error.
 
     Attributes:
         seeds: for each arm.
@@ -27,69 +27,63 @@ class Fresh:
     command: str
 
 
-def settling(study: Study, question: Question, answer: Answer) -> Fresh | None:
-    """The fresh study for a question's inconclusive contrasts, those on accuracy where there are any; None without.
+def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | None:
+    """Return the study for a question's inconclusive contrasts; None if all are settled.
 
-    As many seeds as the widest of them needs to find its margin in 80 % of studies; where the margin was within reach
-    already, twice as many as now.
+    It looks at the contrasts on accuracy where there are any. It takes as many seeds as the widest
+    of them needs to find its margin in 80 % of studies; where the margin was within reach already,
+    twice as many as now.
     """
-    deciding = [
-        one for one in answer.contrasts if formatting.is_accuracy(one.contrast.metric)
-    ] or list(answer.contrasts)
+    on_accuracy = [one for one in answer.contrasts if formatting.is_accuracy(one.contrast.metric)]
+    deciding = on_accuracy or answer.contrasts
     undecided = [one for one in deciding if one.verdict == "inconclusive"]
     if not undecided:
         return None
-    seeds = max(_seeds(one) for one in undecided)
+    seeds = max(_seeds_needed(one.estimate) for one in undecided)
     table, declared = study.table, study.declaration
-    arms = {
-        study.arms[one.contrast.recipe][label]
-        for one in undecided
-        for label, _, _ in one.contrast.terms
-    }
-    types = set(table.loc[table["arm"].isin(list(arms)), "noise"])
-    searched = [noise for noise in declared.noise_types if noise in {"none", "dropout", *types}]
+    arms: set[str] = set()
+    for one in undecided:
+        of_recipe = study.arms[one.contrast.recipe]
+        arms |= {of_recipe[label] for label, _, _ in one.contrast.terms}
+    types = {"none", "dropout", *table.loc[table["arm"].isin(list(arms)), "noise"]}
+    searched = [noise for noise in declared.noise_types if noise in types]
     recipes = {declared.tuned_recipes[0], *(contrast.recipe for contrast in question.contrasts)}
-
-    of_question = table.loc[serves(table, question.name) & (table["phase"] == question.phase)]
-    search = table.loc[
+    answering = rows_for_question(table, question.name) & (table["phase"] == question.phase)
+    searching = (
         table["phase"].isin([SEARCH, RERANK])
         & table["noise"].isin(searched)
         & table["recipe"].isin(list(recipes))
-    ]
-    seconds = (
-        of_question["seconds"].sum() / of_question["seed"].nunique() * seeds
-        + search["seconds"].sum()
     )
-    parameters = {
+    of_question = table.loc[answering]
+    seconds_per_seed = of_question["seconds"].sum() / of_question["seed"].nunique()
+    options = {
         "preset": declared.preset,
         "questions": question.name,
         "noise": ",".join(searched),
         "seeds": seeds,
-        "first_seed": first_fresh_seed(study),
-        "max_rate": declared.max_rate,
+        "first-seed": first_fresh_seed(study),
+        "max-rate": declared.max_rate,
         "dataset": declared.data["name"],
         "precision": declared.precision,
     }
-    options = " ".join(
-        f"--{name.replace('_', '-')} {shlex.quote(str(value))}"
-        for name, value in parameters.items()
+    words = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items())
+    return NextStudy(
+        seeds,
+        float(seconds_per_seed * seeds + table.loc[searching, "seconds"].sum()),
+        f"python -m study study {words}",
     )
-    return Fresh(seeds, float(seconds), f"python -m study study {options}")
 
 
-def _seeds(one: ContrastAnswer) -> int:
-    estimate = one.estimate
-    return estimate.seeds_needed if estimate.seeds_needed > estimate.n else 2 * estimate.n
+def _seeds_needed(estimate: Estimate) -> int:
+    needed = estimate.seeds_needed
+    return needed if needed > estimate.n else 2 * estimate.n
 
 
 def first_fresh_seed(study: Study) -> int:
-    """The next whole thousand above every seed that was declared or run."""
+    """Return the next whole thousand above every seed that was declared or run."""
     declared = study.declaration
-    used = {
-        *declared.search_seeds,
-        *declared.rerank_seeds,
-        *declared.explore_seeds,
-        *map(int, study.table["seed"]),
-    }
-    used |= {seed for question in declared.questions for seed in question.seeds}
+    used = {*declared.search_seeds, *declared.rerank_seeds, *declared.explore_seeds}
+    used |= set(map(int, study.table["seed"]))
+    for question in declared.questions:
+        used |= set(question.seeds)
     return (max(used) // 1000 + 1) * 1000

@@ -1,44 +1,40 @@
-"""What the report's page says, in order, as text and tables; the templates lay it out.
-
-The verdicts come from `analysis.questions`. A declared contrast without an answer keeps its row and says so; those of
-types that the declared rule did not pick for a recipe are counted.
-"""
+"""The content of the report's page, in order, as text and tables; the templates lay it out."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
 
 from analysis import formatting
-from analysis.report import checks as integrity
-from analysis.report import next_study
-from analysis.report import tables as ledger
+from analysis.report import checks, tables
 from analysis.report.escaping import figure_path
-from analysis.schema import Contrast, Question, higher_is_better
-from analysis.stats.crossed_bootstrap import Interval
-from analysis.stats.results import Answer, ContrastAnswer, Table
+from analysis.report.next_study import NextStudy, next_study
+from analysis.schema import Question, higher_is_better
+from analysis.stats.contrast_table import NOT_ENTERED
+from analysis.stats.results import Answer, Table
 from analysis.store.reader import Study
 
-UNANSWERED, NOT_ENTERED = "not answered", "not entered"
-SHOWN_ON_TOP = 10  # contrasts of one question in the table of verdicts; its section has them all
-SHOWN_RUNS = 2_000  # seed runs of one question that its section names; answers.json has them all
+SHOWN_ON_TOP = 10
+"""Contrasts of one question in the table of verdicts; its section has them all."""
+SHOWN_RUNS = 2_000
+"""Seed runs of one question that its section names; answers.json has them all."""
 TONES = ("better", "worse", "equivalent")
-
-MISSING = (math.nan, math.nan)
-
-Key = tuple[str, str, str]
-"""A contrast's name, recipe and metric."""
-Crossed = dict[str, dict[Key, Interval]]
-"""Question -> key of a contrast -> its interval over seeds and test images."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A contrast in the table of verdicts."""
+    """A contrast in the table of verdicts.
+
+    Attributes:
+        tone: better, worse, equivalent or open: the colour of the verdict.
+    """
 
     contrast: str
     verdict: str
-    tone: str  # better, worse, equivalent or open: how the verdict is coloured
+    tone: str
     estimate: str
     interval: str
     seeds: str
@@ -47,7 +43,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Section:
-    """A question, answered."""
+    """A question, answered.
+
+    Attributes:
+        figure: path below the report's folder.
+        pictures: path and caption of each.
+        top: contrasts in the table of verdicts, which leaves `hidden` more to the section.
+        own_tables: what the question itself puts in a table.
+        settle: what would settle the inconclusive contrasts, and the command that runs it.
+        run_ids: the first SHOWN_RUNS of `runs`.
+    """
 
     name: str
     title: str
@@ -56,25 +61,25 @@ class Section:
     takeaway: str
     caption: str
     rule: str
-    figure: str  # path below the report's folder
-    pictures: tuple[tuple[str, str], ...]  # path, caption
+    figure: str
+    pictures: tuple[tuple[str, str], ...]
     top: tuple[Row, ...]
-    hidden: int  # contrasts that the table of verdicts leaves to the section
-    told: tuple[Table, ...]  # what the question itself puts in a table
+    hidden: int
+    own_tables: tuple[Table, ...]
     tables: tuple[Table, ...]
     sentences: tuple[str, ...]
     notes: tuple[str, ...]
-    settle: str  # what would settle the inconclusive contrasts, and the command that runs it
+    settle: str
     command: str
     declared_hash: str
     alpha: str
     runs: int
-    run_ids: tuple[str, ...]  # the first SHOWN_RUNS of them
+    run_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report."""
+    """The whole report; `search_figures` holds path and caption of each."""
 
     title: str
     lead: str
@@ -82,83 +87,81 @@ class Page:
     sections: tuple[Section, ...]
     integrity: Table
     tuned: Table
-    search_figures: tuple[tuple[str, str], ...]  # path below the report's folder, caption
+    search_figures: tuple[tuple[str, str], ...]
     confirmed: Table
     run: tuple[Table, ...]
 
 
 def build(
-    study: Study, answers: list[Answer], search_figures: dict[str, str], crossed: Crossed
+    study: Study,
+    answers: list[Answer],
+    contrasts: Mapping[str, pd.DataFrame],
+    search_figures: Mapping[str, str],
 ) -> Page:
-    """The page of a study.
+    """Return the page of a study.
 
     Args:
-        study: as read from the store.
         answers: one for each declared question, in the order declared.
+        contrasts: question -> its `contrast_table`.
         search_figures: path below the report's folder -> caption.
-        crossed: question -> key of a contrast -> its interval over seeds and test images.
     """
-    sections = tuple(
-        _section(study, question, answer, crossed.get(question.name, {}))
+    sections = [
+        _section(study, question, answer, contrasts[question.name])
         for question, answer in zip(study.declaration.questions, answers, strict=True)
-    )
+    ]
     return Page(
         title="Noise in a small network: what the study found",
         lead=_lead(study),
-        warnings=tuple(integrity.warnings(study, answers)),
-        sections=sections,
-        integrity=integrity.panel(study, answers),
-        tuned=ledger.tuned(study),
+        warnings=tuple(checks.warnings(study, answers)),
+        sections=tuple(sections),
+        integrity=checks.panel(study, answers),
+        tuned=tables.tuned(study),
         search_figures=tuple(search_figures.items()),
-        confirmed=ledger.confirmed(study),
+        confirmed=tables.confirmed(study),
         run=(
-            ledger.budget(study),
-            ledger.unfinished(study),
-            ledger.recipes(study),
-            ledger.provenance(study),
-            ledger.versions(study),
+            tables.budget(study),
+            tables.unfinished(study),
+            tables.recipes(study),
+            tables.provenance(study),
+            tables.versions(study),
         ),
     )
 
 
 def recipe_name(recipe: str) -> str:
-    """The recipe as shown: a claim under `book` alone is about the end point, and its label says so."""
+    """Return the recipe as shown: a claim under `book` alone is about the end point."""
     return f"{recipe} (end-point stabilisation)" if recipe == "book" else recipe
 
 
 def _lead(study: Study) -> str:
     declared = study.declaration
-    networks = len(study.table)
+    networks = formatting.plural(len(study.table), "small network")
     data = declared.data.get("name", "the data set")
     recipes = " and by ".join(
         f"{name} ({formatting.plural(settings['epochs'], 'epoch')})"
         for name, settings in declared.recipes.items()
     )
     return (
-        f"{formatting.plural(networks, 'small network')} (784-256-256-10) were trained on {data}, by the recipe "
-        f"{recipes}, to see what noise during training does to their accuracy. Every question below was declared with "
-        "its contrasts, seeds, margins and the rule that picks its arms before the first network was trained. Arms "
-        "were tuned on validation images; the verdicts come from fresh seeds and from test images that no choice had "
-        "seen. They hold for this test set and for the tuned values. An accuracy difference counts in percentage "
-        "points (pp), a loss in nats."
+        f"{networks} (784-256-256-10) were trained on {data}, by the recipe {recipes}, to see what "
+        "noise during training does to their accuracy. Every question below was declared with its "
+        "contrasts, seeds, margins and the rule that picks its arms before the first network was "
+        "trained. Arms were tuned on validation images; the verdicts come from fresh seeds and "
+        "from test images that no choice had seen. They hold for this test set and for the tuned "
+        "values. An accuracy difference counts in percentage points (pp), a loss in nats."
     )
 
 
-def _section(
-    study: Study, question: Question, answer: Answer, crossed: dict[Key, Interval]
-) -> Section:
-    answered = {key(found.contrast): found for found in answer.contrasts}
-    blocks: dict[tuple[str, str], list[Contrast]] = {}
-    for contrast in question.contrasts:
-        blocks.setdefault((contrast.recipe, contrast.metric), []).append(contrast)
-    deciding = [c for c in question.contrasts if formatting.is_accuracy(c.metric)] or list(
-        question.contrasts
-    )
-    missing = {
-        key(one.contrast): UNANSWERED if one.entered else NOT_ENTERED for one in answer.refused
-    }
-    settling = next_study.settling(study, question, answer)
-    run_ids = sorted({run_id for found in answer.contrasts for run_id in found.run_ids})
+def _section(study: Study, question: Question, answer: Answer, contrasts: pd.DataFrame) -> Section:
+    on_accuracy = contrasts[contrasts["metric"].map(formatting.is_accuracy)]
+    deciding = on_accuracy if len(on_accuracy) else contrasts
+    top = deciding
+    if answer.leading:
+        order = [contrast.identity for contrast in answer.leading]
+        top = contrasts.set_index(["key", "recipe", "metric"], drop=False).loc[order]
+    blocks = contrasts.groupby(["recipe", "metric"], sort=False)
+    answered = contrasts[contrasts["estimate"].notna()]
+    run_ids = sorted({run_id for run_ids in answered["run_ids"] for run_id in run_ids})
+    following = next_study(study, question, answer)
     return Section(
         name=question.name,
         title=question.title,
@@ -169,22 +172,17 @@ def _section(
         rule=question.rule,
         figure=figure_path(question.name),
         pictures=tuple(
-            (figure_path(question.name, one.name), one.caption) for one in answer.pictures
+            (figure_path(question.name, picture.name), picture.caption)
+            for picture in answer.pictures
         ),
-        top=tuple(
-            _row(question, contrast, answered.get(key(contrast)), missing)
-            for contrast in (answer.leading or deciding)[:SHOWN_ON_TOP]
-        ),
+        top=tuple(_row(question, row) for row in top.head(SHOWN_ON_TOP).to_dict("records")),
         hidden=max(0, len(deciding) - SHOWN_ON_TOP),
-        told=answer.tables,
-        tables=tuple(
-            _contrast_table(question, block, contrasts, answered, missing, crossed)
-            for block, contrasts in blocks.items()
-        ),
-        sentences=tuple(found.sentence for found in answer.contrasts),
+        own_tables=answer.tables,
+        tables=tuple(_contrast_table(question, block) for _, block in blocks),
+        sentences=tuple(answered["sentence"]),
         notes=answer.notes,
-        settle="" if settling is None else _settle(settling),
-        command="" if settling is None else settling.command,
+        settle=_settle(following) if following else "",
+        command=following.command if following else "",
         declared_hash=answer.declared_hash,
         alpha=f"{answer.alpha:g}",
         runs=len(run_ids),
@@ -192,115 +190,85 @@ def _section(
     )
 
 
-def _row(
-    question: Question, contrast: Contrast, found: ContrastAnswer | None, missing: dict[Key, str]
-) -> Row:
-    estimate = found.estimate if found else None
-    verdict = found.verdict if found else missing[key(contrast)]
+def _row(question: Question, row: Mapping[Any, Any]) -> Row:
+    kind = row["verdict"].partition(",")[0]
     return Row(
-        contrast=contrast.name,
-        verdict=verdict,
-        tone=next((tone for tone in TONES if verdict.split(",")[0] == tone), "open"),
-        estimate=formatting.difference(estimate.mean, contrast.metric)
-        if estimate
-        else formatting.MISSING,
-        interval=formatting.interval(estimate.ci_low, estimate.ci_high, contrast.metric)
-        if estimate
-        else formatting.MISSING,
-        seeds=_seeds(question, estimate.n) if estimate else formatting.MISSING,
-        recipe=recipe_name(contrast.recipe),
+        contrast=row["contrast"],
+        verdict=row["verdict"],
+        tone=kind if kind in TONES else "open",
+        estimate=formatting.difference(row["estimate"], row["metric"]),
+        interval=formatting.interval(row["ci_low"], row["ci_high"], row["metric"]),
+        seeds=_seeds(question, row["n_seeds"]),
+        recipe=recipe_name(row["recipe"]),
     )
 
 
-def _contrast_table(
-    question: Question,
-    block: tuple[str, str],
-    contrasts: list[Contrast],
-    answered: dict[Key, ContrastAnswer],
-    missing: dict[Key, str],
-    crossed: dict[Key, Interval],
-) -> Table:
-    recipe, metric = block
-    of_images = any(key(contrast) in crossed for contrast in contrasts)
-    rows, out = [], 0
-    for contrast in contrasts:
-        found = answered.get(key(contrast))
-        if found is None and missing[key(contrast)] == NOT_ENTERED:
-            out += 1  # a note names their types
-            continue
-        if found is None:
-            rows.append(
-                (contrast.name, missing[key(contrast)], *[formatting.MISSING] * (10 + of_images))
-            )
-            continue
-        estimate = found.estimate
+def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
+    """Return all numbers of the contrasts on one metric under one recipe.
+
+    A note names the types of those that were not entered.
+    """
+    recipe, metric = block.iloc[0][["recipe", "metric"]]
+    over_images = bool(block["crossed_low"].notna().any())
+    entered = block[block["verdict"] != NOT_ENTERED]
+    rows = []
+    for row in entered.to_dict("records"):
+        crossed = formatting.interval(row["crossed_low"], row["crossed_high"], metric)
         rows.append(
             (
-                contrast.name,
-                found.verdict,
-                formatting.difference(estimate.mean, metric, with_unit=False),
-                formatting.interval(estimate.ci_low, estimate.ci_high, metric),
-                *[formatting.interval(*crossed.get(key(contrast), MISSING), metric)] * of_images,
-                formatting.p_value(estimate.p_value),
-                formatting.p_value(found.p_adjusted),
-                formatting.plain(estimate.effect_size),
-                formatting.plain(estimate.p_superior),
-                formatting.p_value(estimate.p_sign_flip),
-                formatting.interval(estimate.bca_low, estimate.bca_high, metric),
-                formatting.p_value(estimate.p_tost),
-                _seeds(question, estimate.n),
+                row["contrast"],
+                row["verdict"],
+                formatting.difference(row["estimate"], metric, with_unit=False),
+                formatting.interval(row["ci_low"], row["ci_high"], metric),
+                *([crossed] if over_images else []),
+                formatting.p_value(row["p_value"]),
+                formatting.p_value(row["p_adjusted"]),
+                formatting.plain(row["effect_size"]),
+                formatting.plain(row["p_superior"]),
+                formatting.p_value(row["p_sign_flip"]),
+                formatting.interval(row["bca_low"], row["bca_high"], metric),
+                formatting.p_value(row["p_tost"]),
+                _seeds(question, row["n_seeds"]),
             )
         )
     header = (
-        *(
-            "contrast",
-            "verdict",
-            "estimate",
-            "95 % CI, unadjusted",
-            *["95 % over seeds and images"] * of_images,
-        ),
-        *(
-            "p",
-            "p, Holm",
-            "d_z",
-            "P(A\u00a0>\u00a0B)",
-            "p, sign flip",
-            "95 % BCa",
-            "p, TOST",
-            "seeds",
-        ),
+        "contrast",
+        "verdict",
+        "estimate",
+        "95 % CI, unadjusted",
+        *(["95 % over seeds and images"] if over_images else []),
+        "p",
+        "p, Holm",
+        "d_z",
+        "P(A\u00a0>\u00a0B)",
+        "p, sign flip",
+        "95 % BCa",
+        "p, TOST",
+        "seeds",
     )
-    margins = ", ".join(
-        dict.fromkeys(formatting.margin(contrast.margin, metric) for contrast in contrasts)
+    units = [formatting.unit(metric, difference=True).replace("pp", "percentage points")]
+    units += ["negative is better"] if higher_is_better(metric) is False else []
+    margins = dict.fromkeys(formatting.margin(margin, metric) for margin in block["margin"])
+    caption = (
+        f"{recipe_name(recipe)}: difference in {formatting.metric_name(metric)}, "
+        f"{', '.join(filter(None, units)) or 'ratio'}; margin {', '.join(margins)}"
     )
-    unit = formatting.unit(metric, difference=True).replace("pp", "percentage points")
-    unit = (
-        ", ".join(
-            filter(None, [unit, "negative is better" if higher_is_better(metric) is False else ""])
-        )
-        or "ratio"
-    )
-    caption = f"{recipe_name(recipe)}: difference in {formatting.metric_name(metric)}, {unit}; margin {margins}"
-    caption += (
-        f"; without the {formatting.plural(out, 'contrast')} of types that were not picked"
-        if out
-        else ""
-    )
-    return Table(caption, header, tuple(rows), frozenset(range(2, 12 + of_images)))
+    if out := len(block) - len(entered):
+        contrasts = formatting.plural(out, "contrast")
+        caption += f"; without the {contrasts} of types that were not picked"
+    return Table(caption, header, tuple(rows), frozenset(range(2, len(header))))
 
 
-def _settle(settling: next_study.Fresh) -> str:
+def _settle(following: NextStudy) -> str:
     return (
-        f"What is inconclusive here, a fresh study of {formatting.plural(settling.seeds, 'seed')} would settle in 80 % "
-        f"of cases if the truth is as large as the margin: about {formatting.duration(settling.seconds)} of training "
-        "on one core, its own search included."
+        f"What is inconclusive here, a fresh study of {formatting.plural(following.seeds, 'seed')} "
+        "would settle in 80 % of cases if the truth is as large as the margin: about "
+        f"{formatting.duration(following.seconds)} of training on one core, its own search "
+        "included."
     )
 
 
-def _seeds(question: Question, n: int) -> str:
-    return str(n) if n == len(question.seeds) else f"{n} of {len(question.seeds)}"
-
-
-def key(contrast: Contrast) -> Key:
-    """What tells a contrast from the others of its question."""
-    return contrast.name, contrast.recipe, contrast.metric
+def _seeds(question: Question, n: float) -> str:
+    if pd.isna(n):
+        return formatting.MISSING
+    return f"{n:.0f}" if n == len(question.seeds) else f"{n:.0f} of {len(question.seeds)}"

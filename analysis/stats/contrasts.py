@@ -11,7 +11,8 @@ from analysis.schema import CONFIRM, Contrast
 from analysis.stats.paired import Refusal
 
 UNMIXED = ("device", "precision", "data_digest", "code_version", "recipe", "epochs")
-"""Columns that must hold a single value within a contrast: a difference between arms must be due to the arms."""
+"""Columns that must hold a single value within a contrast: a difference between arms must be due to
+the arms."""
 
 Coefficients = dict[tuple[str, str], float]
 """(arm name, metric) -> coefficient"""
@@ -20,8 +21,8 @@ Coefficients = dict[tuple[str, str], float]
 MANY_SEEDS = 50  # a refusal names so many, and counts the rest
 
 
-def serves(table: pd.DataFrame, question: str) -> pd.Series:
-    """Whether each row was trained for the question, alone or among others: bool, (rows,)."""
+def rows_for_question(table: pd.DataFrame, question: str) -> pd.Series:
+    """Return a mask of the rows trained for the question, alone or among others: bool, (rows,)."""
     lists = [names for names in table["question"].dropna().unique() if question in names.split(",")]
     return table["question"].isin(lists).astype(bool)
 
@@ -38,16 +39,19 @@ def contrast_rows(
     Args:
         table: run table, one row per seed run (`analysis.schema.RUN_TABLE`).
         arms: arm label -> arm name, for the contrast's recipe.
-        contrast: the declared contrast. Terms that name the same arm and metric have their coefficients added.
+        contrast: the declared contrast. Terms that name the same arm and metric have their
+            coefficients added.
         phase: whose runs to use.
-        seeds: the declared seeds; runs of other seeds are left out. By default every seed that any of the arms has.
+        seeds: the declared seeds; runs of other seeds are left out. By default every seed that any
+            of the arms has.
 
     Returns:
-        The rows (arms x seeds), sorted by arm and seed, and (arm name, metric) -> coefficient, none of them 0.
+        The rows (arms x seeds), sorted by arm and seed, and (arm name, metric) -> coefficient, none
+        of them 0.
 
     Raises:
-        Refusal: an arm or a seed is missing, a seed is there twice, a metric is not finite, the arms coincide, or
-            a column of UNMIXED holds more than one value.
+        Refusal: an arm or a seed is missing, a seed is there twice, a metric is not finite, the
+            arms coincide, or a column of UNMIXED holds more than one value.
     """
 
     def refuse(reason: str) -> Refusal:
@@ -95,7 +99,8 @@ def contrast_by_seed(
     phase: str = CONFIRM,
     seeds: Iterable[int] | None = None,
 ) -> pd.Series:
-    """One number per seed: the sum over arms of coefficient times metric, paired by seed identity, never by row order.
+    """One number per seed: the sum over arms of coefficient times metric, paired by seed identity,
+    never by row order.
 
     Arguments and errors are those of `contrast_rows`.
 
@@ -106,7 +111,8 @@ def contrast_by_seed(
 
 
 def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
-    """The weighted sum over arms and metrics, shape (seeds,), from what `contrast_rows` returned."""
+    """The weighted sum over arms and metrics, shape (seeds,), from what `contrast_rows`
+    returned."""
     parts = [coefficient * _by_seed(rows, *key) for key, coefficient in coefficients.items()]
     return pd.concat(parts, axis=1).sum(axis=1).sort_index()
 
@@ -117,7 +123,8 @@ def _by_seed(rows: pd.DataFrame, arm: str, metric: str) -> pd.Series:
 
 
 def _same_arms(arms: Mapping[str, str], contrast: Contrast) -> str:
-    """Names the labels that coincide: 'a and b are the same arm (x); c and d are the same arm (y)'."""
+    """Name the labels that coincide: 'a and b are the same arm (x); c and d are the same arm
+    (y)'."""
     labels: dict[str, list[str]] = {}
     for label, _, _ in contrast.terms:
         labels.setdefault(arms[label], []).append(label)

@@ -1,7 +1,9 @@
-"""How much of a contrast's uncertainty is the finite test set: seeds and test images resampled together.
+"""How much of a contrast's uncertainty is the finite test set: seeds and test images resampled
+together.
 
-Every network of a contrast is scored on the same images, so seeds and images are crossed: an interval over seeds alone
-speaks of these 10,000 images only. Both are resampled here, independently, and all arms jointly.
+Every network of a contrast is scored on the same images, so seeds and images are crossed: an
+interval over seeds alone speaks of these 10,000 images only. Both are resampled here,
+independently, and all arms jointly.
 """
 
 from __future__ import annotations
@@ -38,40 +40,35 @@ def intervals(
         images: arm name -> its networks' scores on each test image.
 
     Returns:
-        (name, recipe, metric) of a contrast -> its 95 % interval in the metric's unit.
+        Identity of a contrast -> its 95 % interval in the metric's unit.
     """
-    found = {}
-    for one in contrasts:
-        contrast, seeds = one.contrast, list(one.estimate.differences.index)
-        terms = [
-            (arms[contrast.recipe][label], metric, weight)
-            for label, metric, weight in contrast.terms
-        ]
-        known = all(arm in images and set(seeds) <= set(images[arm].seeds) for arm, _, _ in terms)
-        if not known or any(
-            metric not in SCORES or metric != contrast.metric for _, metric, _ in terms
-        ):
+    crossed = {}
+    for answer in contrasts:
+        contrast = answer.contrast
+        seeds = list(answer.estimate.differences.index)
+        terms = []
+        for label, metric, weight in contrast.terms:
+            arm = images.get(arms[contrast.recipe][label])
+            if arm and set(seeds) <= set(arm.seeds) and metric == contrast.metric in SCORES:
+                terms.append((arm, np.float32(weight)))
+        if len(terms) < len(contrast.terms):
             continue
         over_images = []
         for start in range(0, len(seeds), BLOCK):
             block = seeds[start : start + BLOCK]
-            parts = [
-                np.float32(weight) * images[arm].of(SCORES[metric], block)
-                for arm, metric, weight in terms
-            ]
+            parts = [weight * arm.of(SCORES[contrast.metric], block) for arm, weight in terms]
             over_images.append(_over_images(np.sum(parts, axis=0)))
-        count = images[terms[0][0]].nll.shape[1]
-        found[contrast.name, contrast.recipe, contrast.metric] = _over_seeds(
-            np.concatenate(over_images), count
-        )
-    return found
+        image_count = terms[0][0].nll.shape[1]
+        crossed[contrast.identity] = _over_seeds(np.concatenate(over_images), image_count)
+    return crossed
 
 
 def pigeonhole(differences: np.ndarray, level: float = 0.95) -> Interval:
     """Percentile interval of the mean of (seeds, images), rows and columns resampled independently.
 
-    Source: Owen 2007, The pigeonhole bootstrap; for crossed effects its variance errs on the large side. A percentile
-    interval over n seeds is narrower than the paired t's by about sqrt((n - 1) / n) and the t's heavier tail.
+    Source: Owen 2007, The pigeonhole bootstrap; for crossed effects its variance errs on the large
+    side. A percentile interval over n seeds is narrower than the paired t's by about sqrt((n - 1) /
+    n) and the t's heavier tail.
     """
     return _over_seeds(_over_images(differences), differences.shape[1], level)
 
@@ -90,7 +87,8 @@ def _over_seeds(over_images: np.ndarray, images: int, level: float = 0.95) -> In
 
 @lru_cache(maxsize=2)
 def _seed_counts(seeds: int) -> np.ndarray:
-    """How often each resample takes each seed: (resamples, seeds), the same for all contrasts of so many."""
+    """Return how often each resample takes each seed: (resamples, seeds), the same for all
+    contrasts of so many."""
     return np.random.default_rng(RESAMPLING_SEED).multinomial(
         seeds, np.full(seeds, 1 / seeds), RESAMPLES
     )
@@ -98,7 +96,8 @@ def _seed_counts(seeds: int) -> np.ndarray:
 
 @cache
 def _image_counts(images: int) -> np.ndarray:
-    """How often each resample takes each image: (images, resamples), the same for all contrasts of a report."""
+    """Return how often each resample takes each image: (images, resamples), the same for all
+    contrasts of a report."""
     rng = np.random.default_rng(RESAMPLING_SEED + 1)
     draws = (rng.integers(0, images, images) for _ in range(RESAMPLES))
     return np.stack([np.bincount(draw, minlength=images) for draw in draws], axis=1).astype(

@@ -1,11 +1,13 @@
 """Statistics of per-seed contrasts: pure functions from one number per seed to an estimate.
 
-Every question comes down to a series with one number per seed (a paired difference, an interaction, a slope); its mean
-over seeds is estimated here. The paired t decides; the sign-flip permutation and BCa stand beside it as sensitivity.
+Every question comes down to a series with one number per seed (a paired difference, an interaction,
+a slope); its mean over seeds is estimated here. The paired t decides; the sign-flip permutation and
+BCa stand beside it as sensitivity.
 
-The rule for too few seeds: fewer than three are refused by everything, since two leave one degree of freedom and an
-interval that says nothing. From three on the paired t can reach any alpha. The sign-flip test cannot:
-`analysis.stats.power.seeds_for_alpha` says how many seeds it needs.
+The rule for too few seeds: fewer than three are refused by everything, since two leave one degree
+of freedom and an
+interval that says nothing. From three on the paired t can reach any alpha. The sign-flip test
+cannot: `analysis.stats.power.seeds_for_alpha` says how many seeds it needs.
 """
 
 from __future__ import annotations
@@ -26,7 +28,9 @@ from analysis.stats.power import MIN_SEEDS, detectable_effect, seeds_needed
 from analysis.stats.results import ContrastAnswer, Estimate
 
 RESAMPLES = 9_999
-MANY = 500  # seeds above which scipy's resampling takes memory in gigabytes, or time that grows with their square
+# Seeds above which scipy's resampling takes memory in gigabytes, or time that grows with their
+# square.
+MANY = 500
 RESAMPLING_SEED = 20_240_601  # fixed: the same runs give the same report, byte for byte
 
 
@@ -37,15 +41,17 @@ class Refusal(ValueError):
 def estimate(differences: pd.Series, margin: float, alpha: float, family_size: int = 1) -> Estimate:
     """Mean of a per-seed contrast with its intervals, tests, effect size and power.
 
-    All differences equal is a case the t statistic does not cover; it gets the limit as sd goes to 0: the interval is
-    the point, p is 1 for a difference of 0 and else 0, TOST is 0 within the margin and else 1, and d_z is NaN.
+    All differences equal is a case the t statistic does not cover; it gets the limit as sd goes to
+    0: the interval is the point, p is 1 for a difference of 0 and else 0, TOST is 0 within the
+    margin and else 1, and d_z is NaN.
 
     Args:
-        differences: one finite number per seed, shape (seeds,), in the metric's unit, indexed by seed.
+        differences: one finite number per seed, shape (seeds,), in the metric's unit, indexed by
+            seed.
         margin: equivalence margin > 0, same unit.
         alpha: significance level of the question.
-        family_size: tests that share alpha by Holm. `detectable` and `seeds_needed` are for its strictest step,
-            alpha / family_size.
+        family_size: tests that share alpha by Holm. `detectable` and `seeds_needed` are for its
+            strictest step, alpha / family_size.
 
     Raises:
         Refusal: fewer than three seeds.
@@ -85,7 +91,8 @@ def paired_t(differences: pd.Series) -> float:
 
 
 def interval(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
-    """Paired-t confidence interval of the mean difference; a point where all differences are equal."""
+    """Paired-t confidence interval of the mean difference; a point where all differences are
+    equal."""
     values = _checked(differences)
     if _sd(values) == 0:
         return float(values.mean()), float(values.mean())
@@ -106,7 +113,8 @@ def gain_interval(contrast: ContrastAnswer, level: float = 0.95) -> tuple[float,
 
 
 def sign_flip(differences: pd.Series) -> float:
-    """Two-sided sign-flip permutation p-value (Fisher 1935): exact up to 13 seeds, then from 9,999 resamples."""
+    """Two-sided sign-flip permutation p-value (Fisher 1935): exact up to 13 seeds, then from 9,999
+    resamples."""
     values = _checked(differences)
     if len(values) > MANY:
         return _sign_flip_of_many(values)
@@ -121,7 +129,8 @@ def sign_flip(differences: pd.Series) -> float:
 
 
 def bca(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
-    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987); NaN where it is not defined."""
+    """Bias-corrected and accelerated bootstrap interval of the mean (Efron 1987); NaN where it is
+    not defined."""
     values = _checked(differences)
     if _sd(values) == 0:
         return float(values.mean()), float(values.mean())
@@ -157,7 +166,8 @@ def _sign_flip_of_many(values: np.ndarray) -> float:
 
 
 def _bca_of_many(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The same from the same resamples, block by block; the jackknife of a mean is known without leaving anyone out."""
+    """The same from the same resamples, block by block; the jackknife of a mean is known without
+    leaving anyone out."""
     rng, n, mean = np.random.default_rng(RESAMPLING_SEED), len(values), values.mean()
     means = np.concatenate(
         [values[rng.integers(0, n, (size, n))].mean(axis=1) for size in _blocks(n)]
@@ -170,13 +180,15 @@ def _bca_of_many(values: np.ndarray, level: float) -> tuple[float, float]:
 
 
 def _blocks(n: int) -> Iterator[int]:
-    """Sizes of blocks of resamples of n values each, RESAMPLES in all, some 4 million values at once."""
+    """Sizes of blocks of resamples of n values each, RESAMPLES in all, some 4 million values at
+    once."""
     size = max(1, 4_000_000 // n)
     yield from (min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size))
 
 
 def tost(differences: pd.Series, margin: float) -> float:
-    """p-value of equivalence: the larger of two one-sided t-tests against -margin and +margin (Schuirmann 1987).
+    """p-value of equivalence: the larger of two one-sided t-tests against -margin and +margin
+    (Schuirmann 1987).
 
     Raises:
         ValueError: the margin is not positive.
@@ -191,10 +203,12 @@ def tost(differences: pd.Series, margin: float) -> float:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment (Holm 1979), in the order given: the kth smallest of n times n-k+1, never falling.
+    """Holm's step-down adjustment (Holm 1979), in the order given: the kth smallest of n times
+    n-k+1, never falling.
 
-    Not by statsmodels' multipletests, with which the tests compare: it collects Python's garbage at every call, 0.2 s
-    in a process that has this much imported, a quarter of the time that answers took.
+    Not by statsmodels' multipletests, with which the tests compare: it collects Python's garbage at
+    every call, 0.2 s in a process that has this much imported, a quarter of the time that answers
+    took.
     """
     p = np.asarray(p_values, dtype=float)
     order = np.argsort(p, kind="stable")

@@ -1,4 +1,5 @@
-"""How many seeds a question takes: power of the paired t-test and of equivalence, by the non-central t."""
+"""How many seeds a question takes: power of the paired t-test and of equivalence, by the
+non-central t."""
 
 from __future__ import annotations
 
@@ -13,10 +14,12 @@ POWER = 0.8
 
 
 def detectable_effect(sd: float, n: int, alpha: float = 0.05) -> float:
-    """The true mean difference that a two-sided paired t-test with n seeds finds with 80 % power, in the unit of sd.
+    """The true mean difference that a two-sided paired t-test with n seeds finds with 80 % power,
+    in the unit of sd.
 
-    The non-centrality at which power is 0.8, by scipy: statsmodels' TTestPower returns NaN, and its solver a wrong
-    root, at 3 seeds and a Holm-divided alpha. (A rejection in the wrong direction is not counted as power.)
+    The non-centrality at which power is 0.8, by scipy: statsmodels' TTestPower returns NaN, and its
+    solver a wrong root, at 3 seeds and a Holm-divided alpha. (A rejection in the wrong direction is
+    not counted as power.)
 
     Raises:
         ValueError: fewer than 2 seeds.
@@ -28,7 +31,8 @@ def detectable_effect(sd: float, n: int, alpha: float = 0.05) -> float:
 
 
 def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
-    """The fewest seeds (at least 3) with which a true difference of `margin` is found with 80 % power.
+    """The fewest seeds (at least 3) with which a true difference of `margin` is found with 80 %
+    power.
 
     Raises:
         ValueError: the margin is not positive, or sd no finite number.
@@ -37,9 +41,11 @@ def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
 
 
 def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
-    """The margin within which TOST with n seeds finds equal means equivalent with at least 80 % power, in sd's unit.
+    """The margin within which TOST with n seeds finds equal means equivalent with at least 80 %
+    power, in sd's unit.
 
-    Each of the two one-sided tests may miss in half of the other 20 % (Chow, Shao & Wang 2008, section 3.1).
+    Each of the two one-sided tests may miss in half of the other 20 % (Chow, Shao & Wang 2008,
+    section 3.1).
 
     Raises:
         ValueError: fewer than 2 seeds.
@@ -51,7 +57,8 @@ def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
 
 
 def seeds_for_equivalence(sd: float, margin: float, alpha: float = 0.05) -> int:
-    """The fewest seeds (at least 3) with which equal means are found equivalent within `margin` with 80 % power.
+    """The fewest seeds (at least 3) with which equal means are found equivalent within `margin`
+    with 80 % power.
 
     Raises:
         ValueError: the margin is not positive, or sd no finite number.
@@ -77,7 +84,8 @@ def _fewest_seeds(
 
 
 def seeds_for_alpha(alpha: float, family_size: int = 1) -> int:
-    """The fewest seeds with which a two-sided sign-flip test can reach alpha / family_size: its least p is 2 / 2**n."""
+    """The fewest seeds with which a two-sided sign-flip test can reach alpha / family_size: its
+    least p is 2 / 2**n."""
     n = 1
     while 2 / 2**n > alpha / family_size:
         n += 1

@@ -42,7 +42,8 @@ class ContrastAnswer:
     contrast: Contrast
     estimate: Estimate
     p_adjusted: float  # Holm, over all declared contrasts of its family and metric
-    p_candidate: float  # Holm over the candidates of their largest p-values; NaN for a contrast without candidate
+    # Holm over the candidates of their largest p-values; NaN for a contrast without candidate.
+    p_candidate: float
     verdict: str
     sentence: str
     run_ids: tuple[str, ...]
@@ -52,7 +53,8 @@ class ContrastAnswer:
 class Refused:
     """One declared contrast that the runs at hand cannot answer, and why, in one line.
 
-    `entered` is False where an arm was not picked for the recipe, as the declared rule has it; else something is wrong.
+    `entered` is False where an arm was not picked for the recipe, as the declared rule has it; else
+    something is wrong.
     """
 
     contrast: Contrast
@@ -62,7 +64,8 @@ class Refused:
 
 @dataclass(frozen=True)
 class Answered:
-    """A question's declared contrasts, each answered or refused, in the declared order; `notes` is what else to say."""
+    """A question's declared contrasts, each answered or refused, in the declared order; `notes` is
+    what else to say."""
 
     contrasts: tuple[ContrastAnswer, ...]
     refused: tuple[Refused, ...]
@@ -94,15 +97,18 @@ class Answer:
 
     Attributes:
         verdict: the question's answer in a few words, for the table on top of the report.
-        sentence: the same in one plain sentence with its numbers, derived from the contrasts' verdicts.
+        sentence: the same in one plain sentence with its numbers, derived from the contrasts'
+            verdicts.
         takeaway: two sentences of what it means, consistent with the verdicts.
+        declared: all declared contrasts, in their order.
         contrasts: the declared contrasts that were answered.
         refused: those that were not; `contrasts` and `refused` together are all that were declared.
         notes: what was refused or is missing, one line each; never averaged over.
         figure: draws the question's figure when called.
         pictures: what else is drawn for it.
         tables: what is told in a table before the contrasts.
-        leading: the contrasts that stand for the question in the table of verdicts, where the first declared would not.
+        leading: the contrasts that stand for the question in the table of verdicts, where the first
+            declared would not.
     """
 
     question: str
@@ -116,6 +122,7 @@ class Answer:
     caption: str
     declared_hash: str
     alpha: float
+    declared: tuple[Contrast, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     pictures: tuple[Picture, ...] = field(default=())
     tables: tuple[Table, ...] = field(default=())

@@ -1,21 +1,22 @@
-"""The named rules by which a study picks its arms: pure functions of the run table.
+"""The rules by which a study picks its arms: pure functions of the run table.
 
-The search ranks arms on its own seeds; the best few are re-ranked on new seeds, and the best of those is the *tuned*
-arm of its noise type. Only validation scores are read here.
+The search ranks arms on its own seeds; the best few are re-ranked on new seeds, and the best of
+those is the *tuned* arm of its noise type. Only validation scores are read here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import pandas as pd
 
 from analysis.schema import CONFIRM, RERANK, SEARCH, higher_is_better
 
+SETTINGS = ["noise", "rate1", "rate2", "weight_decay", "recipe", "epochs"]
 
-@dataclass(frozen=True)
-class Ranked:
+
+class Ranked(NamedTuple):
     """An arm with its configuration and its score."""
 
     arm: str
@@ -32,61 +33,45 @@ class Ranked:
 def search_ranking(
     table: pd.DataFrame, noise: str, objective: str, recipe: str | None = None
 ) -> list[Ranked]:
-    """The arms of one noise type by their mean objective over the search's seeds, best first.
+    """Rank the arms of a noise type by their mean objective over the search's seeds, best first.
 
-    Ties are broken by the arm's name. A trial with a seed that diverged is FAILED, and not in the run table.
+    Ties are broken by the arm's name. A trial with a seed that diverged is not in the run table.
 
     Args:
-        table: run table, `schema.RUN_TABLE`.
-        noise: name of the noise type.
-        objective: a validation column, such as "val/accuracy_last3".
-        recipe: name of the recipe; None when the search used one only.
+        objective: a validation column, such as "val/accuracy".
+        recipe: None where the search used one only.
 
     Raises:
-        ValueError: no result, a seed that an arm has twice, or several recipes where none was named.
+        ValueError: no result, a seed that an arm has twice, or several recipes where none was
+            named.
     """
-    return _ranking(table, SEARCH, noise, objective, recipe)
-
-
-def rerank_candidates(
-    table: pd.DataFrame, noise: str, recipe: str, objective: str, top: int
-) -> list[Ranked]:
-    """The search's `top` best arms: those that train again on the re-ranking seeds.
-
-    Raises:
-        ValueError: as `search_ranking`.
-    """
-    return search_ranking(table, noise, objective, recipe)[:top]
+    return _rank(_rows(table, SEARCH, noise, recipe), objective)
 
 
 def rerank_ranking(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> list[Ranked]:
-    """The re-ranked arms of one noise type, best mean on the re-ranking seeds first; ties by the arm's name.
+    """Rank the re-ranked arms of a noise type by their mean on the re-ranking seeds, best first.
 
     Raises:
         ValueError: as `search_ranking`, or the arms were re-ranked on different seeds.
     """
     rows = _rows(table, RERANK, noise, recipe)
     seeds = {str(arm): sorted(of_arm["seed"]) for arm, of_arm in rows.groupby("arm")}
-    if len({tuple(block) for block in seeds.values()}) > 1:
+    if len(set(map(tuple, seeds.values()))) > 1:
         raise ValueError(
             f"the re-ranked arms of {noise} under {recipe} do not share their seeds: {seeds}"
         )
-    return _ranking(table, RERANK, noise, objective, recipe)
+    return _rank(rows, objective)
 
 
 def tuned_arm(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> str:
-    """Name of the tuned arm: the best mean on the re-ranking seeds, which the search never saw.
-
-    Raises:
-        ValueError: as `rerank_ranking`.
-    """
+    """Return the name of the arm with the best mean on the re-ranking seeds."""
     return rerank_ranking(table, noise, recipe, objective)[0].arm
 
 
 def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> str | None:
-    """Name of the best of these arms by their mean objective on the re-ranking seeds; ties by the name.
+    """Return the best of these arms on the re-ranking seeds; None if none was re-ranked.
 
-    None where none of them was re-ranked. Arms of different recipes may be compared: the images are the same.
+    Arms of different recipes may be compared: the images are the same.
     """
     rows = table.loc[(table["phase"] == RERANK) & table["arm"].isin(arms)]
     _refuse_duplicates(rows)
@@ -97,10 +82,23 @@ def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> s
     return min(sorted(means), key=means.__getitem__, default=None)
 
 
-def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> float:
-    """How much better the search's best score looked than the tuned arm's validation score on the fresh seeds.
+def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
+    """Return an arm's mean objective over the confirm phase's seeds.
 
-    In the objective's unit; positive when the search flattered, whether the objective is an accuracy or a loss.
+    Raises:
+        ValueError: the arm was not confirmed, or has a seed twice.
+    """
+    rows = table.loc[(table["phase"] == CONFIRM) & (table["arm"] == arm)]
+    if rows.empty:
+        raise ValueError(f"no confirm run of {arm}")
+    _refuse_duplicates(rows)
+    return float(rows[objective].to_numpy(dtype=float).mean())
+
+
+def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> float:
+    """Return how much better the search's best looked than the tuned arm on fresh seeds.
+
+    In the objective's unit, on validation images; positive when the search flattered.
 
     Raises:
         ValueError: no search, re-ranking or confirmation of this noise type.
@@ -110,47 +108,25 @@ def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> fl
     return best - confirmed if higher_is_better(objective) else confirmed - best
 
 
-def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
-    """Mean objective of an arm over the confirm phase's seeds.
-
-    Raises:
-        ValueError: the arm was not confirmed, or has a seed twice.
-    """
-    rows = table.loc[(table["phase"] == CONFIRM) & (table["arm"] == arm)]
-    if rows.empty:
-        raise ValueError(f"no confirm run of {arm}")
-    _refuse_duplicates(rows)
-    return _mean(rows, objective)
-
-
-def _ranking(
-    table: pd.DataFrame, phase: str, noise: str, objective: str, recipe: str | None
-) -> list[Ranked]:
-    rows = _rows(table, phase, noise, recipe)
-    scores = rows[objective].to_numpy(dtype=float)
-    settings = rows[["rate1", "rate2", "weight_decay", "recipe", "epochs"]].to_dict("records")
+def _rank(rows: pd.DataFrame, objective: str) -> list[Ranked]:
     ranked = []
-    for arm, places in rows.groupby("arm").indices.items():
-        first = settings[places[0]]
+    for arm, of_arm in rows.groupby("arm"):
+        noise, rate1, rate2, weight_decay, recipe, epochs = of_arm[SETTINGS].iloc[0]
         ranked.append(
             Ranked(
                 arm=str(arm),
-                noise=noise,
-                rate1=float(first["rate1"]),
-                rate2=float(first["rate2"]),
-                weight_decay=float(first["weight_decay"]),
-                recipe=str(first["recipe"]),
-                epochs=int(first["epochs"]),
-                score=float(scores[places].mean()),
-                n_seeds=len(places),
+                noise=str(noise),
+                rate1=float(rate1),
+                rate2=float(rate2),
+                weight_decay=float(weight_decay),
+                recipe=str(recipe),
+                epochs=int(epochs),
+                score=float(of_arm[objective].to_numpy(dtype=float).mean()),
+                n_seeds=len(of_arm),
             )
         )
     sign = -1 if higher_is_better(objective) else 1
     return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
-
-
-def _mean(rows: pd.DataFrame, objective: str) -> float:
-    return float(rows[objective].to_numpy(dtype=float).mean())
 
 
 def _rows(table: pd.DataFrame, phase: str, noise: str, recipe: str | None) -> pd.DataFrame:

@@ -1,4 +1,5 @@
-"""From an estimate to a verdict and its sentence: one rule for all questions, and a question's contrasts answered."""
+"""From an estimate to a verdict and its sentence: one rule for all questions, and a question's
+contrasts answered."""
 
 from __future__ import annotations
 
@@ -33,15 +34,17 @@ def decide(
 ) -> str:
     """The verdict on a contrast: one of VERDICTS.
 
-    Significant means p_adjusted <= alpha; equivalent means that TOST within the margin, unadjusted, gives p <= alpha.
-    Both at once is a difference that exists and does not matter: "better, negligible".
+    Significant means p_adjusted <= alpha; equivalent means that TOST within the margin, unadjusted,
+    gives p <= alpha. Both at once is a difference that exists and does not matter: "better,
+    negligible".
 
     Args:
         estimate: of the per-seed contrast, in the metric's unit.
         p_adjusted: two-sided, adjusted within the contrast's family.
         margin: equivalence margin, in the metric's unit.
         alpha: of the question.
-        higher_is_better: the metric's direction; a loss that falls is better, and None says "higher" or "lower".
+        higher_is_better: the metric's direction; a loss that falls is better, and None says
+            "higher" or "lower".
 
     Raises:
         ValueError: the p-value is not in [0, 1], or the margin is not positive.
@@ -65,10 +68,11 @@ def sentence(
     verdict: str,
     seconds_per_seed: float = math.nan,
 ) -> str:
-    """The verdict as a sentence, in the reader's units (accuracy in percentage points, loss in nats).
+    """The verdict as a sentence, in the reader's units (accuracy in percentage points, loss in
+    nats).
 
-    An inconclusive one goes on with what these seeds can detect and what would settle it; `seconds_per_seed`, the
-    training time of one more seed of all its arms, adds the minutes.
+    An inconclusive one goes on with what these seeds can detect and what would settle it;
+    `seconds_per_seed`, the training time of one more seed of all its arms, adds the minutes.
 
     Raises:
         ValueError: no such verdict.
@@ -82,10 +86,11 @@ def sentence(
         clause += " (end-point stabilisation)"
     lower = ", lower is better" if higher_is_better(metric) is False else ""
     told = (
-        f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in {formatting.metric_name(metric)} is "
-        f"{formatting.difference(estimate.mean, metric)} (95 % interval "
-        f"{formatting.interval(estimate.ci_low, estimate.ci_high, metric)}, n = {formatting.plural(estimate.n, 'seed')}"
-        f", adjusted {formatting.p_equals(p_adjusted)}{lower})."
+        f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in "
+        f"{formatting.metric_name(metric)} is {formatting.difference(estimate.mean, metric)} (95 % "
+        f"interval {formatting.interval(estimate.ci_low, estimate.ci_high, metric)}, n = "
+        f"{formatting.plural(estimate.n, 'seed')}, adjusted "
+        f"{formatting.p_equals(p_adjusted)}{lower})."
     )
     return (
         f"{told} {_settle(contrast, estimate, seconds_per_seed)}"
@@ -95,7 +100,8 @@ def sentence(
 
 
 def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> str:
-    """What an inconclusive contrast could have found, and the fresh study that would settle it."""
+    """Tell what an inconclusive contrast could have found, and the fresh study that would settle
+    it."""
     needed = estimate.seeds_needed
     cost = needed * seconds_per_seed
     time = f", about {formatting.duration(cost)} of training" if math.isfinite(cost) else ""
@@ -111,7 +117,8 @@ def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> 
 
 
 def is_book(contrast: Contrast) -> bool:
-    """Whether the learning rate is constant: there a gain may only steady the end point, not generalise."""
+    """Return True if the learning rate is constant: there a gain may only steady the end point, not
+    generalise."""
     return contrast.recipe in ("book", "constant")
 
 
@@ -126,12 +133,13 @@ class _Tested:
 
 
 def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Answered:
-    """Answers a question's declared contrasts on the confirm phase's runs of its declared seeds.
+    """Answer a question's declared contrasts on the confirm phase's runs of its declared seeds.
 
-    Every contrast is a test of its own, Holm-adjusted within family and metric. Beside it, the contrasts of a candidate
-    are one intersection-union test (Berger 1982) with the largest of their p-values, and Holm runs over the candidates
-    of family and metric. Missing runs must not make the others look better: a refused contrast stays in its family
-    with p = 1, and so does its candidate.
+    Every contrast is a test of its own, Holm-adjusted within family and metric. Beside it, the
+    contrasts of a candidate are one intersection-union test (Berger 1982) with the largest of their
+    p-values, and Holm runs over the candidates of family and metric. Missing runs must not make the
+    others look better: a refused contrast stays in its family with p = 1, and so does its
+    candidate.
 
     Args:
         question: as declared.
@@ -139,8 +147,9 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         arms: recipe -> arm label -> arm name.
 
     Returns:
-        What was answered and what was refused, and notes: a line for each candidate that missing runs left without a
-        test, and for each family in which the sign-flip test cannot reach alpha.
+        What was answered and what was refused, and notes: a line for each candidate that missing
+        runs left without a test, and for each family in which the sign-flip test cannot reach
+        alpha.
     """
     sizes = Counter((contrast.family, contrast.metric) for contrast in question.contrasts)
     tested: dict[_Test, _Tested] = {}
@@ -173,8 +182,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     lacking = {_candidate_of(one.contrast) for one in refused if one.entered}
     partly = lacking & {_candidate_of(one.contrast) for one in tested.values()}
     notes = [
-        f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts was refused; its "
-        "candidate p is set to 1"
+        f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts "
+        "was refused; its candidate p is set to 1"
         for candidate in p_largest
         if candidate in partly
     ]
@@ -185,15 +194,16 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         )
         if 0 < n < (needed := power.seeds_for_alpha(question.alpha, size)):
             notes.append(
-                f"family {family!r}: {n} seeds are too few for the sign-flip test to reach {question.alpha:g} over "
-                f"{formatting.plural(size, 'test')}; it needs {needed} (it is shown for sensitivity, the paired "
-                "t decides)"
+                f"family {family!r}: {n} seeds are too few for the sign-flip test to reach "
+                f"{question.alpha:g} over {formatting.plural(size, 'test')}; it needs {needed} (it "
+                "is shown for sensitivity, the paired t decides)"
             )
     return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
 
 
 def _entered(contrast: Contrast, arms: Arms) -> bool:
-    """False where a label has no arm under the contrast's recipe but under another: its type did not go on."""
+    """False where a label has no arm under the contrast's recipe but under another: its type did
+    not go on."""
     missing = {label for label, _, _ in contrast.terms} - set(arms.get(contrast.recipe, {}))
     elsewhere = {label for labels in arms.values() for label in labels}
     return not missing or not missing <= elsewhere

@@ -44,7 +44,8 @@ def read(file: Path, trial: TrialRun, seeds: Iterable[int]) -> ImageScores:
     Args:
         file: `schema.IMAGES_FILE`.
         trial: names its seeds in the order of the rows.
-        seeds: those of its seed runs: where MLflow cut the trial's list off, the rows are in their rising order.
+        seeds: those of its seed runs: where MLflow cut the trial's list off, the rows are in their
+            rising order.
 
     Raises:
         StoreError: the file is broken, or not of these seeds.

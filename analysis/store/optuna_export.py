@@ -1,19 +1,16 @@
-"""The search as a storage that Optuna's own tools open, such as optuna-dashboard: one study for each tuned recipe.
+"""The search in a storage that Optuna's own tools open: one study for each tuned recipe.
 
-It is made from the tracking store when it is asked for, and nothing reads it back: the store stays the only source.
+It is made from the tracking store when asked for, and nothing reads it back.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 import warnings
 from collections.abc import Iterator
 from typing import Any
 
 import optuna
-import pandas as pd
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.exceptions import ExperimentalWarning, OptunaError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
@@ -23,12 +20,14 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.formatting import one_line
-from analysis.schema import SEARCH, Declaration, higher_is_better
-from analysis.store.reader import Study, TrialRun
+from analysis.schema import SEARCH, higher_is_better
+from analysis.store.optuna_space import distributions, parameters
+from analysis.store.reader import Study
+from analysis.store.search_trials import search_trials
 from analysis.store.uri import StoreError, address
 
 UNDER_WAY = "export under way"
-"""A user attribute of an Optuna study, true until all is written: so what a killed export has left is told apart."""
+"""A user attribute, true until all is written: tells what a killed export has left."""
 
 
 class ExportError(StoreError):
@@ -36,12 +35,12 @@ class ExportError(StoreError):
 
 
 def export(study: Study, url: str) -> dict[str, int]:
-    """Writes the search of a study into an Optuna storage.
+    """Write the search of a study into an Optuna storage.
 
-    A trial has the parameters and distributions that the search had, the mean of the objective over its seeds as its
-    value (none where it FAILED), and as user attributes `arm`, `trial_number`, `trial_run`, `seed_runs` and
-    `seed_values`, each of the latter by seed. Optuna numbers the trials anew where the search left a number out: one
-    that it proposed twice is in the store once. Times are those of the export.
+    A trial has the search's parameters and distributions, the mean of the objective over its seeds
+    as its value (none where it FAILED), and as user attributes `arm`, `trial_number`, `trial_run`,
+    `seed_runs` and `seed_values`. Optuna numbers the trials again where the search left a number
+    out: an arm that it proposed twice is in the store once. Times are those of the export.
 
     Args:
         url: of a database, such as sqlite:///search.db; it is made if there is none.
@@ -50,192 +49,164 @@ def export(study: Study, url: str) -> dict[str, int]:
         Name of each Optuna study written -> its number of trials.
 
     Raises:
-        ExportError: there is no search, the storage cannot be opened or written or is not Optuna's, or has a study of
-            the name.
+        ExportError: there is no search, the storage cannot be opened or written or is not Optuna's,
+            or has a study of the name.
     """
-    declared = study.declaration
-    searches = {
-        study_name(study, recipe): (recipe, trials_of(study, recipe))
-        for recipe in declared.tuned_recipes
-    }
-    searches = {name: search for name, search in searches.items() if search[1]}
+    searches = {}
+    for recipe in study.declaration.tuned_recipes:
+        if trials := trials_of(study, recipe):
+            searches[study_name(study, recipe)] = (recipe, trials)
     if not searches:
         raise ExportError(f"study {study.study_id} has no search trial yet: nothing to export")
-    with quiet(), _told_in_a_line(url):
+    with quiet(), _one_line_errors(url):
         storage = open_storage(url)
-        _make_room(storage, url, searches)
-        made: list[optuna.Study] = []
+        _make_room(storage, url, set(searches))
         try:
             for name, (recipe, trials) in searches.items():
-                best = higher_is_better(declared.objective)
-                direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
-                made.append(
-                    optuna.create_study(storage=storage, study_name=name, direction=direction)
-                )
-                made[-1].set_user_attr(UNDER_WAY, True)
-                made[-1].set_metric_names([f"mean {declared.objective}"])
-                for key, value in _origin(study, recipe).items():
-                    made[-1].set_user_attr(key, value)
-                made[-1].add_trials(trials)
-            for one in made:
-                one.set_user_attr(UNDER_WAY, False)
+                _write(study, storage, name, recipe, trials)
+            for name in searches:
+                optuna.load_study(study_name=name, storage=storage).set_user_attr(UNDER_WAY, False)
         except BaseException:
-            for one in made:  # half a search would pass for a whole one
-                with contextlib.suppress(
-                    OptunaError, SQLAlchemyError
-                ):  # the first error is the one to tell
-                    optuna.delete_study(study_name=one.study_name, storage=storage)
+            for name in searches:  # half a search would pass for a whole one
+                with contextlib.suppress(OptunaError, SQLAlchemyError, KeyError):
+                    optuna.delete_study(study_name=name, storage=storage)
             raise
     return {name: len(trials) for name, (_, trials) in searches.items()}
 
 
-def _make_room(
-    storage: RDBStorage, url: str, searches: dict[str, tuple[str, list[FrozenTrial]]]
+def _write(
+    study: Study, storage: RDBStorage, name: str, recipe: str, trials: list[FrozenTrial]
 ) -> None:
-    """Deletes what an export that was killed has left of these searches.
-
-    Raises:
-        ExportError: one of them is there as a whole.
-    """
-    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
-    there = [one for one in summaries if one.study_name in searches]
-    for one in there:
-        if one.n_trials and not one.user_attrs.get(UNDER_WAY):
-            told = f"has a study {one.study_name!r} already: delete it, or name another storage"
-            raise ExportError(f"{shown(url)} {told}")
-    for one in there:
-        optuna.delete_study(study_name=one.study_name, storage=storage)
-
-
-@contextlib.contextmanager
-def _told_in_a_line(url: str) -> Iterator[None]:
-    """What a storage raises that is locked, full or gone becomes an ExportError."""
-    try:
-        yield
-    except (
-        OptunaError,
-        SQLAlchemyError,
-        KeyError,
-    ) as error:  # KeyError: another export deleted what this one wrote
-        raise ExportError(
-            f"{shown(url)} cannot be written: {one_line(error.__cause__ or error)}"
-        ) from error
-
-
-def study_name(study: Study, recipe: str) -> str:
-    """What the search of a recipe is called among others in one storage."""
-    return f"{study.declaration.preset} study {study.study_id}, search under {recipe}"
-
-
-def trials_of(study: Study, recipe: str) -> list[FrozenTrial]:
-    """The finished and the failed search trials of a recipe, in the order asked.
-
-    Raises:
-        ExportError: the study's declaration lacks its search space.
-    """
-    table = study.table
-    rows = table.loc[(table["phase"] == SEARCH) & (table["recipe"] == recipe)]
-    finished = set(rows["trial_hash"])
-    failed = {
-        trial.trial_hash: trial
-        for trial in study.failed
-        if trial.status == "FAILED"
-        and trial.phase == SEARCH
-        and trial.params.get("recipe") == recipe
-        if trial.number is not None and trial.trial_hash not in finished
-    }
-    searched = {*rows["noise"], *(trial.params["noise"] for trial in failed.values())}
-    types = tuple(noise for noise in study.declaration.noise_types if noise in searched)
-    try:
-        trials = [
-            _finished(of_trial, study.declaration, types)
-            for _, of_trial in rows.groupby("trial_hash")
-        ]
-        trials += [_failed(trial, study.declaration, types) for trial in failed.values()]
-    except KeyError as error:
-        raise ExportError(
-            f"the declaration of study {study.study_id} lacks {error} of its search space"
-        ) from error
-    return sorted(trials, key=lambda trial: int(trial.user_attrs["trial_number"]))
-
-
-def _finished(rows: pd.DataFrame, declared: Declaration, types: tuple[str, ...]) -> FrozenTrial:
-    first, by_seed = rows.iloc[0], rows.set_index("seed")
-    values = by_seed[declared.objective].astype(float)
-    attributes = {
-        "arm": str(first["arm"]),
-        "trial_number": int(first["trial_number"]),
-        "trial_run": str(first["trial_run_id"]),
-        "seed_runs": {str(seed): str(run) for seed, run in by_seed["run_id"].items()},
-        "seed_values": {str(seed): float(value) for seed, value in values.items()},
-    }
-    noise, rates = str(first["noise"]), (float(first["rate1"]), float(first["rate2"]))
-    return create_trial(
-        value=float(values.mean()),
-        params=_parameters(declared, noise, rates, float(first["weight_decay"])),
-        distributions=_distributions(declared, noise, types),
-        user_attrs=attributes,
-    )
-
-
-def _failed(trial: TrialRun, declared: Declaration, types: tuple[str, ...]) -> FrozenTrial:
-    noise, rates = (
-        trial.params["noise"],
-        (float(trial.params["rate1"]), float(trial.params["rate2"])),
-    )
-    return create_trial(
-        state=TrialState.FAIL,
-        params=_parameters(declared, noise, rates, float(trial.params["weight_decay"])),
-        distributions=_distributions(declared, noise, types),
-        user_attrs={"arm": trial.arm, "trial_number": trial.number, "trial_run": trial.run_id},
-    )
-
-
-def _distributions(
-    declared: Declaration, noise: str, types: tuple[str, ...]
-) -> dict[str, BaseDistribution]:
-    """The space of a trial, as `study.search_space.distributions` made it: here from what was declared."""
-    space = declared.search_space
-    found: dict[str, BaseDistribution] = {"noise": CategoricalDistribution(types)}
-    for name, (low, high) in zip(("rate1", "rate2"), space["bounds"][noise], strict=False):
-        found[name] = FloatDistribution(low, min(high, declared.max_rate), step=space["rate_step"])
-    low, high = space["log10_weight_decay"]
-    found["log10_weight_decay"] = FloatDistribution(
-        low, high, step=space["log10_weight_decay_step"]
-    )
-    return found
-
-
-def _parameters(
-    declared: Declaration, noise: str, rates: tuple[float, float], weight_decay: float
-) -> dict[str, float | str]:
-    """What was proposed: the rates that the type has, and the place of the weight decay on its grid."""
-    space = declared.search_space
-    low, step = space["log10_weight_decay"][0], space["log10_weight_decay_step"]
-    found: dict[str, float | str] = {"noise": noise}
-    found |= dict(zip(("rate1", "rate2")[: len(space["bounds"][noise])], rates, strict=False))
-    return found | {
-        "log10_weight_decay": low + round((math.log10(weight_decay) - low) / step) * step
-    }
-
-
-def _origin(study: Study, recipe: str) -> dict[str, Any]:
-    return {
+    objective = study.declaration.objective
+    best = higher_is_better(objective)
+    direction = StudyDirection.MAXIMIZE if best else StudyDirection.MINIMIZE
+    written = optuna.create_study(storage=storage, study_name=name, direction=direction)
+    written.set_user_attr(UNDER_WAY, True)
+    written.set_metric_names([f"mean {objective}"])
+    origin: dict[str, Any] = {
         "study_id": study.study_id,
         "study_run": study.run_id,
         "experiment": study.experiment,
         "tracking_store": address(),
         "recipe": {"name": recipe, **study.declaration.recipes[recipe]},
-        "objective": study.declaration.objective,
+        "objective": objective,
         "search_seeds": list(study.declaration.search_seeds),
     }
+    for key, value in origin.items():
+        written.set_user_attr(key, value)
+    written.add_trials(trials)
+
+
+def _make_room(storage: RDBStorage, url: str, names: set[str]) -> None:
+    """Delete what an export that was killed has left of these studies.
+
+    Raises:
+        ExportError: one of them is there as a whole.
+    """
+    summaries = optuna.get_all_study_summaries(storage, include_best_trial=False)
+    present = [summary for summary in summaries if summary.study_name in names]
+    for summary in present:
+        if summary.n_trials and not summary.user_attrs.get(UNDER_WAY):
+            raise ExportError(
+                f"{shown(url)} has a study {summary.study_name!r} already: delete it, or name "
+                "another storage"
+            )
+    for summary in present:
+        optuna.delete_study(study_name=summary.study_name, storage=storage)
+
+
+@contextlib.contextmanager
+def _one_line_errors(url: str) -> Iterator[None]:
+    """Tell a storage that is locked, full or gone as an ExportError."""
+    try:
+        yield
+    except (OptunaError, SQLAlchemyError, KeyError) as error:  # KeyError: deleted meanwhile
+        cause = error.__cause__ or error
+        raise ExportError(f"{shown(url)} cannot be written: {one_line(cause)}") from error
+
+
+def study_name(study: Study, recipe: str) -> str:
+    """Return the name of a recipe's search among others in one storage."""
+    return f"{study.declaration.preset} study {study.study_id}, search under {recipe}"
+
+
+def trials_of(study: Study, recipe: str) -> list[FrozenTrial]:
+    """Return the finished and the failed search trials of a recipe, in the order asked.
+
+    Raises:
+        ExportError: the study's declaration lacks its search space.
+    """
+    declared = study.declaration
+    table = search_trials(study.table, recipe, declared.objective)
+    failed = [
+        trial
+        for trial in study.failed
+        if trial.status == "FAILED"
+        and trial.phase == SEARCH
+        and trial.params.get("recipe") == recipe
+        and trial.number is not None
+        and trial.trial_hash not in set(table["trial_hash"])
+    ]
+    searched = {*table["noise"], *(trial.params["noise"] for trial in failed)}
+    types = [noise for noise in declared.noise_types if noise in searched]
+
+    def trial(noise: str, rates: list[float], weight_decay: float, **rest: Any) -> FrozenTrial:
+        space = declared.search_space
+        return create_trial(
+            params=parameters(space, noise, rates, weight_decay),
+            distributions=distributions(space, noise, types, declared.max_rate),
+            **rest,
+        )
+
+    trials = {}
+    try:
+        for number, row in table.iterrows():
+            seeds = study.table.loc[study.table["trial_hash"] == row["trial_hash"]]
+            attributes = {
+                "arm": str(row["arm"]),
+                "trial_number": int(number),
+                "trial_run": str(row["trial_run_id"]),
+                "seed_runs": dict(
+                    zip(map(str, seeds["seed"]), map(str, seeds["run_id"]), strict=True)
+                ),
+                "seed_values": dict(
+                    zip(map(str, seeds["seed"]), map(float, seeds[declared.objective]), strict=True)
+                ),
+            }
+            rates = [float(row["rate1"]), float(row["rate2"])]
+            trials[int(number)] = trial(
+                str(row["noise"]),
+                rates,
+                float(row["weight_decay"]),
+                value=float(row["score"]),
+                user_attrs=attributes,
+            )
+        for failure in failed:
+            settings = failure.params
+            attributes = {
+                "arm": failure.arm,
+                "trial_number": failure.number,
+                "trial_run": failure.run_id,
+            }
+            trials[int(failure.number or 0)] = trial(
+                settings["noise"],
+                [float(settings["rate1"]), float(settings["rate2"])],
+                float(settings["weight_decay"]),
+                state=TrialState.FAIL,
+                user_attrs=attributes,
+            )
+    except KeyError as error:
+        raise ExportError(
+            f"the declaration of study {study.study_id} lacks {error} of its search space"
+        ) from error
+    return [trials[number] for number in sorted(trials)]
 
 
 def open_storage(url: str) -> RDBStorage:
-    """Optuna's storage in a database.
+    """Open Optuna's storage in a database.
 
     Raises:
-        ExportError: no such database, or one that another program keeps its tables in, as the tracking store.
+        ExportError: no such database, or one that holds another program's tables.
     """
     try:
         parts = make_url(url)
@@ -248,19 +219,20 @@ def open_storage(url: str) -> RDBStorage:
             engine.dispose()
         if tables and "studies" not in tables:
             raise ExportError(
-                f"{shown(url)} holds the tables of another program: name another database for Optuna"
+                f"{shown(url)} holds the tables of another program: name another database for "
+                "Optuna"
             )
         return RDBStorage(url)
+    except ExportError:
+        raise
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, ExportError):
-            raise
         raise ExportError(
             f"{shown(url)} cannot be opened as an Optuna storage: {one_line(error)}"
         ) from error
 
 
 def shown(url: str) -> str:
-    """An address without its password."""
+    """Return an address without its password."""
     try:
         return make_url(url).render_as_string(hide_password=True)
     except SQLAlchemyError:
@@ -269,7 +241,7 @@ def shown(url: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Within, Optuna says nothing of studies made, nor of what is experimental."""
+    """Silence Optuna's lines on studies made and on what is experimental."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

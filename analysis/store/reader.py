@@ -1,7 +1,7 @@
 """The only reader of the tracking store: one study, typed.
 
-Everything the analysis knows comes through `load`. It reads, and never writes: no run, no tag, not even an empty
-database where a mistyped address points to none.
+Everything the analysis knows comes through `load`. It reads, and never writes: no run, no tag, not
+even an empty database where a mistyped address points to none.
 """
 
 from __future__ import annotations
@@ -27,10 +27,8 @@ from analysis.store.image_scores import ImageScores
 from analysis.store.run_table import TrialRun
 from analysis.store.uri import StoreError, address, check_address, one_line_errors
 
-# Small files are read: a progress bar for each would only clutter standard error. The user's own setting wins.
-os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-
-PAGE = 20_000  # runs of one request: each sorts all the runs anew, and takes some 40 kB a run while it is read
+# Runs of one request: each sorts all the runs anew, and takes some 40 kB a run while it is read.
+PAGE = 20_000
 
 
 @dataclass(frozen=True)
@@ -39,20 +37,25 @@ class Study:
 
     Attributes:
         study_id: hash of the declaration; tags all runs of the study.
-        run_id: the newest study run of that id, of those that got as far as picking their arms if there are any.
+        run_id: the newest study run of that id, of those that got as far as picking their arms if
+            there are any.
         experiment: name of the MLflow experiment.
         declaration: what was declared before the first run.
-        arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they are logged.
-        table: one row per finished seed run of a finished trial that has all its seeds, columns and types of
-            `schema.RUN_TABLE` and then what was measured beside, float64. Of two of one hash the earliest counts.
-        images: arm name -> its confirmed networks' scores on each test image; empty unless they were asked for.
+        arms: recipe -> arm label -> arm name, as the declared rules picked them; empty until they
+            are logged.
+        table: one row per finished seed run of a finished trial that has all its seeds, columns and
+            types of `schema.RUN_TABLE` and then what was measured beside, float64. Of two of one
+            hash the earliest counts.
+        images: arm name -> its confirmed networks' scores on each test image; empty unless they
+            were asked for.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
         dirty: whether the tree differed from the commit.
         failed: trial runs that ended FAILED or KILLED.
         running: trial runs that are still marked RUNNING.
         partial: finished trial runs that lack a seed run, and so count for nothing.
-        confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on the same data set.
+        confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on
+            the same data set.
     """
 
     study_id: str
@@ -72,7 +75,8 @@ class Study:
 
     @property
     def filter_string(self) -> str:
-        """Finds the study's runs in the MLflow UI's search box and in `mlflow.search_runs`."""
+        """The filter that finds the study's runs in the MLflow UI's search box and in
+        `mlflow.search_runs`."""
         return f"tags.`{schema.TAG_ID}` = '{self.study_id}'"
 
 
@@ -91,9 +95,12 @@ def load(
         images: whether to read the scores of single images too, a file for each confirmed trial.
 
     Raises:
-        StoreError: the address does not answer, or has no such experiment or study, or a run lacks what it must have.
+        StoreError: the address does not answer, or has no such experiment or study, or a run lacks
+            what it must have.
     """
     experiment = experiment or schema.EXPERIMENT
+    # A progress bar for each small file would clutter standard error; the user's own setting wins.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with one_line_errors():
         check_address()
         found = mlflow.get_experiment_by_name(experiment)
@@ -162,7 +169,8 @@ def load(
 
 
 def _telling(of_study: Sequence[Run]) -> Run:
-    """The newest study run that has its arms: a later one may have been stopped before, or refused."""
+    """The newest study run that has its arms: a later one may have been stopped before, or
+    refused."""
     return next(
         (run for run in of_study if _has_artifact(run.info.run_id, schema.ARMS_FILE)), of_study[0]
     )
@@ -174,7 +182,8 @@ def _with_status(trials: Iterable[TrialRun], statuses: set[str]) -> tuple[TrialR
 
 
 def _first_of_each(trials: Iterable[TrialRun]) -> dict[str, TrialRun]:
-    """Run id -> trial, of those that count: the earliest of each hash, should two coordinators have run the study."""
+    """Run id -> trial, of those that count: the earliest of each hash, should two coordinators have
+    run the study."""
     first: dict[str, TrialRun] = {}
     for trial in sorted(trials, key=lambda trial: (trial.start, trial.run_id)):
         first.setdefault(trial.trial_hash or trial.run_id, trial)
@@ -184,7 +193,8 @@ def _first_of_each(trials: Iterable[TrialRun]) -> dict[str, TrialRun]:
 def _confirmed_elsewhere(
     experiment_id: str, study_id: str, declaration: Declaration
 ) -> dict[str, tuple[str, ...]]:
-    """Who else has looked at the same test images with the same question: a second look must show."""
+    """Return who else has looked at the same test images with the same question: a second look must
+    show."""
     confirmed = (
         f"tags.`{schema.TAG_KIND}` = 'trial' and tags.`{schema.TAG_PHASE}` = '{schema.CONFIRM}'"
     )
@@ -242,7 +252,8 @@ def _json(run: Run, name: str) -> dict[str, dict[str, str]]:
 
 
 def _search(experiment_id: str, filter_string: str) -> Iterator[Run]:
-    """All runs that match, each once, a page at a time: of very many not all are held at once.
+    """Yield all runs that match, each once, a page at a time: of very many not all are held at
+    once.
 
     Runs, not a frame: a frame shows a lacking metric and a NaN alike.
     """
@@ -263,7 +274,8 @@ def _search(experiment_id: str, filter_string: str) -> Iterator[Run]:
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """A page is made of hundreds of thousands of objects: to look for garbage among them takes longer than to read."""
+    """A page is made of hundreds of thousands of objects: to look for garbage among them takes
+    longer than to read."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,5 @@
-"""From MLflow's runs to typed records: a row of the run table for each seed run, a TrialRun for each trial run."""
+"""From MLflow's runs to typed records: a row of the run table for each seed run, a TrialRun for
+each trial run."""
 
 from __future__ import annotations
 
@@ -14,7 +15,8 @@ from analysis import schema
 from analysis.schema import PHASES, RUN_TABLE
 from analysis.store.uri import StoreError
 
-# Where a column of the run table stands on a seed run. Those that are not listed are metrics of the same name.
+# Where a column of the run table stands on a seed run. Those that are not listed are metrics of the
+# same name.
 TAGS = {
     "study_id": schema.TAG_ID,
     "phase": schema.TAG_PHASE,
@@ -47,7 +49,8 @@ MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
 
 @dataclass(frozen=True)
 class TrialRun:
-    """What is needed of a trial run. If it is not finished its scores count for nothing, but it is counted."""
+    """What is needed of a trial run. If it is not finished its scores count for nothing, but it is
+    counted."""
 
     run_id: str
     name: str
@@ -63,11 +66,12 @@ class TrialRun:
 
     @property
     def seeds(self) -> str:
-        """Joined by commas; MLflow cuts off what is beyond 6,000 characters."""
+        """Seeds joined by commas; MLflow cuts off what is beyond 6,000 characters."""
         return self.params.get("seeds", "")
 
     def is_whole(self, seed_runs: int) -> bool:
-        """Whether so many finished seed runs are all it has: one may have been deleted, or ended by another process."""
+        """Return True if so many finished seed runs are all it has: one may have been deleted, or
+        ended by another process."""
         listed = self.seeds.count(",") + bool(self.seeds)
         if "networks" in self.params:
             return self.params["networks"] == str(seed_runs)
@@ -154,7 +158,7 @@ def named(run: Run) -> str:
 
 
 def _stored(run: Run, column: str) -> tuple[str, str, str | float | None]:
-    """Where a column of the run table is kept on a seed run, and what stands there."""
+    """Return the place of a column on a seed run, and its value."""
     if column in TAGS:
         return "tag", TAGS[column], run.data.tags.get(TAGS[column])
     if column in PARAMS:
@@ -163,7 +167,8 @@ def _stored(run: Run, column: str) -> tuple[str, str, str | float | None]:
 
 
 def _typed(value: str | float | None, dtype: str) -> object:
-    """A stored value in a column's type; the store keeps params and tags as text and infinity as the largest double."""
+    """A stored value in a column's type; the store keeps params and tags as text and infinity as
+    the largest double."""
     if value is None:
         return math.nan if dtype == "float64" else pd.NA
     if dtype == "string":

@@ -18,7 +18,8 @@ TABLE_FILE = "run_table.csv"
 
 
 def read(folder: Path) -> Study:
-    """The study of a report: its declaration, its arms and its run table; what only the store knows is left empty.
+    """The study of a report: its declaration, its arms and its run table; what only the store knows
+    is left empty.
 
     Raises:
         StoreError: the folder holds no report, or one that is damaged.
@@ -62,7 +63,8 @@ def _table(file: Path) -> pd.DataFrame:
     """The run table.
 
     Raises:
-        ValueError: it lacks a column, has text where numbers stand, or a search trial without its number.
+        ValueError: it lacks a column, has text where numbers stand, or a search trial without its
+            number.
     """
     columns = pd.read_csv(file, nrows=0).columns
     lacking = [name for name in schema.RUN_TABLE if name not in columns]

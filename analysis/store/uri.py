@@ -47,7 +47,8 @@ def check_address() -> None:
     uri = mlflow.get_tracking_uri()
     parts = urlsplit(uri)
     if parts.scheme in ("", "file") or parts.scheme.startswith("sqlite"):
-        # sqlite:///relative.db and sqlite:////absolute.db: one slash belongs to the address, not to the path.
+        # sqlite:///relative.db and sqlite:////absolute.db: one slash belongs to the address, not to
+        # the path.
         path = (
             parts.path.removeprefix("/")
             if parts.scheme.startswith("sqlite")
@@ -66,7 +67,8 @@ def check_address() -> None:
 
 
 def inspect_store() -> str:
-    """What there is at the tracking address, in words; found out by reading, so that nothing is made there.
+    """Tell in words what there is at the tracking address, by reading alone, so that nothing is
+    made there.
 
     Raises:
         StoreError: a study could not keep its runs there; the message says what to do.
@@ -101,14 +103,15 @@ def inspect_store() -> str:
         ) from error
     if not path.exists() or not path.stat().st_size:
         return f"{uri} will be made by the first study"
-    # A log beside the file is of a process that writes; without one, opening it as usual would leave files behind.
+    # A log beside the file is of a process that writes; without one, opening it as usual would
+    # leave files behind.
     mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
     read = partial(sqlite3.connect, f"{path.resolve().as_uri()}?{mode}", uri=True)
     return _inspect_database(create_engine("sqlite://", creator=read), other)
 
 
 def _inspect_database(engine: Engine, other: str) -> str:
-    """Whether a database is MLflow's, and of the version that is installed."""
+    """Tell whether a database is MLflow's, and of the version that is installed."""
     from mlflow.store.db.utils import (
         _get_latest_schema_revision,
     )  # public only as what refuses to start
@@ -143,12 +146,13 @@ def _inspect_database(engine: Engine, other: str) -> str:
 
 
 STORE_ERRORS = (StoreError, MlflowException, SQLAlchemyError, OSError)
-"""What a tracking store that is away, locked, full or broken makes MLflow's client and the reader raise."""
+"""What a tracking store that is away, locked, full or broken makes MLflow's client and the reader
+raise."""
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """What MLflow or its database raises becomes a StoreAway of one line that names the store."""
+    """Turn errors of MLflow or its database into a StoreAway of one line that names the store."""
     try:
         yield
     except STORE_ERRORS[1:] as error:

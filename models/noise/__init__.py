@@ -72,7 +72,8 @@ UNSEARCHED: dict[str, type[Noise]] = {
 
 
 def noise_type(name: str) -> type[Noise]:
-    """The noise type of a name: registered here, an installed package's, or a class named `package.module:Class`.
+    """The noise type of a name: registered here, an installed package's, or a class named
+    `package.module:Class`.
 
     Raises:
         ValueError: no such type, or it cannot be imported.
@@ -84,12 +85,14 @@ def noise_type(name: str) -> type[Noise]:
     except KeyError:
         choice = ", ".join(NOISE)
         raise ValueError(
-            f"unknown noise type {name or repr(name)}: choose one of {choice}, or name yours module:Class"
+            f"unknown noise type {name or repr(name)}: choose one of {choice}, or name yours "
+            "module:Class"
         ) from None
 
 
 def noise_version(name: str) -> str | None:
-    """What stands for the code of a type from outside; None for the repository's, which have the code version."""
+    """Return what stands for the code of a type from outside; None for the repository's, which have
+    the code version."""
     return None if name in NOISE or name in UNSEARCHED else plugins.version(name)
 
 

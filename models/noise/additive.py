@@ -6,12 +6,14 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class Additive(Noise):
-    """h + sqrt(v) rms_j(h) e, e standard normal: over a batch, each unit j gets as much noise as of dropout.
+    """h + sqrt(v) rms_j(h) e, e standard normal: over a batch, each unit j gets as much noise as of
+    dropout.
 
-    The root mean square is taken over the batch and is a constant to the gradient. The noise comes after the ReLU, so
-    what the next layer sees may be negative. Evaluation is the identity.
+    The root mean square is taken over the batch and is a constant to the gradient. The noise comes
+    after the ReLU, so what the next layer sees may be negative. Evaluation is the identity.
 
-    Source: Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization (there on the inputs).
+    Source: Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization (there on the
+    inputs).
     """
 
     site = "activation"
@@ -20,7 +22,6 @@ class Additive(Noise):
     )
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the noise."""
         h = z.relu_()
         noise = context.stream.normal(*h.shape[1:], dtype=h.dtype)
         return h + noise.mul_((multiplier_variance(self.rate_of(layer)) * mean_square(h)).sqrt())
@@ -32,5 +33,6 @@ class Additive(Noise):
 
 
 def mean_square(h: Tensor) -> Tensor:
-    """Mean square of each unit over the batch, detached: (networks, batch, units) to (networks, 1, units)."""
+    """Mean square of each unit over the batch, detached: (networks, batch, units) to (networks, 1,
+    units)."""
     return h.detach().square().mean(dim=1, keepdim=True)

@@ -1,4 +1,5 @@
-"""The interface of a noise type: hooks, each the identity (or the plain layer) unless a type overrides it."""
+"""The interface of a noise type: hooks, each the identity (or the plain layer) unless a type
+overrides it."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from models.rng import Stream
 
 @dataclass(frozen=True)
 class Rate:
-    """What a rate of a noise type means, the values it may take, and the one that is tried first."""
+    """What a rate of a noise type means, the values it may take, and the one that is tried
+    first."""
 
     meaning: str
     default: float = 0.2
@@ -49,9 +51,11 @@ class Context:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """What a hidden layer passes on at evaluation: factor ReLU(z), times sigmoid(slope z + offset) where gated.
+    """What a hidden layer passes on at evaluation: factor ReLU(z), times sigmoid(slope z + offset)
+    where gated.
 
-    It says in numbers what `Noise.hidden` says in code, so that a network can be served without the code.
+    It says in numbers what `Noise.hidden` says in code, so that a network can be served without the
+    code.
     """
 
     factor: float = 1.0
@@ -61,25 +65,29 @@ class Evaluated:
 class Noise:
     """No noise; the base of every noise type.
 
-    One object serves one population. A type overrides the hook of its site, and nothing else knows its name.
-    Population tensors have the shape (networks, batch, units); layers are counted 0 and 1.
+    One object serves one population. A type overrides the hook of its site, and nothing else knows
+    its name. Population tensors have the shape (networks, batch, units); layers are counted 0 and
+    1.
     """
 
     site: ClassVar[str] = "-"
-    """Where it acts: input, weight, pre-activation, activation, or loss; several are joined by a comma."""
+    """Where it acts: input, weight, pre-activation, activation, or loss; several are joined by a
+    comma."""
     rates: ClassVar[tuple[Rate, ...]] = ()
     """What rate 1 and rate 2 mean; a type with one rate has no rate 2, no noise has neither."""
     keeps_mean: ClassVar[bool] = True
     """Whether what a hook passes on has, over the noise, the mean of what it would be without."""
     dependent: ClassVar[tuple[str, ...]] = ()
-    """Over which of "examples" and "units" the noise is not drawn independently; over networks it always is."""
+    """Over which of "examples" and "units" the noise is not drawn independently; over networks it
+    always is."""
 
     parts: ClassVar[tuple[type[Noise], ...]] = ()
     """The types that it is composed of."""
     multiplier: ClassVar[str] = ""
-    """The distribution, where all of the noise is to multiply what its site names by independent draws of mean 1 and
-    variance p/(1-p): bernoulli, normal, uniform or lognormal. A served network can then repeat it without this code.
-    A class says so for itself: it is not inherited, since a hook that is overridden may make something else of it."""
+    """The distribution, where all of the noise is to multiply what its site names by independent
+    draws of mean 1 and variance p/(1-p): bernoulli, normal, uniform or lognormal. A served network
+    can then repeat it without this code. A class says so for itself: it is not inherited, since a
+    hook that is overridden may make something else of it."""
 
     def __init__(self, rates: Tensor) -> None:
         """`rates` has the shape (networks, 2): one column for each hidden layer."""
@@ -99,30 +107,35 @@ class Noise:
         return ()
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """Acts on a batch of images, (networks, batch, 784)."""
+        """Act on a batch of images, (networks, batch, 784)."""
         return x
 
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map into a hidden layer: weight (networks, in, out), bias (networks, 1, out)."""
+        """The affine map into a hidden layer: weight (networks, in, out), bias (networks, 1,
+        out)."""
         return affine(h, weight, bias)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """From a hidden layer's pre-activations to what the next layer sees: the ReLU, and noise before or after.
+        """Turn a hidden layer's pre-activations into what the next layer sees: the ReLU, and noise
+        before or after.
 
         `z` is the hook's to overwrite.
         """
         return z.relu_()
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The training loss of each network, shape (networks,); `forward()` is one noisy pass, giving logits."""
+        """The training loss of each network, shape (networks,); `forward()` is one noisy pass,
+        giving logits."""
         return cross_entropy(forward(), context.labels).mean(dim=1)
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor | None:
-        """Variance, over the noise, of what the hook of the type's site makes of `inputs`; None where none is stated.
+        """Variance, over the noise, of what the hook of the type's site makes of `inputs`; None
+        where none is stated.
 
-        The inputs are x for the input, (h, weight) for weights, z for (pre-)activations; `layer` is 0 for the input.
+        The inputs are x for the input, (h, weight) for weights, z for (pre-)activations; `layer` is
+        0 for the input.
         """
         return None
 
@@ -131,18 +144,22 @@ class Noise:
         return Noise(self._rates)
 
     def evaluated(self, layer: int) -> Evaluated:
-        """Of the noise of an evaluation pass, for a population of one: what its `hidden` does, in numbers."""
+        """Return what `hidden` does at evaluation, for a population of one, in
+        numbers."""
         return Evaluated()
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and labels.
+    """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and
+    labels.
 
-    Classes before examples, as PyTorch takes them too: over a last axis of ten its log-softmax is four times slower.
+    Classes before examples, as PyTorch takes them too: over a last axis of ten its log-softmax is
+    four times slower.
     """
     return functional.cross_entropy(logits.mT, labels, reduction="none")
 
 
 def multiplier_variance(rate: Tensor) -> Tensor:
-    """v = p / (1 - p), the variance of inverted dropout's multiplier at drop rate p: the common scale of all rates."""
+    """v = p / (1 - p), the variance of inverted dropout's multiplier at drop rate p: the common
+    scale of all rates."""
     return rate / (1 - rate)

@@ -7,7 +7,8 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class BatchMask(Noise):
-    """h m / (1 - p), m Bernoulli(1 - p) for each unit, one draw for the whole batch. Evaluation is the identity.
+    """h m / (1 - p), m Bernoulli(1 - p) for each unit, one draw for the whole batch. Evaluation is
+    the identity.
 
     Source: Graham et al. 2015, Efficient batchwise dropout training using submatrices.
     """
@@ -17,7 +18,6 @@ class BatchMask(Noise):
     dependent = ("examples",)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The mask, then the ReLU: the same as the other way round, since no entry of the mask is negative."""
         return z.mul_(inverted_mask((1, z.shape[2]), self.rate_of(layer), context.stream)).relu_()
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:

@@ -14,11 +14,13 @@ UNITS = 256
 
 
 class Concrete(Noise):
-    """h (1 - d) / (1 - p), d = sigmoid((logit p + logit u) / 0.1), u uniform on 0 to 1: dropout made smooth in p.
+    """h (1 - d) / (1 - p), d = sigmoid((logit p + logit u) / 0.1), u uniform on 0 to 1: dropout
+    made smooth in p.
 
-    p is learned, one for each network and layer, from the rate on. The loss is given -H(p) units / examples, H being
-    the entropy of a Bernoulli(p) in nats; the paper's other term, on the weights, is not used, since weight decay is
-    searched. A rate of 0 is no noise, and stays 0. The mean is kept but for the relaxation. Evaluation is the identity.
+    p is learned, one for each network and layer, from the rate on. The loss is given -H(p) units /
+    examples, H being the entropy of a Bernoulli(p) in nats; the paper's other term, on the weights,
+    is not used, since weight decay is searched. A rate of 0 is no noise, and stays 0. The mean is
+    kept but for the relaxation. Evaluation is the identity.
 
     Source: Gal, Hron & Kendall 2017, Concrete Dropout.
     """
@@ -37,11 +39,9 @@ class Concrete(Noise):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """The logits of p, (networks, 2)."""
         return (self._logit,)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the relaxed mask."""
         logit, acts = self._logit[:, layer, None, None], self._acts[:, layer, None, None]
         draw = context.stream.uniform(*z.shape[1:], dtype=logit.dtype)
         kept = ((logit + 2 * draw.atanh_()) / -TEMPERATURE).sigmoid()  # 2 atanh(2u - 1) = logit u
@@ -49,7 +49,6 @@ class Concrete(Noise):
         return z.relu_() * multiplier.to(z.dtype)
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The cross-entropy, and the entropy term of the layers with noise."""
         losses = cross_entropy(forward(), context.labels).mean(dim=1)
         p = self._logit.sigmoid()
         entropy = torch.where(self._acts, torch.special.entr(p) + torch.special.entr(1 - p), 0).sum(

@@ -12,13 +12,15 @@ from models.rng import Stream
 
 
 def disturbed(labels: Tensor, rate: Tensor, classes: int, stream: Stream) -> Tensor:
-    """With probability `rate`, (networks, 1), a label of (networks, batch) is drawn anew, all classes alike."""
+    """Replace labels: with probability `rate`, (networks, 1), a label of (networks, batch) is drawn
+    anew, all classes alike."""
     chance, new = stream.uniform(2, labels.shape[1]).add_(1).div_(2).unbind(dim=1)
     return torch.where(chance < rate, (new * classes).long(), labels)
 
 
 class DisturbLabel(Noise):
-    """CE(y~), where y~ is with probability p a class drawn uniformly (the true one included), else the label y.
+    """CE(y~), where y~ is with probability p a class drawn uniformly (the true one included), else
+    the label y.
 
     Drawn anew at each step and example. Evaluation is the plain network.
 
@@ -30,7 +32,6 @@ class DisturbLabel(Noise):
     keeps_mean = False
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The cross-entropy with the disturbed labels."""
         logits = forward()
         labels = disturbed(context.labels, self._rates[:, :1], logits.shape[2], context.stream)
         return cross_entropy(logits, labels).mean(dim=1)

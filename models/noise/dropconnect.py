@@ -12,7 +12,8 @@ class DropConnect(Noise):
 
     Evaluation uses the mean weights.
 
-    Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect (there one mask an example).
+    Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect (there one mask an
+    example).
     """
 
     site = "weight"
@@ -23,7 +24,6 @@ class DropConnect(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map with masked weights; biases are never dropped."""
         mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
         return affine(h, weight * mask, bias)
 

@@ -14,8 +14,8 @@ EXAMPLES = 16
 class DropConnectExample(Noise):
     """h_i (W * M_i) / (1 - p), M_i Bernoulli(1 - p) for each example i and weight.
 
-    Its masks are as many as a batch has examples, and it cannot use a matrix product for the batch: some hundred times
-    the cost of one mask a step. The search leaves it alone.
+    Its masks are as many as a batch has examples, and it cannot use a matrix product for the batch:
+    some hundred times the cost of one mask a step. The search leaves it alone.
 
     Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect.
     """
@@ -26,7 +26,6 @@ class DropConnectExample(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map of each example by its own weights."""
         rate, outputs = self.rate_of(layer), []
         for examples in h.split(EXAMPLES, dim=1):
             count, (networks, fan_in, fan_out) = examples.shape[1], weight.shape

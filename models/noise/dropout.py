@@ -9,7 +9,8 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 class Dropout(Noise):
     """h m / (1 - p), m Bernoulli(1 - p) for each unit and example.
 
-    Source: Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from Overfitting.
+    Source: Srivastava et al. 2014, Dropout: A Simple Way to Prevent Neural Networks from
+    Overfitting.
     """
 
     site = "activation"
@@ -17,7 +18,6 @@ class Dropout(Noise):
     multiplier = "bernoulli"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU and the mask."""
         return masked_relu(z, context.stream.bits(*z.shape[1:]), self.rate_of(layer))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""Masks as a published set of exercise solutions draws them: wrong on purpose, for the audit to measure.
+"""Masks as a published set of exercise solutions draws them: wrong on purpose, for the audit to
+measure.
 
-Source: narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning 5.6; written anew.
+Source: narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning
+5.6; written anew.
 """
 
 from torch import Tensor
@@ -15,7 +17,8 @@ RATE = Rate("what the solutions call the dropout probability")
 def randn_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tensor:
     """Entries 1/(1-p) where a *normal* number exceeds p, else 0: (networks, *shape).
 
-    At p = 0.5 it drops 69 % and its mean is 0.62: right would be a uniform number, which drops p and has mean 1.
+    At p = 0.5 it drops 69 % and its mean is 0.62: right would be a uniform number, which drops p
+    and has mean 1.
     """
     return (stream.normal(*shape, dtype=rate.dtype) > rate) / (1 - rate)
 
@@ -26,7 +29,6 @@ class RandnDropout(Noise):
     rates, keeps_mean = per_layer(RATE), False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the mask."""
         return z.relu_() * randn_mask(tuple(z.shape[1:]), self.rate_of(layer), context.stream)
 
 
@@ -38,7 +40,6 @@ class RandnDropConnect(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map with masked weights."""
         return affine(
             h,
             weight * randn_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream),
@@ -47,14 +48,15 @@ class RandnDropConnect(Noise):
 
 
 class KeptRelu(Noise):
-    """A "stochastic ReLU" that keeps an activation with probability p and does not rescale, in training or after.
+    """A "stochastic ReLU" that keeps an activation with probability p and does not rescale, in
+    training or after.
 
-    It is un-inverted dropout at drop rate 1 - p without the scaling by p that this needs at evaluation.
+    It is un-inverted dropout at drop rate 1 - p without the scaling by p that this needs at
+    evaluation.
     """
 
     rates, keeps_mean = per_layer(Rate("probability p of keeping a unit")), False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The mask, then the ReLU."""
         kept = context.stream.uniform(*z.shape[1:], dtype=z.dtype) < 2 * self.rate_of(layer) - 1
         return (z * kept).relu_()

@@ -16,7 +16,6 @@ class Gaussian(Noise):
     multiplier = "normal"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the multiplier."""
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
         return z.relu_() * noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt()).add_(1)
 

@@ -8,12 +8,14 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class GaussianWeights(Noise):
-    """z ~ N(h W + b, v h^2 W^2): each weight multiplied by 1 + sqrt(v) e, drawn anew for each example and unit.
+    """z ~ N(h W + b, v h^2 W^2): each weight multiplied by 1 + sqrt(v) e, drawn anew for each
+    example and unit.
 
-    A sum over many inputs is nearly normal, so this is also DropConnect with one mask an example, at the cost of one
-    more product. Evaluation uses the mean weights.
+    A sum over many inputs is nearly normal, so this is also DropConnect with one mask an example,
+    at the cost of one more product. Evaluation uses the mean weights.
 
-    Source: Kingma et al. 2015, Variational Dropout and the Local Reparameterization Trick; Wang & Manning 2013.
+    Source: Kingma et al. 2015, Variational Dropout and the Local Reparameterization Trick; Wang &
+    Manning 2013.
     """
 
     site = "weight"
@@ -22,7 +24,6 @@ class GaussianWeights(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map, and noise of the variance that the weights' would have."""
         mean = affine(h, weight, bias)
         variance = affine(h.square(), weight.to(h.dtype).square())
         noise = context.stream.normal(*mean.shape[1:], dtype=mean.dtype)

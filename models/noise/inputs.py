@@ -13,14 +13,14 @@ from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_varian
 class InputDropout(Noise):
     """x m / (1 - p), m Bernoulli(1 - p) for each pixel and example.
 
-    Source: Vincent et al. 2008, Extracting and Composing Robust Features with Denoising Autoencoders (there unscaled).
+    Source: Vincent et al. 2008, Extracting and Composing Robust Features with Denoising
+    Autoencoders (there unscaled).
     """
 
     site = "input"
     rates = (Rate("probability p of dropping a pixel"),)
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """The mask; the images themselves stay as they are, for a second pass."""
         return (
             inverted_mask(tuple(x.shape[1:]), self.rate_of(0), context.stream).mul_(x).to(x.dtype)
         )
@@ -31,7 +31,8 @@ class InputDropout(Noise):
 
 
 class InputGaussian(Noise):
-    """x_j + sqrt(v) sd_j e, e standard normal, sd_j the deviation of pixel j over the batch, detached.
+    """x_j + sqrt(v) sd_j e, e standard normal, sd_j the deviation of pixel j over the batch,
+    detached.
 
     Source: Bishop 1995, Training with Noise is Equivalent to Tikhonov Regularization.
     """
@@ -40,7 +41,6 @@ class InputGaussian(Noise):
     rates = (Rate("p, where the noise has p/(1-p) of the pixel's own variance"),)
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """The noise added."""
         noise = context.stream.normal(*x.shape[1:], dtype=x.dtype)
         return noise.mul_(self.of_pixels(x.detach()).sqrt()).add_(x)
 
@@ -49,7 +49,8 @@ class InputGaussian(Noise):
         return self.of_pixels(inputs[0]).expand_as(inputs[0])
 
     def of_pixels(self, x: Tensor) -> Tensor:
-        """v sd_j^2, (networks, 1, pixels); several times faster than PyTorch's own variance over this axis."""
+        """v sd_j^2, (networks, 1, pixels); several times faster than PyTorch's own variance over
+        this axis."""
         deviations = x - x.mean(dim=1, keepdim=True)
         return multiplier_variance(self.rate_of(0)) * deviations.square().mean(dim=1, keepdim=True)
 
@@ -64,25 +65,20 @@ class Composed(Noise):
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """Those of both."""
         return [*self.outer.parameters, *self.inner.parameters]
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """The outer type's, then the inner's, if it has one."""
         return self.inner.input(self.outer.input(x, context), context)
 
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The inner type's."""
         return self.inner.linear(layer, h, weight, bias, context)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The inner type's."""
         return self.inner.hidden(layer, z, context)
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The inner type's."""
         return self.inner.loss(forward, context)
 
     def at_evaluation(self) -> Noise:
@@ -90,12 +86,12 @@ class Composed(Noise):
         return Composed(self._rates, self.outer.at_evaluation(), self.inner.at_evaluation())
 
     def evaluated(self, layer: int) -> Evaluated:
-        """The inner type's."""
         return self.inner.evaluated(layer)
 
 
 def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
-    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's in both layers.
+    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's
+    in both layers.
 
     Raises:
         ValueError: `outer` has no rate, so that rate 1 would be nobody's.

@@ -6,12 +6,13 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class Lognormal(Noise):
-    """h exp(s e - s^2 / 2), s^2 = ln(1 + v), e standard normal: a positive multiplier of mean 1 and variance v.
+    """h exp(s e - s^2 / 2), s^2 = ln(1 + v), e standard normal: a positive multiplier of mean 1 and
+    variance v.
 
     Evaluation is the identity.
 
-    Source: Achille & Soatto 2018, Information Dropout: Learning Optimal Representations Through Noisy Computation
-    (there s is computed from the input).
+    Source: Achille & Soatto 2018, Information Dropout: Learning Optimal Representations Through
+    Noisy Computation (there s is computed from the input).
     """
 
     site = "activation"
@@ -19,7 +20,6 @@ class Lognormal(Noise):
     multiplier = "lognormal"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the multiplier."""
         squared = multiplier_variance(self.rate_of(layer)).log1p()
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
         return z.relu_() * noise.mul_(squared.sqrt()).sub_(squared / 2).exp_()

@@ -12,7 +12,8 @@ class Gain(Noise):
 
     A constant factor makes every step larger, as a larger learning rate would.
 
-    Source: LeCun et al. 1998, Efficient BackProp, on how the scale of activations sets that of the step.
+    Source: LeCun et al. 1998, Efficient BackProp, on how the scale of activations sets that of the
+    step.
     """
 
     site = "activation"
@@ -24,7 +25,6 @@ class Gain(Noise):
         return 1 / (1 - self.rate_of(layer))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the factor."""
         return z.relu_() * self.gain(layer).to(z.dtype)
 
     def at_evaluation(self) -> Noise:
@@ -32,17 +32,19 @@ class Gain(Noise):
         return Gain(self._rates)
 
     def evaluated(self, layer: int) -> Evaluated:
-        """The factor."""
         return Evaluated(factor=self.gain(layer).item())
 
 
 class OneSided(Gain):
-    """h (1 + v |e| sqrt(pi/2)), e standard normal: a multiplier of mean 1/(1-p) that is never below 1.
+    """h (1 + v |e| sqrt(pi/2)), e standard normal: a multiplier of mean 1/(1-p) that is never below
+    1.
 
-    Dropout's opposite: it amplifies at random where dropout removes. Evaluation multiplies by the mean. An own
-    candidate: noise whose mean is not kept trains faster, since it makes every step larger.
+    Dropout's opposite: it amplifies at random where dropout removes. Evaluation multiplies by the
+    mean. An own candidate: noise whose mean is not kept trains faster, since it makes every step
+    larger.
 
-    Source: none known to us; that scaling activations scales the step is old (LeCun et al. 1998, Efficient BackProp).
+    Source: none known to us; that scaling activations scales the step is old (LeCun et al. 1998,
+    Efficient BackProp).
     """
 
     rates = per_layer(Rate("p, where the multiplier's mean is 1/(1-p)", default=0.5))

@@ -1,4 +1,5 @@
-"""Noise types from outside the repository: a class named `package.module:Class`, or an installed package's entry point.
+"""Noise types from outside the repository: a class named `package.module:Class`, or an installed
+package's entry point.
 
 Nothing is imported before its name is asked for, so what is broken breaks only itself.
 """
@@ -33,9 +34,11 @@ def load(name: str) -> type[Noise]:
 
 
 def version(name: str) -> str:
-    """Twelve hexadecimal digits of the SHA-256 of the source of a class's file, and of those its bases come from.
+    """Return twelve hexadecimal digits of the SHA-256 of the source of a class's file, and of those
+    its bases come from.
 
-    It is that of the code as it was loaded. Modules that the file imports for other things do not count.
+    It is that of the code as it was loaded. Modules that the file imports for other things do not
+    count.
     """
     return _loaded(name)[1]
 
@@ -50,7 +53,8 @@ def plug_ins(registered: Collection[str]) -> list[str]:
     for point in points:
         if point.name in registered:
             raise ValueError(
-                f"{_origin(point)} takes the name of a registered noise type: rename it, or uninstall it"
+                f"{_origin(point)} takes the name of a registered noise type: rename it, or "
+                "uninstall it"
             )
         if not point.name.replace("-", "_").isidentifier() or point.name in ("all", "preset"):
             raise ValueError(
@@ -60,7 +64,8 @@ def plug_ins(registered: Collection[str]) -> list[str]:
 
 
 def failure(name: str, error: Exception) -> str:
-    """What a class did wrong while it trained, in one line, with the last line of its own file that took part."""
+    """Tell in one line what a class did wrong in training, with the last line of its own file that
+    took part."""
     file = inspect.getfile(load(name))
     lines = [
         frame.lineno
@@ -83,7 +88,8 @@ def _loaded(name: str) -> tuple[type[Noise], str]:
         raise ValueError(
             f"{what}: rates must be a tuple of two Rate at most, with low <= 0 <= default <= high"
         )
-    # What the repository's own bases and Python's do is covered by the code version, and by the logged versions.
+    # What the repository's own bases and Python's do is covered by the code version, and by the
+    # logged versions.
     covered = {"models", *sys.stdlib_module_names}
     modules = {
         module: None
@@ -116,8 +122,10 @@ def _imported(name: str) -> Any:
         )  # which may import too, where a module loads its parts late
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            told = "run where it lies, or put its folder on PYTHONPATH; a file blink.py is the module blink"
-            raise ValueError(f"noise type {name}: there is no module {module}: {told}") from error
+            raise ValueError(
+                f"noise type {name}: there is no module {module}: run where it lies, or put its "
+                "folder on PYTHONPATH; a file blink.py is the module blink"
+            ) from error
         raise ValueError(
             f"noise type {name}: importing {module} failed: {_cause(error)}"
         ) from error
@@ -128,7 +136,8 @@ def _imported(name: str) -> Any:
             if isinstance(value, type) and value.__module__ == module
         ]
         raise ValueError(
-            f"noise type {name}: module {module} has no {attribute}: its classes are {', '.join(own)}"
+            f"noise type {name}: module {module} has no {attribute}: its classes are "
+            f"{', '.join(own)}"
         )
     return found
 

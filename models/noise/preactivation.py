@@ -10,7 +10,8 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class Preactivation(Noise):
-    """ReLU(z + sqrt(v) rms_j(z) e), e standard normal; rms_j, of unit j over the batch, is constant to the gradient.
+    """ReLU(z + sqrt(v) rms_j(z) e), e standard normal; rms_j, of unit j over the batch, is constant
+    to the gradient.
 
     The mean is that of z before the ReLU, and is not kept by it. Evaluation is the identity.
 
@@ -24,7 +25,6 @@ class Preactivation(Noise):
     keeps_mean = False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The noise, then the ReLU."""
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
         noise.mul_((multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt())
         return z.add_(noise).relu_()
@@ -38,7 +38,8 @@ class Preactivation(Noise):
 
 
 def rectified_variance(mean: Tensor, sd: Tensor) -> Tensor:
-    """Var max(0, x) of x normal: (m^2 + s^2) F + m s f - (m F + s f)^2, with F and f the normal's at m/s."""
+    """Var max(0, x) of x normal: (m^2 + s^2) F + m s f - (m F + s f)^2, with F and f the normal's
+    at m/s."""
     t = mean / sd.clamp(min=torch.finfo(sd.dtype).tiny)
     density, below = (-t.square() / 2).exp() / (2 * pi) ** 0.5, torch.special.ndtr(t)
     first = mean * below + sd * density

@@ -7,18 +7,19 @@ from models.noise.base import Context, Noise, Rate, multiplier_variance, per_lay
 
 
 class RandomisedSlope(Noise):
-    """z for z > 0, else U z with U uniform on -s to s, s = sqrt(3v): variance v min(z, 0)^2 and mean 0 there.
+    """z for z > 0, else U z with U uniform on -s to s, s = sqrt(3v): variance v min(z, 0)^2 and
+    mean 0 there.
 
     Evaluation is the ReLU.
 
-    Source: Xu et al. 2015, Empirical Evaluation of Rectified Activations (RReLU), centred on the ReLU.
+    Source: Xu et al. 2015, Empirical Evaluation of Rectified Activations (RReLU), centred on the
+    ReLU.
     """
 
     site = "pre-activation"
     rates = per_layer(Rate("p, where the slope of the negative part has the variance p/(1-p)"))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU with a random slope below 0."""
         slope = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
         slope.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt())
         return torch.where(z > 0, z, z * slope)

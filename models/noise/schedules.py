@@ -11,7 +11,8 @@ from torch import Tensor
 from models.noise.base import Context, Noise
 
 SWITCH = 50 / 300
-"""Fraction of the training at which early noise has ended and late noise begins: 50 of 300 epochs in Liu et al."""
+"""Fraction of the training at which early noise has ended and late noise begins: 50 of 300 epochs
+in Liu et al."""
 GAMMA = 10.0
 """How fast a curriculum rises: 10 over the whole training, the choice of Morerio et al."""
 
@@ -43,13 +44,15 @@ def curriculum(progress: float) -> float:
 class Scheduled(Noise):
     """A noise type whose rates are multiplied at each step by a function of the progress.
 
-    The variance changes with the step, so none is stated. Evaluation is the type's own, at the last step's rates.
+    The variance changes with the step, so none is stated. Evaluation is the type's own, at the last
+    step's rates.
     """
 
     def __init__(
         self, rates: Tensor, schedule: Callable[[float], float], inner: type[Noise]
     ) -> None:
-        """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in place."""
+        """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in
+        place."""
         super().__init__(rates)
         self.schedule, self.progress = schedule, math.nan
         self.now = rates.clone()
@@ -59,7 +62,8 @@ class Scheduled(Noise):
     def acting(self, context: Context) -> Noise:
         """The inner type at the step's rates; where they are all 0, no noise and no draws.
 
-        But for a type with a loss of its own, which may need what its other hooks left, or with something to learn.
+        But for a type with a loss of its own, which may need what its other hooks left, or with
+        something to learn.
         """
         if context.progress != self.progress:  # once a step: its graph may hold on to the rates
             self.progress = context.progress
@@ -67,30 +71,24 @@ class Scheduled(Noise):
         return self.quiet if self.may_rest and not self.schedule(self.progress) else self.inner
 
     def rates_at_the_end(self) -> Tensor:
-        """The inner type's, times the schedule at its end."""
         return self._rates * self.schedule(1.0)
 
     @property
     def parameters(self) -> Sequence[Tensor]:
-        """The inner type's."""
         return self.inner.parameters
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """The inner type's, at the step's rates."""
         return self.acting(context).input(x, context)
 
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The inner type's, at the step's rates."""
         return self.acting(context).linear(layer, h, weight, bias, context)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The inner type's, at the step's rates."""
         return self.acting(context).hidden(layer, z, context)
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
-        """The inner type's."""
         self.acting(context)
         return self.inner.loss(forward, context)
 

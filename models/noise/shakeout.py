@@ -7,16 +7,19 @@ from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 
 SHARE = 0.25
-"""c sqrt(fan-in): c is half the mean size of nn.Linear's initial weights, uniform on +-1/sqrt(fan-in). So a dropped
-weight is turned, not blown up, and at first its noise is dropout's times about 2."""
+"""c sqrt(fan-in): c is half the mean size of nn.Linear's initial weights, uniform on
++-1/sqrt(fan-in). So a dropped weight is turned, not blown up, and at first its noise is dropout's
+times about 2."""
 
 
 class Shakeout(Noise):
-    """A weight w is -c sgn w where its input is dropped, with probability p; else (w + c p sgn w) / (1 - p).
+    """A weight w is -c sgn w where its input is dropped, with probability p; else (w + c p sgn w) /
+    (1 - p).
 
-    An input is dropped for all the weights that leave it, anew for each example. With r = m/(1-p), m Bernoulli(1 - p),
-    both cases are r w + c (r - 1) sgn w, so a layer is (h r) W + c (h r - h) sgn W + b: two products. c is fixed, and
-    sgn w is constant to the gradient. Evaluation uses the mean weights, w.
+    An input is dropped for all the weights that leave it, anew for each example. With r = m/(1-p),
+    m Bernoulli(1 - p), both cases are r w + c (r - 1) sgn w, so a layer is (h r) W + c (h r - h)
+    sgn W + b: two products. c is fixed, and sgn w is constant to the gradient. Evaluation uses the
+    mean weights, w.
 
     Source: Kang et al. 2016, Shakeout: A New Regularized Deep Neural Network Training Scheme.
     """
@@ -28,7 +31,6 @@ class Shakeout(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        """The affine map of the masked inputs, and the constant part of their weights."""
         masked = h * inverted_mask(tuple(h.shape[1:]), self.rate_of(layer), context.stream).to(
             h.dtype
         )

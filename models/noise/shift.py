@@ -12,12 +12,15 @@ FURTHEST = 6
 
 
 class Shift(Noise):
-    """x moved by round(sqrt(v) e) pixels, e standard normal, down and across and for each image anew; zeros move in.
+    """x moved by round(sqrt(v) e) pixels, e standard normal, down and across and for each image
+    anew; zeros move in.
 
-    Data augmentation, seen as noise: its energy lies along the directions in which images of one class differ. Its
-    mean is a blurred image. What is new here is only the scale, by which a search tunes it as any other noise.
+    Data augmentation, seen as noise: its energy lies along the directions in which images of one
+    class differ. Its mean is a blurred image. What is new here is only the scale, by which a search
+    tunes it as any other noise.
 
-    Source: Simard et al. 2003, Best Practices for Convolutional Neural Networks; as noise, Bishop 1995.
+    Source: Simard et al. 2003, Best Practices for Convolutional Neural Networks; as noise, Bishop
+    1995.
     """
 
     site = "input"
@@ -26,7 +29,6 @@ class Shift(Noise):
     dependent = ("units",)
 
     def input(self, x: Tensor, context: Context) -> Tensor:
-        """Moves every image of (networks, batch, 784)."""
         networks, batch, _ = x.shape
         scale = multiplier_variance(self.rate_of(0)).sqrt()
         shifts = (
@@ -41,7 +43,8 @@ class Shift(Noise):
 
 
 def moved(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Each image (images, 28, 28) cut out anew from a frame of zeros, 0 to 2 FURTHEST pixels from its corner."""
+    """Return each image (images, 28, 28) cut out anew from a frame of zeros, 0 to 2 FURTHEST pixels
+    from its corner."""
     framed = functional.pad(images, (FURTHEST,) * 4)
     cuts = framed.unfold(1, SIDE, 1).unfold(2, SIDE, 1)
     return cuts[torch.arange(len(images), device=images.device), down, across]

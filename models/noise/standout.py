@@ -7,15 +7,18 @@ from torch import Tensor
 from models.noise.base import Context, Evaluated, Noise, Rate, per_layer
 
 SLOPE = 1.0
-"""a: pre-activations are of the order of 1, so the most active units are kept almost surely and none is decided."""
+"""a: pre-activations are of the order of 1, so the most active units are kept almost surely and
+none is decided."""
 
 
 class Standout(Noise):
-    """h m, m Bernoulli(k), k = sigmoid(a z + logit(1 - p)): the more active a unit, the likelier it is kept.
+    """h m, m Bernoulli(k), k = sigmoid(a z + logit(1 - p)): the more active a unit, the likelier it
+    is kept.
 
     The draw of m is constant to the gradient. Evaluation multiplies by the mean of the mask: h k.
 
-    Source: Ba & Frey 2013, Adaptive dropout for training deep neural networks (with the network's own weights).
+    Source: Ba & Frey 2013, Adaptive dropout for training deep neural networks (with the network's
+    own weights).
     """
 
     site = "activation"
@@ -23,7 +26,6 @@ class Standout(Noise):
     keeps_mean = False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the mask."""
         k = self.kept_of(layer, z.detach())
         draw = context.stream.uniform(
             *z.shape[1:], dtype=k.dtype
@@ -31,7 +33,8 @@ class Standout(Noise):
         return z.relu_() * (draw < 2 * k - 1)
 
     def kept_of(self, layer: int, z: Tensor) -> Tensor:
-        """The probability k of keeping each unit, (networks, batch, units); at rate 0 it is 1, with gradient 0."""
+        """The probability k of keeping each unit, (networks, batch, units); at rate 0 it is 1, with
+        gradient 0."""
         return (SLOPE * z + (1 - self.rate_of(layer)).logit()).sigmoid()
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
@@ -48,14 +51,12 @@ class MeanStandout(Standout):
     """h k: standout's evaluation rule. Nothing is drawn."""
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the mask's mean."""
         k = self.kept_of(layer, z).to(z.dtype)
         return z.relu_() * k
 
     def at_evaluation(self) -> Noise:
-        """The same."""
+        """The mask's mean in place of the mask."""
         return self
 
     def evaluated(self, layer: int) -> Evaluated:
-        """The mask's mean is a gate."""
         return Evaluated(gate=(SLOPE, (1 - self.rate_of(layer)).logit().item()))

@@ -12,19 +12,21 @@ from models.rng import Stream
 
 
 class Stratified(Noise):
-    """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p of each, to 2^-16.
+    """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p
+    of each, to 2^-16.
 
-    Unit j puts example b at the place a_j b / B + o_j of a circle of length 1 and drops it if that is below p. The step
-    a_j, of those coprime to B, and the start o_j are drawn anew. The start alone makes each unit's probability p, and
-    makes the units of one example independent. A unit's examples are not: B - 1 of them tell of the last one. Nor
-    are pairs of examples over all units: two that are B/2 apart in a batch of even B are half a circle apart or nearly
-    so for each unit, so at p = 1/2 one is dropped where the other is kept. (B = 256, p = 1/2: the masks of two examples
-    correlate by 0.09 r.m.s. over 256 units, dropout's by 0.06.) The order of a training batch is random, so they are
-    other examples each time. It takes as long as dropout; ranking draws over the batch took six times as long.
-    Evaluation is the identity.
+    Unit j puts example b at the place a_j b / B + o_j of a circle of length 1 and drops it if that
+    is below p. The step a_j, of those coprime to B, and the start o_j are drawn anew. The start
+    alone makes each unit's probability p, and makes the units of one example independent. A unit's
+    examples are not: B - 1 of them tell of the last one. Nor are pairs of examples over all units:
+    two that are B/2 apart in a batch of even B are half a circle apart or nearly so for each unit,
+    so at p = 1/2 one is dropped where the other is kept. (B = 256, p = 1/2: the masks of two
+    examples correlate by 0.09 r.m.s. over 256 units, dropout's by 0.06.) The order of a training
+    batch is random, so they are other examples each time. It takes as long as dropout; ranking
+    draws over the batch took six times as long. Evaluation is the identity.
 
-    An own candidate: the marginals of Srivastava et al. 2014, Dropout; the placing is systematic sampling, Madow &
-    Madow 1944, On the Theory of Systematic Sampling.
+    An own candidate: the marginals of Srivastava et al. 2014, Dropout; the placing is systematic
+    sampling, Madow & Madow 1944, On the Theory of Systematic Sampling.
     """
 
     site = "activation"
@@ -32,7 +34,6 @@ class Stratified(Noise):
     dependent = ("examples",)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU and the mask."""
         return masked_relu(
             z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer)
         )
@@ -43,7 +44,8 @@ class Stratified(Noise):
 
 
 def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
-    """Places of the examples for each unit, the circle's length being 2^16: int16 of shape (networks, batch, units)."""
+    """Places of the examples for each unit, the circle's length being 2^16: int16 of shape
+    (networks, batch, units)."""
     drawn = stream.bits(2, 1, units)
     start, choice = drawn[:, 0], drawn[:, 1].to(torch.int64) + 32768
     steps = coprime_steps(batch).to(stream.device)
@@ -57,6 +59,7 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
 
 @cache
 def coprime_steps(batch: int) -> Tensor:
-    """a / B of a circle of length 2^32, for a in 1 .. B coprime to B: steps that visit all B places. int32."""
+    """a / B of a circle of length 2^32, for a in 1 .. B coprime to B: steps that visit all B
+    places. int32."""
     steps = [round(a * 2**32 / batch) for a in range(1, batch + 1) if gcd(a, batch) == 1]
     return torch.tensor(steps, dtype=torch.int64).to(torch.int32)

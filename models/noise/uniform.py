@@ -16,7 +16,6 @@ class Uniform(Noise):
     multiplier = "uniform"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the multiplier."""
         noise = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
         return z.relu_() * noise.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt()).add_(1)
 

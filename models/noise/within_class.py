@@ -10,9 +10,11 @@ from models.rng import Stream
 
 
 def next_of_class(labels: Tensor, stream: Stream) -> Tensor:
-    """For each example another of its class, so that each class is one random circle: (networks, batch), indices.
+    """Return for each example another of its class, so that each class is one random circle:
+    (networks, batch), indices.
 
-    An example alone in its class is its own partner. One sort by class and a random number does it for all.
+    An example alone in its class is its own partner. One sort by class and a random number does it
+    for all.
     """
     networks, batch = labels.shape
     ordered, order = (labels * 65536 + stream.bits(batch)).sort(dim=1, stable=True)
@@ -27,7 +29,8 @@ def next_of_class(labels: Tensor, stream: Stream) -> Tensor:
 
 
 def rows(h: Tensor, indices: Tensor) -> Tensor:
-    """Each network's examples `indices`, (networks, batch), of h, (networks, batch, units)."""
+    """Return each network's examples `indices`, (networks, batch), of h, (networks, batch,
+    units)."""
     networks, batch, _ = h.shape
     offsets = torch.arange(0, networks * batch, batch, device=h.device)[:, None]
     return h.flatten(0, 1).index_select(0, (indices + offsets).flatten()).view_as(h)
@@ -40,14 +43,17 @@ def energy(h: Tensor) -> Tensor:
 
 
 class WithinClass(Noise):
-    """h_i + s e_i (h_j - h_k), j and k random examples of the batch of i's class, e_i one standard normal number.
+    """h_i + s e_i (h_j - h_k), j and k random examples of the batch of i's class, e_i one standard
+    normal number.
 
-    j and k are detached, and all three differ where the class has three examples in the batch; an example alone in its
-    class has no noise. s is such that the expected squared length of the noise, averaged over the batch, is v times
-    that of h. Evaluation is the plain network; so is a pass without labels.
+    j and k are detached, and all three differ where the class has three examples in the batch; an
+    example alone in its class has no noise. s is such that the expected squared length of the
+    noise, averaged over the batch, is v times that of h. Evaluation is the plain network; so is a
+    pass without labels.
 
-    Source: none known during training. Kumar et al. 2019, A Closer Look At Feature Space Data Augmentation For Few-Shot
-    Intent Classification, add the whole difference of two examples to the features of a trained encoder.
+    Source: none known during training. Kumar et al. 2019, A Closer Look At Feature Space Data
+    Augmentation For Few-Shot Intent Classification, add the whole difference of two examples to the
+    features of a trained encoder.
     """
 
     site = "activation"
@@ -55,7 +61,6 @@ class WithinClass(Noise):
     dependent = ("examples", "units")
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        """The ReLU, then the difference."""
         h = z.relu_()
         if not context.labels.numel():
             return h

@@ -1,4 +1,5 @@
-"""What a question may have measured on its networks. A new measure is one file here and one line in `MEASURES`."""
+"""What a question may have measured on its networks. A new measure is one file here and one line in
+`MEASURES`."""
 
 from models.probes.base import MARKS, Measure, Moment
 from models.probes.learning_curve import horizons

@@ -13,7 +13,8 @@ from models.mlp import Weights
 from models.noise import Noise
 
 MARKS = (1, 2, 5, 10, 20, 50, 100)
-"""Epochs at which what evolves is measured: a run keeps it under its own name, such as test/accuracy_at_20."""
+"""Epochs at which what evolves is measured: a run keeps it under its own name, such as
+test/accuracy_at_20."""
 
 
 @dataclass(frozen=True)
@@ -37,14 +38,15 @@ class Moment:
 
     @property
     def last(self) -> bool:
-        """Whether training is over."""
+        """True after the last epoch."""
         return self.epoch == self.arms[0].recipe.epochs
 
     @property
     def marked(self) -> bool:
-        """Whether what evolves is measured now."""
+        """True at the marked epochs and the last."""
         return self.epoch in MARKS or self.last
 
 
 Measure = Callable[[Moment], dict[str, Tensor]]
-"""Called after every epoch; gives metric name -> one value for each network, (networks,), or nothing."""
+"""Called after every epoch; gives metric name -> one value for each network, (networks,), or
+nothing."""

@@ -11,7 +11,8 @@ from models.probes.base import MARKS, Moment
 def horizons(moment: Moment) -> dict[str, Tensor]:
     """Test loss and accuracy at each marked epoch: `test/accuracy_at_20`.
 
-    Only with a constant learning rate is that the training of so many epochs; a decayed one would have ended there.
+    Only with a constant learning rate is that the training of so many epochs; a decayed one would
+    have ended there.
     """
     if moment.epoch not in MARKS:
         return {}

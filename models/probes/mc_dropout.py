@@ -17,10 +17,12 @@ PASSES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 def test_time(moment: Moment) -> dict[str, Tensor]:
-    """Scores of averaged noisy passes, and of a fitted temperature: `test/loss_mc10`, `test/loss_mc10_tempered`.
+    """Scores of averaged noisy passes, and of a fitted temperature: `test/loss_mc10`,
+    `test/loss_mc10_tempered`.
 
-    `test/loss_tempered` is the deterministic pass with a temperature, fitted on the validation images as all are
-    (Guo et al. 2017); `test/temperature` and `test/temperature_mc10` are the temperatures.
+    `test/loss_tempered` is the deterministic pass with a temperature, fitted on the validation
+    images as all are (Guo et al. 2017); `test/temperature` and `test/temperature_mc10` are the
+    temperatures.
     """
     if not moment.last:
         return {}
@@ -53,7 +55,8 @@ def test_time(moment: Moment) -> dict[str, Tensor]:
 
 
 def fit_temperatures(logits: Tensor, labels: Tensor) -> Tensor:
-    """For each network the t > 0 at which softmax(logits / t) has the least cross-entropy, (networks,).
+    """Return for each network the t > 0 at which softmax(logits / t) has the least cross-entropy,
+    (networks,).
 
     One bounded search for each network, on the logarithm of t (Brent).
     """

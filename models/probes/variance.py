@@ -17,13 +17,15 @@ PROBE, MASKS = 2000, 32
 
 @torch.no_grad()
 def variance(moment: Moment) -> dict[str, Tensor]:
-    """Variances of each hidden layer's activations over a fixed probe, per unit, averaged over the units.
+    """Variances of each hidden layer's activations over a fixed probe, per unit, averaged over the
+    units.
 
-    `variance/layer1_clean_at_5` is that of the evaluation pass after 5 epochs. `before` and `after` are those of
-    training passes, before the layer's own mask (those upstream act) and after it: the sum of a `data` part, the
-    variance over images of the mean over masks, and a `mask` part, the mean over images of the variance over masks (the
-    law of total variance). `predicted` is Var(a) + p/(1-p) E[a^2] with a the activation before the mask, `excess` is
-    after / predicted - 1, and `log_` marks natural logarithms.
+    `variance/layer1_clean_at_5` is that of the evaluation pass after 5 epochs. `before` and `after`
+    are those of training passes, before the layer's own mask (those upstream act) and after it: the
+    sum of a `data` part, the variance over images of the mean over masks, and a `mask` part, the
+    mean over images of the variance over masks (the law of total variance). `predicted` is Var(a) +
+    p/(1-p) E[a^2] with a the activation before the mask, `excess` is after / predicted - 1, and
+    `log_` marks natural logarithms.
     """
     if not moment.marked:
         return {}
@@ -57,7 +59,8 @@ def variance(moment: Moment) -> dict[str, Tensor]:
 
 
 class Sums:
-    """First and second moments of the activations before and after each layer's mask, over masks and images."""
+    """First and second moments of the activations before and after each layer's mask, over masks
+    and images."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         """Empty sums; see `of`."""
@@ -67,7 +70,7 @@ class Sums:
 
     @classmethod
     def of(cls, moment: Moment, noise: Noise, passes: int) -> Sums:
-        """Those of so many passes of the probe through the networks, by a stream of their own."""
+        """Sum over so many passes of the probe through the networks, by a stream of their own."""
         x = moment.split.validation_x[:PROBE]
         sums = cls(float64_on(x.device))
         context = unlabelled(Stream(moment.seeds, "evaluation", x.device), len(moment.seeds))
@@ -83,10 +86,11 @@ class Sums:
 
 
 class Parts:
-    """Variance of (networks, images, units) over images and passes, split in two; each part (networks, units)."""
+    """Variance of (networks, images, units) over images and passes, split in two; each part
+    (networks, units)."""
 
     def __init__(self) -> None:
-        """Nothing added yet."""
+        """Start with empty sums."""
         self.passes = 0
         self.mean = self.squares = torch.zeros(())
 
@@ -107,7 +111,8 @@ class Parts:
 
     @property
     def data(self) -> Tensor:
-        """Variance over images of the mean over all masks: that of the mean over these passes exceeds it by mask/n."""
+        """Variance over images of the mean over all masks: that of the mean over these passes
+        exceeds it by mask/n."""
         return self.mean.var(dim=1) - self.mask / self.passes
 
     @property

@@ -1,4 +1,4 @@
-"""What a terminal is given and a log is spared."""
+"""Lines on standard error, and colours for a terminal."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import click
 
 
 def tell(text: str, end: str = "\n") -> None:
-    """Writes to standard error; one that cannot be written, on a full disk or a closed pipe, ends nothing else."""
+    """Write to standard error; a full disk or a closed pipe there ends nothing else."""
     with suppress(OSError, ValueError):  # ValueError: it is closed
-        if sys.stderr is not None:  # as where a shell closed it
+        if sys.stderr is not None:
             sys.stderr.write(f"{text}{end}")
             sys.stderr.flush()
 
 
 def is_terminal(stream: TextIO | None) -> bool:
-    """Whether a person looks on, at something that can write a line anew."""
+    """Return True for a terminal that can rewrite a line."""
     if stream is None or stream.closed:
         return False
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, colour: str, stream: TextIO | None) -> str:
-    """The text in a colour, but for a log, or where NO_COLOR is set (https://no-color.org)."""
+    """Colour a text, but not for a log or where NO_COLOR is set (https://no-color.org)."""
     wanted = is_terminal(stream) and not os.environ.get("NO_COLOR")
     return click.style(text, fg=colour) if wanted else text

@@ -1,23 +1,25 @@
-"""Where trials are trained, behind `concurrent.futures`: in this process, in worker processes, on a cluster."""
+"""Where trials are trained, behind `concurrent.futures`: in this process, in worker processes, on a
+cluster."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from study.executors.base import ClusterError, Trainer
+from study.executors.base import ClusterError, TrialExecutor
 from study.executors.processes import worker_processes
 from study.executors.threads import in_process
 
 
-def trainer(
+def open_executor(
     device: str,
     on_step: Callable[[float], None],
     workers: int = 0,
     scheduler: str = "none",
     tell: Callable[[str], None] = lambda line: None,
-) -> AbstractContextManager[Trainer]:
-    """Where to train: in this process, in so many processes of this machine, or on the cluster of a scheduler.
+) -> AbstractContextManager[TrialExecutor]:
+    """Open the place to train: in this process, in so many processes of this machine, or on the
+    cluster of a scheduler.
 
     Args:
         device: on which each worker trains.
@@ -38,4 +40,4 @@ def trainer(
     return dask_cluster(scheduler, on_step, tell)
 
 
-__all__ = ["ClusterError", "Trainer", "in_process", "trainer"]
+__all__ = ["ClusterError", "TrialExecutor", "in_process", "open_executor"]

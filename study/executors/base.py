@@ -23,8 +23,8 @@ class ClusterError(RuntimeError):
     """The workers cannot be used; the message is one line for the user."""
 
 
-class Trainer(ABC):
-    """Keeps an executor busy with batches of trials. Made by `trainer`."""
+class TrialExecutor(ABC):
+    """Keeps an executor busy with batches of trials. Made by `open_executor`."""
 
     ahead = 1
     """Batches handed out for each worker."""
@@ -38,18 +38,19 @@ class Trainer(ABC):
     @property
     @abstractmethod
     def workers(self) -> int:
-        """How many batches are trained at a time, as of now."""
+        """The number of batches trained at a time, as of now."""
 
     def population(self, setting: Setting) -> int:
-        """About how many networks a batch should have; a device of little memory trains them in parts."""
+        """Return about how many networks a batch should have; a device of little memory trains them
+        in parts."""
         return CPU_POPULATION if setting.device == "cpu" else GPU_POPULATION
 
     @abstractmethod
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
-        """Hands out a batch."""
+        """Submit a batch."""
 
     def results(self, batch: list[Trial], future: Future) -> Results:
-        """Of a batch that is done.
+        """Return the results of a finished batch.
 
         Raises:
             ClusterError: a worker lacks the code or the data, or has others.
@@ -67,7 +68,7 @@ class Trainer(ABC):
     def train(
         self, batches: Iterable[list[Trial]], setting: Setting, winner: Arm | None = None
     ) -> Iterator[tuple[list[Trial], Results]]:
-        """Trains the batches; yields each with its results as soon as it is finished.
+        """Train the batches; yield each with its results as soon as it is finished.
 
         Args:
             winner: the arm whose networks' weights are wanted.

@@ -13,7 +13,7 @@ from distributed.comm import CommClosedError
 
 from analysis.formatting import one_line
 from study import worker
-from study.executors.base import ClusterError, Results, Trainer
+from study.executors.base import ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.tracking.retry import CutShort
 from study.trial import Setting, Trial
@@ -21,14 +21,18 @@ from study.trial import Setting, Trial
 CONNECT_SECONDS = 10
 
 
-class OnCluster(Trainer):
+class OnCluster(TrialExecutor):
     """Dask's workers, as many as there are at the moment: they may join, leave, and die.
 
-    The engine hands a dead worker's batch to another; one that its workers die of, as when memory runs out, fails. A
-    worker has one batch at a time: with a second in hand, that one would share the blame for its death.
+    The engine hands a dead worker's batch to another; one that its workers die of, as when memory
+    runs out, fails. A worker has one batch at a time: with a second in hand, that one would share
+    the blame for its death.
     """
 
-    remedy = "start every worker with this checkout as its folder and on PYTHONPATH, its requirements and its data"
+    remedy = (
+        "start every worker with this checkout as its folder and on PYTHONPATH, its requirements "
+        "and its data"
+    )
 
     def __init__(
         self, client: Client, on_step: Callable[[float], None], tell: Callable[[str], None]
@@ -39,7 +43,6 @@ class OnCluster(Trainer):
 
     @property
     def workers(self) -> int:
-        """The threads of all workers."""
         with _cluster_there():
             count = sum(self._client.nthreads().values())
         if not count:
@@ -47,14 +50,14 @@ class OnCluster(Trainer):
         return count
 
     def cancel(self) -> None:
-        """Takes back what has been handed out; a batch that is being trained goes on to its end, for nobody."""
+        """Cancel pending batches; the result of one already training is discarded,
+        for nobody."""
         with suppress(
             ClosedClientError
         ):  # Dask closes it when the scheduler is gone, and with it what was handed out
             self._executor.shutdown(wait=False)
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
-        """To the scheduler."""
         expected = worker.versions(batch[0])
         with _cluster_there():
             return self._executor.submit(
@@ -62,7 +65,7 @@ class OnCluster(Trainer):
             )
 
     def results(self, batch: list[Trial], future: Future) -> Results:
-        """Of a batch that is done; those of one that its workers died of are failed.
+        """Return the results of a finished batch; failed ones if its workers died of it.
 
         Raises:
             ClusterError: a worker lacks the code or the data, or has others.
@@ -82,7 +85,7 @@ class OnCluster(Trainer):
 
 @contextmanager
 def _cluster_there() -> Iterator[None]:
-    """Within, the scheduler is asked; CutShort where it is gone, as while a trial was logged."""
+    """Ask the scheduler; raise CutShort where it is gone, as while a trial was logged."""
     try:
         yield
     except (
@@ -112,11 +115,15 @@ def dask_cluster(
         TypeError,
         RuntimeError,
     ) as error:  # of Dask, for certificates that are missing, or an address without
-        told = f"the TLS settings here do not go with {address} ({one_line(error)}): see docs/safety.md"
-        raise ClusterError(told) from error
+        raise ClusterError(
+            f"the TLS settings here do not go with {address} ({one_line(error)}): see "
+            "docs/safety.md"
+        ) from error
     except (OSError, ValueError) as error:
-        told = f"no Dask scheduler answers at {address} ({one_line(error)}): start one by `dask scheduler`"
-        raise ClusterError(told) from error
+        raise ClusterError(
+            f"no Dask scheduler answers at {address} ({one_line(error)}): start one by "
+            "`dask scheduler`"
+        ) from error
     with client:
         cluster = OnCluster(client, on_step, tell)
         try:

@@ -19,7 +19,7 @@ from multiprocessing import (
 )
 
 from study import worker as work
-from study.executors.base import ClusterError, Results, Trainer
+from study.executors.base import ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.trial import Setting, Trial
 
@@ -28,10 +28,11 @@ TRIES = 4
 
 
 class Worker:
-    """A process that trains a batch at a time; in a pool of its own, so that its death takes no other along."""
+    """A process that trains a batch at a time; in a pool of its own, so that its death takes no
+    other along."""
 
     def __init__(self) -> None:
-        """Starts the process.
+        """Start the process.
 
         Raises:
             BrokenProcessPool: it died while it started.
@@ -48,22 +49,24 @@ class Worker:
         return self._pool.submit(work.train_in_worker, *arguments).result()  # type: ignore[arg-type]
 
     def kill(self) -> None:
-        """Ends it at once, whatever it does."""
-        self._process.kill()  # not by its number, which is another process's by now if this one died long ago
+        """End it at once."""
+        # Not by its number, which is another process's by now if this one died long ago.
+        self._process.kill()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _keep_from_ctrl_c() -> None:
-    """A terminal sends Ctrl-C, and its end, to every process; the coordinator's main thread is to answer.
+    """A terminal sends Ctrl-C, and its end, to every process; the coordinator's main thread is to
+    answer.
 
-    A process that this thread starts has both blocked from its first instruction on; were they ignored for that while,
-    the coordinator would miss them.
+    A process that this thread starts has both blocked from its first instruction on; were they
+    ignored for that while, the coordinator would miss them.
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
 def _begin() -> None:
-    """When the coordinator has died, nobody waits for this process any more."""
+    """End this process when the coordinator has died."""
     coordinator = parent_process()
     assert coordinator is not None
 
@@ -74,7 +77,7 @@ def _begin() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-class Processes(Trainer):
+class Processes(TrialExecutor):
     """So many spawned processes. A batch whose worker dies is given to a new one, a few times."""
 
     remedy = f"leave code and data as they are while a study runs; {KEPT}"
@@ -89,7 +92,7 @@ class Processes(Trainer):
         self._alive: set[Worker] = set()
 
     def start(self) -> None:
-        """Starts the processes, side by side.
+        """Start the processes, side by side.
 
         Raises:
             ClusterError: they die of it.
@@ -99,15 +102,13 @@ class Processes(Trainer):
 
     @property
     def workers(self) -> int:
-        """Its processes."""
         return self._count
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
-        """To the next process that is free."""
         return self._executor.submit(self._train, batch, setting, keep_weights)
 
     def stop(self) -> None:
-        """Ends the processes in the midst of what they do."""
+        """End the processes in the midst of what they do."""
         self._stopped = True
         for worker in list(self._alive):
             worker.kill()
@@ -134,7 +135,8 @@ class Processes(Trainer):
         return self._started()
 
     def _started(self) -> Worker:
-        """A new worker; one that dies while it starts, as when memory is short for a moment, has successors."""
+        """A new worker; one that dies while it starts, as when memory is short for a moment, has
+        successors."""
         for _ in range(TRIES):
             try:
                 worker = Worker()
@@ -153,12 +155,13 @@ class Processes(Trainer):
 
 @contextmanager
 def worker_processes(count: int, on_step: Callable[[float], None]) -> Iterator[Processes]:
-    """So many worker processes; on any way out they have ended.
+    """Open worker processes; on any way out they have ended.
 
     Raises:
         ClusterError: they die while they start.
     """
-    resource_tracker.ensure_running()  # started by a thread that blocks Ctrl-C, it would unblock it there
+    # Started by a thread that blocks Ctrl-C, it would unblock it there.
+    resource_tracker.ensure_running()
     with ThreadPoolExecutor(count, initializer=_keep_from_ctrl_c) as executor:
         processes = Processes(executor, count, on_step)
         try:

@@ -12,18 +12,20 @@ import torch
 
 from models.train import population_size
 from study import worker
-from study.executors.base import Trainer
+from study.executors.base import TrialExecutor
 from study.trial import Setting, Trial
 
 SWITCH_INTERVAL = 1e-5
-"""Seconds after which a thread of Python is asked to let another on. Python's own 5 ms are half a training step, and
-while the coordinator logs or draws, each of a step's dozens of operations may wait so long."""
+"""Seconds after which a thread of Python is asked to let another on. Python's own 5 ms are half a
+training step, and while the coordinator logs or draws, each of a step's dozens of operations may
+wait so long."""
 
 
-class InProcess(Trainer):
+class InProcess(TrialExecutor):
     """A population for each core, each on one thread of its own; on a GPU one population at a time.
 
-    One-thread products need no barriers, are the faster for it, and give the same bits on any number of cores.
+    One-thread products need no barriers, are the faster for it, and give the same bits on any
+    number of cores.
     """
 
     ahead = 2  # while a batch is logged, the next is trained
@@ -37,19 +39,16 @@ class InProcess(Trainer):
 
     @property
     def workers(self) -> int:
-        """Its threads."""
         return self._workers
 
     def population(self, setting: Setting) -> int:
-        """As many as the device trains at once."""
         return population_size(torch.device(setting.device))
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
-        """To the next thread that is free."""
         return self._executor.submit(worker.train_batch, batch, setting, keep_weights, self._step)
 
     def stop(self) -> None:
-        """Makes the populations in training give up."""
+        """Stop the populations in training at their next step."""
         self._stop.set()
 
     def _step(self, network_epochs: float) -> None:
@@ -60,7 +59,7 @@ class InProcess(Trainer):
 
 @contextmanager
 def in_process(device: str, on_step: Callable[[float], None]) -> Iterator[InProcess]:
-    """This process's cores; on any way out its threads have ended."""
+    """Open this process's cores; on any way out its threads have ended."""
     threads = (
         torch.get_num_threads()
     )  # as many as there are cores for this process, or OMP_NUM_THREADS says

@@ -8,13 +8,14 @@ from analysis import schema
 from analysis.formatting import duration, plural
 from analysis.questions import DESIGNS
 from analysis.schema import Declaration
-from study.declaration import stand_in
+from study.planning.dry_run import stand_in
 from study.planning.timing import Costs
 from study.presets import Preset
 from study.trial import Trial, batches
 
 BYTES_PER_RUN = 13_000
-"""In the default store: database rows of a run's parameters, tags and curves (measured on `quick`)."""
+"""In the default store: database rows of a run's parameters, tags and curves (measured on
+`quick`)."""
 BYTES_PER_IMAGE = 2.2
 """Of a confirmed network's scores of each test image."""
 BYTES_OF_THE_REST = 4_000_000
@@ -32,7 +33,8 @@ REPORT, REPORT_PER_CONTRAST = 8.0, 0.15
 
 
 def stage_seconds(stage: Sequence[Trial], costs: Costs) -> float:
-    """Wall seconds of a stage: its training, and its logging, for which the cores that train are interrupted."""
+    """Wall seconds of a stage: its training, and its logging, for which the cores that train are
+    interrupted."""
     grouped = list(batches(stage, costs.population))
     runs = [sum(1 + len(trial.seeds) for trial in batch) for batch in grouped]
     beside = LOGGING * sum(runs[:-1]) / costs.workers
@@ -101,7 +103,8 @@ def describe(
 
 
 def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, float]:
-    """Wall seconds of each phase; a stage of two phases is shared out by what their batches cost."""
+    """Wall seconds of each phase; a stage of two phases is shared out by what their batches
+    cost."""
     spent: dict[str, float] = {}
     for stage in stages:
         shares: dict[str, float] = {}
@@ -114,7 +117,8 @@ def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, 
 
 
 def arms(preset: Preset, declaration: Declaration) -> dict[str, list[str]]:
-    """Question -> the labels of the arms it compares; those that the search finds are called tuned."""
+    """Question -> the labels of the arms it compares; those that the search finds are called
+    tuned."""
     tuned = {noise: stand_in(noise, preset.recipes[0]) for noise in declaration.noise_types}
     return {
         name: list(DESIGNS[name].arms(recipes[0], tuned))
@@ -123,21 +127,23 @@ def arms(preset: Preset, declaration: Declaration) -> dict[str, list[str]]:
 
 
 def caveats(stages: Sequence[Sequence[Trial]], costs: Costs) -> list[str]:
-    """What the estimate leaves out, and what disturbed it."""
+    """Tell what the estimate leaves out, and what disturbed it."""
     lines = []
     if any(trial.measures for stage in stages for trial in stage):
         lines.append(
-            "not in the time: what some questions measure beside the usual, such as variances and noisy passes"
+            "not in the time: what some questions measure beside the usual, such as variances and "
+            "noisy passes"
         )
     if (share := costs.undisturbed) < 0.9:
         lines.append(
-            f"this machine is busy: the probe had {share:.0%} of its cores' time; on a quiet one training takes less"
+            f"this machine is busy: the probe had {share:.0%} of its cores' time; on a quiet one "
+            "training takes less"
         )
     return lines
 
 
 def _ranges(seeds: Sequence[int]) -> str:
-    """Rising numbers as ranges: "0-2, 100"."""
+    """Return rising numbers as ranges: "0-2, 100"."""
     ranges: list[list[int]] = []
     for seed in seeds:
         if ranges and seed == ranges[-1][1] + 1:

@@ -22,15 +22,16 @@ PAIRED_SD: dict[str, dict[str, float]] = {
     "constant": {"accuracy": 0.011, "loss": 0.030},
     "book": {"accuracy": 0.012, "loss": 0.070},
 }
-"""Recipe -> metric -> SD over seeds of the difference of two arms, as measured by `quick` (short) and by the study in
-docs/results, the median over contrasts. A study measures its own."""
+"""Recipe -> metric -> SD over seeds of the difference of two arms, as measured by `quick` (short)
+and by the study in docs/results, the median over contrasts. A study measures its own."""
 OTHERWISE = "decay"
 """The recipe whose SDs stand in where none was measured."""
 OF_VARIANCES = {"variance/log": 0.0067, "variance/excess": 0.0010}
 
 
 def describe(questions: Sequence[Question]) -> list[str]:
-    """A line for each question, metric and family of contrasts, under a heading; and what the numbers mean."""
+    """A line for each question, metric and family of contrasts, under a heading; and what the
+    numbers mean."""
     rows = [("question", "metric", "family", "contrasts", "alone", "first by Holm", "negligible")]
     candidates = False
     for question in questions:
@@ -51,21 +52,26 @@ def describe(questions: Sequence[Question]) -> list[str]:
         for row in rows
     ]
     notes = [
-        "alone: the smallest true difference that a paired t finds in 80 % of studies at alpha, as where the family's",
-        "other contrasts have all passed before it; first by Holm: at alpha divided by the family's contrasts, as for",
-        "the only effect of its family. The SDs over seeds are earlier studies'; of decay where a recipe has none yet.",
+        "alone: the smallest true difference that a paired t finds in 80 % of studies at alpha, as "
+        "where the family's",
+        "other contrasts have all passed before it; first by Holm: at alpha divided by the "
+        "family's contrasts, as for",
+        "the only effect of its family. The SDs over seeds are earlier studies'; of decay where a "
+        "recipe has none yet.",
     ]
     if candidates:
         notes.append(
-            "A noise type that is to beat dropout has to pass all of its contrasts: the largest p speaks for it."
+            "A noise type that is to beat dropout has to pass all of its contrasts: the largest p "
+            "speaks for it."
         )
     return [*table, *notes]
 
 
 def paired_sd(contrast: Contrast) -> float:
-    """What the SD over seeds of a contrast should be about, in the metric's unit.
+    """Return about what the SD over seeds of a contrast should be, in the metric's unit.
 
-    That of a difference of two arms, scaled by the coefficients as if the arms' own errors were independent.
+    That of a difference of two arms, scaled by the coefficients as if the arms' own errors were
+    independent.
     """
     kind = base_metric(contrast.metric)
     known = {**PAIRED_SD[OTHERWISE], **PAIRED_SD.get(contrast.recipe, {}), **OF_VARIANCES}

@@ -1,4 +1,5 @@
-"""How long training takes here: a few steps of each noise type, with all cores at work as in a study."""
+"""How long training takes here: a few steps of each noise type, with all cores at work as in a
+study."""
 
 from __future__ import annotations
 
@@ -18,7 +19,6 @@ from models.data import Split
 from models.metrics import evaluate
 from models.rng import Stream
 from models.train import build, fit
-from study.commands.options import CommandError
 from study.executors import in_process
 from study.trial import Setting, Trial, batches
 from study.worker import load_split, told_of
@@ -29,16 +29,23 @@ WARM_UP, FEWEST_STEPS = 3, 2
 EVERLASTING = 1_000_000
 """Epochs of a training that the clock ends."""
 
+
+class CannotTime(RuntimeError):
+    """A noise type from outside fails in training."""
+
+
 Job = tuple[str, int]
 """Noise type, and networks of the population it is trained as."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """What was timed of a job: wall seconds of a step, of what each epoch has beside its steps, and of an evaluation.
+    """What was timed of a job: wall seconds of a step, of what each epoch has beside its steps, and
+    of an evaluation.
 
     Attributes:
-        undisturbed: the share of the time in which the thread had its core; less where others are at work.
+        undisturbed: the share of the time in which the thread had its core; less where others are
+            at work.
     """
 
     step: float
@@ -64,7 +71,8 @@ class Costs:
     examples: int
 
     def of(self, batch: Sequence[Trial]) -> float:
-        """Seconds in which a worker trains a batch of trials; measures beside the usual left out."""
+        """Seconds in which a worker trains a batch of trials; measures beside the usual left
+        out."""
         first = batch[0]
         sizes = chunk_sizes(len(batch) * len(first.seeds), self.population)
         steps = -(-self.examples // first.arm.recipe.batch_size)
@@ -81,7 +89,8 @@ class Costs:
         return seconds
 
     def makespan(self, trials: Sequence[Trial]) -> float:
-        """Seconds until the last of a stage's batches is trained; each goes to the worker that is free first."""
+        """Seconds until the last of a stage's batches is trained; each goes to the worker that is
+        free first."""
         free = [0.0] * self.workers
         for batch in batches(trials, self.population):
             heapq.heapreplace(free, free[0] + self.of(batch))
@@ -93,7 +102,7 @@ class Costs:
         return statistics.fmean(sample.undisturbed for sample in self.samples.values())
 
     def _at(self, noise: str, size: int, what: str) -> float:
-        """Of a population of this size, between the sizes that were timed."""
+        """Interpolate for a population of this size, between the sizes that were timed."""
         known = sorted(networks for name, networks in self.samples if name == noise)
         return float(
             np.interp(
@@ -103,16 +112,18 @@ class Costs:
 
 
 def chunk_sizes(networks: int, population: int) -> list[int]:
-    """The populations that so many networks are trained as, as `models.train.train_population` has it."""
+    """The populations that so many networks are trained as, as `models.train.train_population` has
+    it."""
     size = -(-networks // -(-networks // population))
     return [min(size, networks - start) for start in range(0, networks, size)]
 
 
 def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
-    """Times every noise type of a study, in the smallest and the largest population that it will be trained as.
+    """Time every noise type of a study, in the smallest and the largest population that it will be
+    trained as.
 
     Raises:
-        CommandError: a type from outside fails in training.
+        CannotTime: a type from outside fails in training.
     """
     split, stop = load_split(setting), threading.Event()
     with in_process(setting.device, lambda network_epochs: None) as trainer:
@@ -137,7 +148,7 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
                 return job, _time(arms[noise], size, split, SECONDS / len(jobs), stop)
             except Exception as error:
                 if told := told_of(noise, error):
-                    raise CommandError(f"{told}: a study would go on without it") from error
+                    raise CannotTime(f"{told}: a study would go on without it") from error
                 raise
 
         def work(worker: int) -> list[tuple[Job, Sample]]:

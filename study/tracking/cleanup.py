@@ -1,4 +1,4 @@
-"""Runs that did not come to their end: none stays RUNNING, and what is half logged counts for nothing."""
+"""Runs that broke off: none stays RUNNING, and a half-logged trial is excluded."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from analysis import schema
 
 @contextmanager
 def ending_well(client: MlflowClient, run_id: str, failed: str = "KILLED") -> Iterator[None]:
-    """A run that an exception cuts off ends as KILLED, or as `failed` where nobody interrupted it."""
+    """End a run that an exception cuts off: as KILLED if interrupted, else as `failed`."""
     try:
         yield
     except BaseException as error:
         interrupted = isinstance(error, (KeyboardInterrupt, SystemExit))
-        with suppress(
-            Exception
-        ):  # the store may be what failed; the first error is the one to tell
+        with suppress(Exception):  # the store may be what failed; the first error is told
             client.set_terminated(run_id, "KILLED" if interrupted else failed)
         raise
 
 
 def find_runs(
-    client: MlflowClient, experiment_id: str, study_id: str, kind: str, more: str = ""
+    client: MlflowClient, experiment_id: str, study_id: str, kind: str, condition: str = ""
 ) -> list[Run]:
-    """The runs of a study of one kind (study, trial, seed); `more` is a further condition of MLflow's filter."""
-    condition = (
-        f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {more}"
+    """Return the runs of a study of one kind (study, trial, seed).
+
+    Args:
+        condition: a further one, of MLflow's filters.
+    """
+    query = (
+        f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {condition}"
     )
-    found: list[Run] = []
+    runs: list[Run] = []
     token = None
     while token != "":
-        page = client.search_runs([experiment_id], condition, max_results=1000, page_token=token)
-        found += page
+        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token)
+        runs += page
         token = page.token or ""
-    return found
+    return runs
 
 
 def discard_half_logged(
@@ -47,20 +49,18 @@ def discard_half_logged(
     study_id: str,
     statuses: Sequence[str] = ("RUNNING", "KILLED"),
 ) -> None:
-    """Trials whose logging broke off are KILLED with all their seed runs, which then count for nothing."""
+    """Kill trials whose logging broke off, with all their seed runs, which are then excluded."""
     for status in statuses:
-        for trial in find_runs(
-            client, experiment_id, study_id, "trial", f"and attributes.status = '{status}'"
-        ):
+        condition = f"and attributes.status = '{status}'"
+        for trial in find_runs(client, experiment_id, study_id, "trial", condition):
             discard(client, experiment_id, study_id, trial.info.run_id)
-    for seed in find_runs(
-        client, experiment_id, study_id, "seed", "and attributes.status = 'RUNNING'"
-    ):
+    running = "and attributes.status = 'RUNNING'"
+    for seed in find_runs(client, experiment_id, study_id, "seed", running):
         client.set_terminated(seed.info.run_id, "KILLED")
 
 
 def discard(client: MlflowClient, experiment_id: str, study_id: str, trial_run: str) -> None:
-    """A trial run and its seed runs are KILLED, whatever they are."""
+    """Kill a trial run and its seed runs."""
     parent = f"and tags.`{schema.TAG_PARENT}` = '{trial_run}' and attributes.status != 'KILLED'"
     for seed in find_runs(client, experiment_id, study_id, "seed", parent):
         client.set_terminated(seed.info.run_id, "KILLED")

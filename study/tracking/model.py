@@ -1,4 +1,5 @@
-"""The winner as a model: `study.tracking.served_model` and a file of numbers, logged with its seed run."""
+"""The winner as a model: `study.tracking.served_model` and a file of numbers, logged with its seed
+run."""
 
 from __future__ import annotations
 
@@ -22,7 +23,8 @@ ROUNDING = 1e-4
 """What float32 sums of another order may move the test accuracy by: one image in 10,000."""
 
 SIGNATURE = ModelSignature(
-    # An array of objects is the one form by which MLflow lets several shapes through; `served_model` checks them.
+    # An array of objects is the one form by which MLflow lets several shapes through;
+    # `served_model` checks them.
     inputs=Schema(
         [TensorSpec(np.dtype("O"), (-1,), "images (n, 28, 28) uint8 0-255, or (n, 784) float 0-1")]
     ),
@@ -34,13 +36,17 @@ SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("mc_samples", "long", 0), ParamSpec("mc_seed", "long", 0)]),
 )
-OUTPUTS = "probabilities, (n, 10); where mc_samples is 2 or more also mc_mean and mc_standard_deviation over the passes"
+OUTPUTS = (
+    "probabilities, (n, 10); where mc_samples is 2 or more also mc_mean and "
+    "mc_standard_deviation over the passes"
+)
 
 
 def log_model(run_id: str, network: Trained, setting: Setting) -> None:
     """A seed run's network as an MLflow model, unless it would not predict what the run logged.
 
-    That happens to a noise type from outside whose evaluation differs from what its `evaluated` says.
+    That happens to a noise type from outside whose evaluation differs from what its `evaluated`
+    says.
     """
     arm, split = network.arm, worker.load_split(replace(setting, device="cpu"))
     numbers, distribution = to_numbers(network.weights, arm), repeatable(arm)

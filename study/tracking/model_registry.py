@@ -1,4 +1,5 @@
-"""The winner of a finished study in MLflow's model registry: one name, one alias, tags that lead to the evidence."""
+"""The winner of a finished study in MLflow's model registry: one name, one alias, tags that lead to
+the evidence."""
 
 from __future__ import annotations
 
@@ -21,29 +22,37 @@ TAG_VALIDATION, TAG_TEST, TAG_REPORT, TAG_STUDY_RUN = (
 
 
 def register(tracker: Tracker, winner: Arm | None) -> str:
-    """The model of a finished study's winner as a version of `NAME`, and what the user is to know of it.
+    """The model of a finished study's winner as a version of `NAME`, and what the user is to know
+    of it.
 
-    Done once for each study. A store that has no registry, or does not answer, is told and breaks nothing.
+    Done once for each study. A store that has no registry, or does not answer, is told and breaks
+    nothing.
     """
     if winner is None:
         return "no model: no question was asked that names a winner"
     try:
         client, run = tracker.client, _run_of(tracker, winner)
         if run is None or run.outputs is None or not run.outputs.model_outputs:
-            return f"the winner is {winner.name}; it could not be kept as a model (docs/decisions/0009)"
+            return (
+                f"the winner is {winner.name}; it could not be kept as a model "
+                "(docs/decisions/0009)"
+            )
         version = _version(client, run, run.outputs.model_outputs[0].model_id)
         for key, value in _tags(tracker, run).items():
             client.set_model_version_tag(NAME, version.version, key, value)
         return f"the winner is {winner.name}, {_crown(client, version.version)}"
     except STORE_ERRORS as error:
-        return f"the winner is {winner.name}; not registered ({one_line(error)}): the same command tries again"
+        return (
+            f"the winner is {winner.name}; not registered ({one_line(error)}): the same command "
+            "tries again"
+        )
 
 
 def _run_of(tracker: Tracker, winner: Arm) -> Run | None:
     """The seed run that holds the winner's model: the confirm phase's first seed."""
     condition = (
-        f"and tags.`{schema.TAG_ARM}` = '{winner.name}' and tags.`{schema.TAG_PHASE}` = '{schema.CONFIRM}' "
-        "and attributes.status = 'FINISHED'"
+        f"and tags.`{schema.TAG_ARM}` = '{winner.name}' and tags.`{schema.TAG_PHASE}` = "
+        f"'{schema.CONFIRM}' and attributes.status = 'FINISHED'"
     )
     found = find_runs(
         tracker.client, tracker.experiment_id, tracker.declaration.study_id, "seed", condition
@@ -67,7 +76,7 @@ def _version(client: MlflowClient, run: Run, model: str) -> ModelVersion:
 
 
 def _tags(tracker: Tracker, run: Run) -> dict[str, str]:
-    """What leads from a version to its evidence."""
+    """Return the tags that lead from a version to its evidence."""
     kept = (
         schema.TAG_ARM,
         schema.TAG_QUESTION,
@@ -87,7 +96,8 @@ def _tags(tracker: Tracker, run: Run) -> dict[str, str]:
 
 
 def _crown(client: MlflowClient, version: str) -> str:
-    """Gives the alias to a version, unless its holder does better on the same data set's validation images.
+    """Give the alias to a version, unless its holder does better on the same data set's validation
+    images.
 
     So a demonstration that runs after the real study does not take its place.
     """
@@ -97,6 +107,9 @@ def _crown(client: MlflowClient, version: str) -> str:
         held = client.get_model_version(NAME, holder).tags
         same = held.get(schema.TAG_CONTENT) == tags[schema.TAG_CONTENT]
         if same and float(held.get(TAG_VALIDATION, 0)) > float(tags[TAG_VALIDATION]):
-            return f"models:/{NAME}/{version}; the {ALIAS} stays version {holder}, better on validation images"
+            return (
+                f"models:/{NAME}/{version}; the {ALIAS} stays version {holder}, better on "
+                "validation images"
+            )
     client.set_registered_model_alias(NAME, ALIAS, version)
     return f"models:/{NAME}@{ALIAS} (version {version})"

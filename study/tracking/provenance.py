@@ -25,7 +25,8 @@ PACKAGES = (
 
 
 def git_state() -> tuple[str, bool]:
-    """The commit of the checked-out code, and whether the tree differs from it; ("unknown", True) outside git.
+    """The commit of the checked-out code, and whether the tree differs from it; ("unknown", True)
+    outside git.
 
     MLflow logs a dirty tree under a clean commit, so this is asked for separately.
     """

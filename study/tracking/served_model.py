@@ -1,6 +1,8 @@
-"""The winner as it is served: a copy of this file travels with the model, and nothing else of the project.
+"""The winner as it is served: a copy of this file travels with the model, and nothing else of the
+project.
 
-It needs NumPy and MLflow. MLflow runs it when it loads the model ("models from code"), so nothing is unpickled.
+It needs NumPy and MLflow. MLflow runs it when it loads the model ("models from code"), so nothing
+is unpickled.
 """
 
 from typing import Any
@@ -26,7 +28,8 @@ def refused(message: str) -> MlflowException:
 
 
 def to_pixels(values: Any) -> np.ndarray:
-    """Images as the network sees them, (n, 784) float32 from 0 to 1. The shape says which of the two forms is meant.
+    """Images as the network sees them, (n, 784) float32 from 0 to 1. The shape says which of the
+    two forms is meant.
 
     Raises:
         MlflowException: neither form.
@@ -51,7 +54,8 @@ def to_pixels(values: Any) -> np.ndarray:
 def multiplier(
     random: np.random.Generator, distribution: str, p: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Independent float32 draws of mean 1 and variance v = p/(1-p): dropout's mask, or a smooth one."""
+    """Independent float32 draws of mean 1 and variance v = p/(1-p): dropout's mask, or a smooth
+    one."""
     v = p / (1 - p)
     if distribution == "bernoulli":
         return (random.random(shape, np.float32) >= p) / np.float32(1 - p)
@@ -67,14 +71,16 @@ def multiplier(
 
 
 class Network:
-    """The 784-256-256-10 network: `numbers` of `models.export.to_numbers`, the noise's site and its distribution."""
+    """The 784-256-256-10 network: `numbers` of `models.export.to_numbers`, the noise's site and its
+    distribution."""
 
     def __init__(self, numbers: dict[str, np.ndarray], site: str, distribution: str | None) -> None:
         """`distribution` as of `models.export.repeatable`."""
         self.numbers, self.site, self.distribution = numbers, site, distribution
 
     def probabilities(self, x: np.ndarray, random: np.random.Generator | None = None) -> np.ndarray:
-        """Class probabilities, (n, 10), of images (n, 784); `random` draws the training's noise, by default none acts.
+        """Class probabilities, (n, 10), of images (n, 784); `random` draws the training's noise, by
+        default none acts.
 
         Noise on weights is drawn once a call, that on activations for each image.
         """
@@ -99,9 +105,11 @@ class Network:
     def sampled(
         self, x: np.ndarray, samples: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (n - 1) of the class probabilities over noisy passes, each (n, 10).
+        """Mean and standard deviation (n - 1) of the class probabilities over noisy passes, each
+        (n, 10).
 
-        Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation; the running sums are Welford's.
+        Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation; the running sums are
+        Welford's.
         """
         mean, squares = np.zeros((len(x), 10)), np.zeros((len(x), 10))
         for count in range(1, samples + 1):
@@ -116,10 +124,12 @@ class Network:
 
 
 class Champion(PythonModel):
-    """Class probabilities of images, and on demand their spread under the noise the network was trained with."""
+    """Class probabilities of images, and on demand their spread under the noise the network was
+    trained with."""
 
     def load_context(self, context: Any) -> None:
-        """Reads the numbers that lie beside this file, and what the model's configuration says of the noise."""
+        """Read the numbers that lie beside this file, and what the model's configuration says of
+        the noise."""
         with np.load(context.artifacts["network"], allow_pickle=False) as file:
             numbers = dict(file)
         self.noise = context.model_config["noise"]
@@ -130,7 +140,8 @@ class Champion(PythonModel):
     def predict(
         self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> dict:
-        """`probabilities`, (n, 10); where `mc_samples` are asked for, `mc_mean` and `mc_standard_deviation` too.
+        """`probabilities`, (n, 10); where `mc_samples` are asked for, `mc_mean` and
+        `mc_standard_deviation` too.
 
         Raises:
             MlflowException: images of neither form, or samples that cannot be had.
@@ -146,8 +157,8 @@ class Champion(PythonModel):
             raise refused(f"mc_seed is 0 or more, not {seed}")
         if samples and self.network.distribution is None:
             raise refused(
-                f"mc_samples repeats the noise that the network was trained with; {self.noise} is not of a form that "
-                "can be drawn here: ask without mc_samples"
+                f"mc_samples repeats the noise that the network was trained with; {self.noise} is "
+                "not of a form that can be drawn here: ask without mc_samples"
             )
         parts = [x[start : start + CHUNK] for start in range(0, max(len(x), 1), CHUNK)]
         found = {

@@ -1,7 +1,9 @@
-"""What a reader meets first in the MLflow UI: the notes, and saved views with the columns and curves worth seeing.
+"""What a reader meets first in the MLflow UI: the notes, and saved views with the columns and
+curves worth seeing.
 
-A saved view of the UI is an experiment tag that holds the page's state as JSON. MLflow documents no other way to say
-which columns it shows: where a later version no longer knows the tag, the page opens with its own columns.
+A saved view of the UI is an experiment tag that holds the page's state as JSON. MLflow documents no
+other way to say which columns it shows: where a later version no longer knows the tag, the page
+opens with its own columns.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ EXPERIMENT_TAGS = {
 def experiment_tags(
     declaration: Declaration, experiment_id: str, have: dict[str, str]
 ) -> dict[str, str]:
-    """The experiment's tags that are still to be written: its note, where nobody wrote one, and the views.
+    """The experiment's tags that are still to be written: its note, where nobody wrote one, and the
+    views.
 
     Args:
         declaration: of the study that opens.
@@ -50,7 +53,7 @@ def experiment_tags(
 
 
 def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
-    """What the study run says of itself, in Markdown."""
+    """Return the study run's note, in Markdown."""
     report = f"{schema.REPORT_FOLDER}/index.html"
     questions = "\n".join(
         f"- **{question.name}**: {question.title}" for question in declaration.questions
@@ -64,27 +67,31 @@ def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
     return (
         f"A study of noise in a 784-256-256-10 ReLU network on {declaration.data['name']}; preset "
         f"`{declaration.preset}`, recipes {recipes}.\n\n"
-        f"**[The report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}?{WORKFLOW})** has the answers, "
-        f"once the study is finished (tab Artifacts, `{report}`). **[The tree]({tree})** has every run. "
-        f"**[The curves]({curves})** show loss and accuracy per epoch, a line for each confirmed arm.\n\n"
+        "**[The "
+        f"report](#/experiments/{experiment_id}/runs/{run_id}/artifacts/{report}?{WORKFLOW})** has "
+        f"the answers, once the study is finished (tab Artifacts, `{report}`). **[The "
+        f"tree]({tree})** has every run. **[The curves]({curves})** show loss and accuracy per "
+        "epoch, a line for each confirmed arm.\n\n"
         f"{questions}\n\n"
-        "**How to read the runs.** Each child is a trial (one arm on a block of seeds), each grandchild one seed's "
-        "network. Phase `search` tunes on validation images, `rerank` checks the best on new seeds, `confirm` compares "
-        "the declared arms on fresh seeds and reads the test images; `explore` draws grids on few seeds, `audit` "
-        "repeats what others measured, both on validation images. Trial metrics are means over seeds.\n\n"
-        f"**The curves by hand**: filter `` {_confirmed(declaration)} ``, *Group by* the tag `{schema.TAG_ARM}`, chart "
-        "view, sorted by anything but the date (else the trials' means are mixed in). The UI loads 100 runs at a time: "
-        "*Load more* below the list brings the other seeds.\n\n"
-        "The tab System metrics shows the machine that ran the study; workers elsewhere are not in it. All runs of "
-        f"the study: `tags.{schema.TAG_ID} = '{declaration.study_id}'`."
+        "**How to read the runs.** Each child is a trial (one arm on a block of seeds), each "
+        "grandchild one seed's network. Phase `search` tunes on validation images, `rerank` "
+        "checks the best on new seeds, `confirm` compares the declared arms on fresh seeds and "
+        "reads the test images; `explore` draws grids on few seeds, `audit` repeats what others "
+        "measured, both on validation images. Trial metrics are means over seeds.\n\n"
+        f"**The curves by hand**: filter `` {_confirmed(declaration)} ``, *Group by* the tag "
+        f"`{schema.TAG_ARM}`, chart view, sorted by anything but the date (else the trials' means "
+        "are mixed in). The UI loads 100 runs at a time: *Load more* below the list brings the "
+        "other seeds.\n\n"
+        f"All runs of the study: `tags.{schema.TAG_ID} = '{declaration.study_id}'`."
     )
 
 
 def _experiment_note(experiment_id: str) -> str:
     return (
-        "Studies of noise in a small network: each top run is a study, its children are trials, theirs are seeds. "
-        f"[The tree]({_link(experiment_id, TREE_VIEW)}) has the columns worth seeing. Open a study's run for its "
-        f"answers (Artifacts, `{schema.REPORT_FOLDER}/index.html`), its curves and how to read it."
+        "Studies of noise in a small network: each top run is a study, its children are trials, "
+        f"theirs are seeds. [The tree]({_link(experiment_id, TREE_VIEW)}) has the columns worth "
+        "seeing. Open a study's run for its answers (Artifacts, "
+        f"`{schema.REPORT_FOLDER}/index.html`), its curves and how to read it."
     )
 
 
@@ -112,17 +119,33 @@ def _tree() -> dict[str, Any]:
 
 
 def _curves(declaration: Declaration) -> dict[str, Any]:
+    common = {
+        "type": "LINE",
+        "metricSectionId": "curves",
+        "isGenerated": False,
+        "deleted": False,
+        "runsCountToCompare": 20,
+        "xAxisKey": "step",
+        "selectedXAxisMetricKey": "",
+        "xAxisScaleType": "linear",
+        "scaleType": "linear",
+        "lineSmoothness": 0,
+        "yAxisKey": "metric",
+        "yAxisExpressions": [],
+        "range": {},
+        "useGlobalXaxisKey": True,
+        "useGlobalLineSmoothing": True,
+        "ignoreOutliers": False,
+    }
     charts = [
-        {"uuid": metric, "type": "LINE", "metricKey": metric, "selectedMetricKeys": [metric],
-         "displayName": metric, "metricSectionId": "curves", "isGenerated": False, "deleted": False,
-         "runsCountToCompare": 20, "xAxisKey": "step", "selectedXAxisMetricKey": "", "xAxisScaleType": "linear",
-         "scaleType": "linear", "lineSmoothness": 0, "yAxisKey": "metric", "yAxisExpressions": [], "range": {},
-         "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True, "ignoreOutliers": False}
+        {"uuid": metric, "metricKey": metric, "selectedMetricKeys": [metric], "displayName": metric}
+        | common
         for metric in CURVES
-    ]  # fmt: skip
+    ]
     state = {
         "searchFilter": _confirmed(declaration),
-        # Sorted by date, the UI would fetch the trials above the seeds too, and mix their means into the curves.
+        # Sorted by date, the UI would fetch the trials above the seeds too, and mix their means
+        # into the curves.
         "orderByKey": "tags.`mlflow.runName`",
         "orderByAsc": True,
         "selectedColumns": list(COLUMNS),
@@ -142,7 +165,8 @@ def _curves(declaration: Declaration) -> dict[str, Any]:
 
 
 def _saved(name: str, state: dict[str, Any]) -> dict[str, Any]:
-    """A view as the UI keeps it, listed under this name; of no date, so that a view written twice is the same."""
+    """A view as the UI keeps it, listed under this name; of no date, so that a view written twice
+    is the same."""
     return {
         "name": name,
         "createdAt": 0,

@@ -1,7 +1,9 @@
-"""Writes runs, with study/coordination, which opens and adopts them: study run -> trial runs -> seed runs.
+"""Writes runs, with study/coordination, which opens and adopts them: study run -> trial runs ->
+seed runs.
 
-A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole, whatever happened
-to the process. Runs are named to MlflowClient by their ids, so nothing depends on which run is "active".
+A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole,
+whatever happened to the process. Runs are named to MlflowClient by their ids, so nothing depends on
+which run is "active".
 """
 
 from __future__ import annotations
@@ -37,12 +39,12 @@ TAKEN_OVER = "another process goes on with this study; this one ends"
 
 
 class Tracker:
-    """Writes one study. Made by `open_study`."""
+    """Write one study. Made by `open_study`."""
 
     def __init__(
         self, client: MlflowClient, study_run: Run, declaration: Declaration, setting: Setting
     ) -> None:
-        """Holds the open study run."""
+        """Hold the open study run."""
         self.client, self.declaration, self.setting = client, declaration, setting
         self.run_id, self.experiment_id = study_run.info.run_id, study_run.info.experiment_id
         self.experiment = client.get_experiment(self.experiment_id).name
@@ -62,7 +64,7 @@ class Tracker:
         }
 
     def describe_study(self) -> None:
-        """What a study run carries before its first trial."""
+        """Log what a study run carries before its first trial."""
         declaration = self.declaration
         tags = {
             schema.TAG_ID: declaration.study_id,
@@ -147,7 +149,7 @@ class Tracker:
 
     @patient
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
-        """What the declared rules picked; logged before the confirm phase."""
+        """Log what the declared rules picked, before the confirm phase."""
         self.client.log_text(
             self.run_id, json.dumps(arms, indent=2, sort_keys=True), schema.ARMS_FILE
         )
@@ -160,20 +162,21 @@ class Tracker:
 
     @patient
     def tidy_up(self) -> None:
-        """Ends runs of which the store never said that it had made them; to be called when all trials are logged."""
+        """End runs of which the store never said that it had made them; to be called when all
+        trials are logged."""
         self._refuse_if_taken_over()
         discard_half_logged(
             self.client, self.experiment_id, self.declaration.study_id, ("RUNNING",)
         )
 
     def _refuse_if_taken_over(self) -> None:
-        """Asked of the store, too: after a sleep the heartbeat has not looked yet."""
+        """Ask the store, too: after a sleep the heartbeat has not looked yet."""
         if self.taken_over or self.client.get_run(self.run_id).info.status == "KILLED":
             raise AlreadyRunning(TAKEN_OVER)
 
     @patient
     def finish(self) -> None:
-        """Ends the study run; everything is logged."""
+        """End the study run as FINISHED."""
         self.client.set_terminated(self.run_id, "FINISHED")
 
     def _tags(self, trial: Trial) -> dict[str, str]:
@@ -214,7 +217,8 @@ class Tracker:
 
 
 def _shared(write: Callable[[], None]) -> None:
-    """Writes what studies of one experiment share: when two do so at one moment, MLflow fails to make it twice."""
+    """Write what studies of one experiment share: when two do so at one moment, MLflow fails to
+    make it twice."""
     for _ in range(ATTEMPTS - 1):
         with suppress(MlflowException):
             return write()
@@ -222,7 +226,8 @@ def _shared(write: Callable[[], None]) -> None:
 
 
 def _onto_the_disk(artifact_uri: str) -> None:
-    """A database survives a power cut by itself, a file beside it need not; on a server that is the server's affair."""
+    """A database survives a power cut by itself, a file beside it need not; on a server that is the
+    server's affair."""
     place = urlsplit(artifact_uri)
     if place.scheme in ("", "file"):
         folder = Path(url2pathname(place.path))
@@ -240,7 +245,8 @@ def _status(networks: Sequence[Trained]) -> str:
 
 
 def _dataset(declaration: Declaration, part: str) -> DatasetInput:
-    """A data set under the project's own digest: MLflow's would cover the first 10,000 elements only."""
+    """A data set under the project's own digest: MLflow's would cover the first 10,000 elements
+    only."""
     data = declaration.data
     kind, source = (
         "http",
@@ -255,7 +261,8 @@ def _dataset(declaration: Declaration, part: str) -> DatasetInput:
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:
-    """Each epoch's metrics, step = epochs done; then what is measured now and then, and once."""
+    """Return each epoch's metrics, step = epochs done; then what is measured now and then, and
+    once."""
     epochs = len(network.curves["val/accuracy"])
     curves = [
         Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)

@@ -22,7 +22,8 @@ def effects(rng: np.random.Generator, of_seed: float, of_image: float, rest: flo
 
 @pytest.mark.parametrize(("of_seed", "of_image"), [(1.0, 0.0), (0.0, 5.0), (1.0, 5.0)])
 def test_the_width_is_that_of_both_sources(of_seed: float, of_image: float) -> None:
-    """Var = s_seed^2 / seeds + s_image^2 / images, over which the widths of 30 data sets average."""
+    """Var = s_seed^2 / seeds + s_image^2 / images, over which the widths of 30 data sets
+    average."""
     rng = np.random.default_rng(7)
     widths = [
         np.diff(crossed_bootstrap.pigeonhole(effects(rng, of_seed, of_image, 0.1)))[0]

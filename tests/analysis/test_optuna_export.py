@@ -1,4 +1,5 @@
-"""The search, exported: what Optuna reads is what the tracking store has, and its dashboard opens it."""
+"""The search, exported: what Optuna reads is what the tracking store has, and its dashboard opens
+it."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
-"""Planted run tables (paired SD 0.3 points, 20 seeds; an effect of 0.4 points, and none) are answered by every question
-that applies: the effect as better, the null never as better or worse beyond alpha."""
+"""Planted run tables (paired SD 0.3 points, 20 seeds; an effect of 0.4 points, and none) are
+answered by every question that applies: the effect as better, the null never as better or worse
+beyond alpha."""
 
 from __future__ import annotations
 
@@ -19,8 +20,7 @@ from analysis.stats import paired as stats
 from analysis.stats.results import Answer
 from analysis.stats.verdicts import DIRECTIONS
 from models.config import Arm
-from study.presets import CONTEST_ONLY, every_question, seeds
-from study.recipes import BOOK, CONSTANT, DECAY, LONG
+from study.presets import BOOK, CONSTANT, CONTEST_ONLY, DECAY, LONG, every_question, seeds
 
 EVERY = (
     "swap",
@@ -43,7 +43,8 @@ TYPES = (
 )
 SEEDS = seeds(1000, 20)
 SD, EFFECT, SHARED_SD = 1.5, 2.0, 5.0
-"""In margins: of a paired difference, 0.3 points of accuracy; of what is planted, 0.4; of what a seed's arms share."""
+"""In margins: of a paired difference, 0.3 points of accuracy; of what is planted, 0.4; of what a
+seed's arms share."""
 
 TABLES = 40
 """Without an effect, for each question."""
@@ -65,7 +66,8 @@ GROWING = {
 
 @dataclass(frozen=True)
 class Case:
-    """An effect planted in some cells, one of the contrasts that sees it, and what is said of it."""
+    """An effect planted in some cells, one of the contrasts that sees it, and what is said of
+    it."""
 
     question: str
     planted: Planted
@@ -209,7 +211,8 @@ def run_table(
 ) -> pd.DataFrame:
     """Every score is a level, what the seed's arms share, an error of its own, and what is planted.
 
-    A contrast whose coefficients do not cancel (the excess of a formula) has neither level nor shared part.
+    A contrast whose coefficients do not cancel (the excess of a formula) has neither level nor
+    shared part.
     """
     shared = random.normal(0, SHARED_SD, len(question.seeds))
     columns: dict[tuple[str, str], dict[str, np.ndarray]] = {}
@@ -273,7 +276,8 @@ def test_every_effect_is_planted_in_a_term_that_is_declared() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_planted_effect_is_found(case: Case) -> None:
-    """In its direction, in its size to 4 standard errors, with the paired SD that was planted; and it is told."""
+    """In its direction, in its size to 4 standard errors, with the paired SD that was planted; and
+    it is told."""
     answer = answered(case.question, np.random.default_rng(1), case.planted)
     found = [
         one
@@ -299,7 +303,8 @@ def test_a_planted_effect_is_found(case: Case) -> None:
 
 @dataclass(frozen=True)
 class Claims:
-    """In how many of TABLES a family held a verdict of a direction, and in how many it would have without Holm."""
+    """In how many of TABLES a family held a verdict of a direction, and in how many it would have
+    without Holm."""
 
     adjusted: Counter[tuple[str, str]]
     single: Counter[tuple[str, str]]
@@ -332,7 +337,8 @@ def claims_about_nothing(name: str, random: np.random.Generator) -> Claims:
 
 
 def at_most(trials: int, alpha: float = 0.05) -> int:
-    """Exceeded with a probability of 0.1 % by a count of so many trials that each come true with alpha."""
+    """Exceeded with a probability of 0.1 % by a count of so many trials that each come true with
+    alpha."""
     return int(binom.ppf(0.999, trials, alpha))
 
 
@@ -356,7 +362,8 @@ def test_over_all_questions_holm_keeps_alpha_and_is_needed(false_claims: dict[st
 
 
 def test_a_candidate_that_equals_one_rival_under_one_recipe_wins_no_more_than_alpha() -> None:
-    """The null that tempts most: far above dropout everywhere, above no noise under one recipe, level with it else."""
+    """The null that tempts most: far above dropout everywhere, above no noise under one recipe,
+    level with it else."""
     low = {(recipe, "tuned dropout", "test/accuracy"): -10.0 for recipe in ("decay", "long")}
     low["decay", "tuned none", "test/accuracy"] = -10.0
     random = np.random.default_rng(20)

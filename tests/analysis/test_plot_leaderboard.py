@@ -1,4 +1,5 @@
-"""A contest of 25 noise types under two recipes: its leaderboards, its search against the budget, and its answer."""
+"""A contest of 25 noise types under two recipes: its leaderboards, its search against the budget,
+and its answer."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 import synthetic
 
 from analysis import formatting
-from analysis.plots import leaderboard, search_budget
+from analysis.plots import leaderboard, search
 from analysis.questions import DESIGNS, QUESTIONS
 from analysis.report import checks, tables, writer
 from analysis.schema import CONFIRM, RERANK, RUN_TABLE, SEARCH
@@ -19,7 +20,8 @@ from analysis.stats import paired
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import Answer, ContrastAnswer
 from analysis.store.reader import Study
-from study.recipes import DECAY, LONG
+from analysis.store.search_trials import search_trials
+from study.presets import DECAY, LONG
 
 TYPES = ("none", "dropout", "gaussian", *(f"noise-{number:02}" for number in range(1, 23)))
 FINALISTS = ("none", "dropout", "gaussian", "noise-01", "noise-02", "noise-03", "noise-04")
@@ -173,7 +175,8 @@ def test_the_table_of_verdicts_shows_the_nearest_and_the_page_leaves_out_who_did
 
 
 def test_the_answer_says_the_largest_gain_that_is_still_allowed(answer: Answer) -> None:
-    """Over the candidates, the largest of each one's least upper end: of all recipes and rivals that it has."""
+    """Over the candidates, the largest of each one's least upper end: of all recipes and rivals
+    that it has."""
     ends: dict[str, list[float]] = {}
     for one in answer.contrasts:
         if one.contrast.candidate and one.contrast.metric == "test/accuracy":
@@ -210,7 +213,8 @@ def test_rates_that_are_off_or_do_not_exist_are_told_apart(study: Study) -> None
 
 def test_the_best_so_far_never_falls_and_ends_at_the_best(study: Study) -> None:
     rows = study.table.loc[(study.table["phase"] == SEARCH) & (study.table["recipe"] == "decay")]
-    curves = search_budget.curves(rows, TYPES, "val/accuracy")
+    trials = search_trials(study.table, "decay", "val/accuracy")
+    curves = search.best_so_far(trials, TYPES, "val/accuracy")
     assert list(curves) == list(TYPES)
     for noise, scores in curves.items():
         means = rows.loc[rows["noise"] == noise].groupby("trial_hash")["val/accuracy"].mean() * 100
@@ -219,7 +223,8 @@ def test_the_best_so_far_never_falls_and_ends_at_the_best(study: Study) -> None:
 
 
 def test_a_gain_keeps_its_sign_whatever_the_order_of_the_terms() -> None:
-    """The store gives a declaration back with its terms in alphabetical order: `dropout` before `gaussian`."""
+    """The store gives a declaration back with its terms in alphabetical order: `dropout` before
+    `gaussian`."""
     declared = synthetic.declaration()
     (contrast, *_) = [
         one for one in declared.questions[2].contrasts if one.name == "gaussian - dropout"

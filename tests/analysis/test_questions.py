@@ -1,6 +1,8 @@
-"""The questions on a stored run table whose every estimate, interval and verdict is recomputed here by other means.
+"""The questions on a stored run table whose every estimate, interval and verdict is recomputed here
+by other means.
 
-`python -m tests.analysis.test_questions` writes the stored table anew, from the recipe in `small_run_table`.
+`python -m tests.analysis.test_questions` writes the stored table anew, from the recipe in
+`small_run_table`.
 """
 
 from __future__ import annotations
@@ -27,8 +29,10 @@ SEEDS = tuple(range(1000, 1010))
 T_975, T_95 = 2.2621572, 1.8331129  # quantiles of t with 9 degrees of freedom, from tables
 MARGINS = {"test/accuracy": 0.002, "test/loss": 0.005}
 
-# What is planted: arm name -> (noise, rate1, rate2, weight decay, accuracy, loss, SD over seeds of the arm's accuracy).
-# The SD of its loss is the same. On top, a shift shared by all arms of a seed, which pairing must take out.
+# What is planted: arm name -> (noise, rate1, rate2, weight decay, accuracy, loss, SD over seeds of
+# the arm's accuracy).
+# The SD of its loss is the same. On top, a shift shared by all arms of a seed, which pairing must
+# take out.
 PLANTED = {
     "decay": {
         "dropout(0.1,0.5)": (
@@ -105,7 +109,8 @@ ARMS = {
 
 
 def small_run_table() -> pd.DataFrame:
-    """The stored table: PLANTED plus normal noise from one generator, scores rounded to 1e-4 (one test image)."""
+    """The stored table: PLANTED plus normal noise from one generator, scores rounded to 1e-4 (one
+    test image)."""
     random = np.random.default_rng(2)
     shared = dict(zip(SEEDS, random.normal(0, 0.004, len(SEEDS)), strict=True))
     rows: list[dict[str, object]] = []
@@ -157,7 +162,8 @@ def minus(first: str, second: str) -> dict[str, float]:
 
 
 def question(name: str, seeds: tuple[int, ...] = SEEDS) -> Question:
-    """As analysis.questions declares it: swap under decay, additivity under long, beat-dropout under both."""
+    """As analysis.questions declares it: swap under decay, additivity under long, beat-dropout
+    under both."""
     rows: list[tuple[str, str, dict[str, float], str, str]]
     if name == "swap":
         rows = [
@@ -245,7 +251,8 @@ def known_summary(contrast: Contrast) -> tuple[float, float, float]:
 
 
 def known_adjusted(asked: Question, candidates: bool = False) -> dict[tuple[str, str, str], float]:
-    """Holm over the contrasts of family and metric, or over its candidates, each with its largest p."""
+    """Holm over the contrasts of family and metric, or over its candidates, each with its largest
+    p."""
     adjusted = {}
     for family, metric in {(c.family, c.metric) for c in asked.contrasts}:
         groups: dict[str, list[Contrast]] = {}
@@ -673,8 +680,8 @@ def test_a_candidate_does_not_lend_its_contrasts_its_own_p():
     assert "(candidate p " in answer.sentence
     (note,) = answer.notes
     assert note == (
-        "worse than no noise although rate 0 was in the search: tuned gaussian, uniform and dropout. "
-        "More search trials would find weaker noise"
+        "worse than no noise although rate 0 was in the search: tuned gaussian, uniform and "
+        "dropout. More search trials would find weaker noise"
     )
 
 
@@ -792,7 +799,8 @@ def test_the_pair_is_held_against_the_better_single():
     )
 
 
-PLANTED_CLASSES = {  # class -> (accuracy of dropout, weight decay, both), and the loss that mirrors it; none has 0.89
+# Class -> (accuracy of dropout, weight decay, both), and the loss that mirrors it; none has 0.89.
+PLANTED_CLASSES = {
     "antagonistic": (0.896, 0.894, 0.885),
     "cancelling": (0.896, 0.894, 0.890),
     "redundant": (0.896, 0.894, 0.896),
@@ -823,7 +831,8 @@ def test_a_planted_class_is_found_on_accuracy_and_on_loss(name):
 
 
 def test_additive_is_judged_by_the_90_percent_interval():
-    """An interaction of 0 with a standard error 0.0005: 0.00092 at 90 %, 0.00113 at 95 %; the bound is 0.001."""
+    """An interaction of 0 with a standard error 0.0005: 0.00092 at 90 %, 0.00113 at 95 %; the bound
+    is 0.001."""
     table = stored()
     for label, score in zip(
         ("none", "dropout", "weight decay", "both"), (0.89, 0.896, 0.894, 0.9), strict=True

@@ -1,4 +1,5 @@
-"""The report of a synthetic store: what stands in it, that it can be recomputed, and that it comes out the same."""
+"""The report of a synthetic store: what stands in it, that it can be recomputed, and that it comes
+out the same."""
 
 import json
 import os
@@ -15,6 +16,7 @@ from xml.etree import ElementTree
 
 import matplotlib as mpl
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 import synthetic
@@ -22,14 +24,18 @@ from matplotlib import pyplot as plt
 from scipy import stats
 
 from analysis import answer, formatting, schema
-from analysis.plots import forest, search
+from analysis.plots import forest, search, style
+from analysis.plots.style import to_svg
 from analysis.questions import QUESTIONS
 from analysis.report import checks, next_study, page, tables, writer
+from analysis.stats.contrast_table import NUMBERS
 from analysis.store import reader
+from analysis.store.search_trials import search_trials
 from analysis.store.uri import StoreError
 from study import presets
 from study.commands.cli import cli
 
+OPTIONAL = ("p_candidate", "crossed_low", "crossed_high")
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
     "p_candidate", "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
@@ -97,10 +103,7 @@ class Links(HTMLParser):
 
 def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machines(written):
     figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
-    figures |= {
-        f"figures/search-{name}-decay.svg"
-        for name in ("budget", "history", "slice", "contour", "importance")
-    }
+    figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "rates")}
     machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
     assert set(contents(written)) == figures | {"index.html", "report.md"} | machine
 
@@ -144,8 +147,8 @@ def test_a_copy_of_the_store_gives_the_same_bytes_on_a_fresh_machine(
         database.execute("update runs set artifact_uri = replace(artifact_uri, ?, ?)", (old, new))
     database.close()
     code = (
-        "import sys, pathlib; from analysis.report import writer; from analysis.store import reader; "
-        "writer.write(reader.load(), pathlib.Path(sys.argv[1]))"
+        "import sys, pathlib; from analysis.report import writer; from analysis.store import "
+        "reader; writer.write(reader.load(), pathlib.Path(sys.argv[1]))"
     )
     root = Path(__file__).parents[2]
     environment = {
@@ -258,9 +261,7 @@ def test_missing_seeds_show(small, tmp_path):
             (row["verdict"] == "not answered") == refused == ("lacks seed 103" in row["sentence"])
         )
         assert (row["run_ids"] == []) == refused
-        assert all(
-            (row[name] is None) == refused for name in writer.NUMBERS if name != "p_candidate"
-        )
+        assert all((row[name] is None) == refused for name in NUMBERS if name not in OPTIONAL)
     assert "not answered" in page
     assert "2 declared contrasts of 6 could not be answered" in page
     assert "103" in page
@@ -352,15 +353,16 @@ def hostile(doubtful):
 def test_what_the_store_holds_cannot_become_markup_or_leave_the_folder(
     doubtful, hostile, tmp_path, monkeypatch
 ):
-    """The page has the tags that it has with harmless names, and the Markdown no HTML and no link. Nothing is drawn."""
+    """The page has the tags that it has with harmless names, and the Markdown no HTML and no link.
+    Nothing is drawn."""
 
-    def names(study):
-        return {f"history-{recipe}": None for recipe in study.declaration.recipes}
+    def recipes(study):
+        return dict.fromkeys(study.declaration.recipes)
 
-    monkeypatch.setattr(writer.forest, "to_svg", lambda figure: b"<svg/>")
-    monkeypatch.setattr(writer.forest, "question_figure", lambda *arguments: None)
-    monkeypatch.setattr(writer.search, "search_figures", names)
-    monkeypatch.setattr(writer.search_budget, "figures", lambda study: {})
+    monkeypatch.setattr(writer, "to_svg", lambda figure: b"<svg/>")
+    monkeypatch.setattr(forest, "question_figure", lambda *arguments: None)
+    monkeypatch.setattr(writer.search, "rate_figures", recipes)
+    monkeypatch.setattr(writer.search, "budget_figures", lambda study: {})
     writer.write(doubtful, tmp_path / "plain")
     place = tmp_path / "a" / "b" / "hostile"
     writer.write(hostile, place)
@@ -385,7 +387,7 @@ def test_what_the_store_holds_cannot_become_markup_or_leave_the_folder(
 @pytest.mark.filterwarnings("ignore:constrained_layout not applied")  # the names are long
 def test_a_drawing_shows_the_letters_of_a_hostile_name(hostile):
     (answer,) = answers_of(hostile)
-    nodes = ElementTree.fromstring(writer.forest.to_svg(answer.figure())).iter()
+    nodes = ElementTree.fromstring(to_svg(answer.figure())).iter()
     for node in nodes:
         assert not node.tag.endswith(("script", "img", "foreignObject"))
         assert not [name for name in node.attrib if name.startswith("on")]
@@ -396,7 +398,7 @@ def test_a_report_that_cannot_be_computed_leaves_the_earlier_one(
 ):
     place = tmp_path / "report"
     shutil.copytree(written, place)
-    monkeypatch.setattr(writer.forest, "to_svg", lambda figure: 1 / 0)
+    monkeypatch.setattr(writer, "to_svg", lambda figure: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         writer.write(small, place)
     assert contents(place) == contents(written)
@@ -414,7 +416,8 @@ def test_a_question_that_this_version_does_not_know_is_told(small, tmp_path):
 
 
 def test_a_dollar_in_a_name_is_no_formula(small):
-    """The names of recipes and arms come from the store; a broken formula would raise, a whole one change the name."""
+    """The names of recipes and arms come from the store; a broken formula would raise, a whole one
+    change the name."""
     name = r"dec$\frac$ay"
     (question,) = small.declaration.questions
     contrasts = tuple(
@@ -424,15 +427,15 @@ def test_a_dollar_in_a_name_is_no_formula(small):
     answered = QUESTIONS["swap"].answer(
         replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]}
     )
-    assert forest.to_svg(answered.figure())
+    assert to_svg(answered.figure())
 
 
 def test_a_logarithmic_axis_has_plain_numbers(study):
-    figure = search.search_figures(study)[f"slice-{synthetic.RECIPE}"]
-    assert forest.to_svg(figure)
+    figure = search.rate_figures(study)[synthetic.RECIPE]
+    assert to_svg(figure)
     axes = [ax for ax in figure.axes if ax.get_xscale() == "log"]
-    told = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
-    assert axes and "1e\N{MINUS SIGN}05" in told and not [text for text in told if "$" in text]
+    labels = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
+    assert axes and "1e-05" in labels and not [text for text in labels if "$" in text]
 
 
 def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
@@ -443,11 +446,12 @@ def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
 
 
 def test_a_report_of_very_many_runs_counts_what_it_leaves_out(small, monkeypatch, tmp_path):
-    """The page names some runs, the figures show points as pixels; what is for machines stays as it is."""
+    """The page names some runs, the figures show points as pixels; what is for machines stays as it
+    is."""
     writer.write(small, tmp_path / "all")
     monkeypatch.setattr(page, "SHOWN_RUNS", 5)
     monkeypatch.setattr(tables, "SHOWN_TRIALS", 1)
-    monkeypatch.setattr(forest, "MANY_POINTS", 20)
+    monkeypatch.setattr(style, "MANY_POINTS", 20)
     many = replace(small, failed=small.failed * 2)
     writer.write(many, tmp_path / "some")
     for name in ("answers.json", "run_table.csv"):
@@ -469,29 +473,35 @@ def test_a_report_of_very_many_runs_counts_what_it_leaves_out(small, monkeypatch
     assert "<image" in some and "<image" not in every
 
 
-def test_the_importance_of_a_long_search_is_that_of_a_sample(study, monkeypatch):
-    monkeypatch.setattr(search, "MOST", 10)
-    title = search.search_figures(study)["importance-decay"].get_suptitle()
-    assert title.endswith("importance of the parameters, 18 trials, 10 of them drawn at random")
+def test_every_search_trial_is_shown_and_the_tuned_arm_is_ringed(study):
+    figure = search.rate_figures(study)[synthetic.RECIPE]
+    trials = search_trials(study.table, synthetic.RECIPE, "val/accuracy")
+    panels = {ax.get_title(loc="left").split()[0]: ax for ax in figure.axes}
+    assert set(panels) == set(study.declaration.noise_types) and len(trials) == 18
+    for noise, ax in panels.items():
+        scores = 100 * trials.loc[trials["noise"] == noise, "score"]
+        points, *_ = [line for line in ax.lines if line.get_linestyle() == "None"]
+        assert sorted(np.asarray(points.get_ydata())) == pytest.approx(sorted(scores))
+        (ring,) = [line for line in ax.lines if line.get_markersize() == 12]
+        assert np.size(np.asarray(ring.get_xdata())) == 1
 
 
 @pytest.mark.parametrize("trials", [1, 2, 5])
-def test_search_figures_say_what_few_trials_cannot_give(study, trials):
+def test_few_trials_are_drawn_too(study, trials):
     few = study.table["trial_number"].isna() | (study.table["trial_number"] >= trials)
-    figures = search.search_figures(without(study, few))
-    assert list(figures) == ["history-decay", "slice-decay", "contour-decay", "importance-decay"]
-    said = " ".join(text.get_text() for text in figures["importance-decay"].texts)
-    assert ("needs 4 finished trials" in said) == (trials < 4)
+    for figures in (search.rate_figures, search.budget_figures):
+        (figure,) = figures(without(study, few)).values()
+        assert to_svg(figure)
 
 
 def test_search_figures_of_one_noise_type_and_of_equal_scores(study):
     for table in (
         study.table.loc[study.table["noise"] == "none"],
         study.table.assign(**{"val/accuracy": 0.5}),
-        study.table.assign(weight_decay=0.0),
     ):
-        figures = search.search_figures(replace(study, table=table))
-        assert len(figures) == 4 and all(forest.to_svg(figure) for figure in figures.values())
+        for figures in (search.rate_figures, search.budget_figures):
+            (figure,) = figures(replace(study, table=table)).values()
+            assert to_svg(figure)
 
 
 def test_a_noise_type_without_results_is_shown_as_missing(study):
@@ -499,39 +509,24 @@ def test_a_noise_type_without_results_is_shown_as_missing(study):
     lost = without(study, study.table["noise"] == "gaussian")
     row = next(row for row in tables.tuned(lost).rows if row[1] == "gaussian")
     assert set(row[2:]) == {formatting.MISSING}
-    for figure in search.search_figures(lost).values():
-        assert "cannot be computed" not in " ".join(text.get_text() for text in figure.texts)
-
-
-def test_importances_are_shares_and_their_spread_is_that_of_the_forests(study):
-    rebuilt = search.rebuild(
-        study.table.loc[study.table["phase"] == schema.SEARCH], study.declaration
-    )
-    shares = search.importances(rebuilt, forests=3)
-    assert list(shares) == list(search.PARAMS) and len(shares) == 3
-    assert shares.sum(axis=1).to_list() == pytest.approx([1, 1, 1])
-    assert shares.std().max() > 0
-    pd.testing.assert_frame_equal(shares, search.importances(rebuilt, forests=3))
+    assert len(search.rate_figures(lost)[synthetic.RECIPE].axes) == 2
 
 
 def test_drawing_leaves_matplotlib_as_it_was(study):
     before = dict(mpl.rcParams)
-    search.search_figures(study)
+    search.rate_figures(study)
+    search.budget_figures(study)
     assert plt.get_fignums() == []
     assert dict(mpl.rcParams) == before
 
 
 def test_the_rebuilt_search_is_the_one_that_was_run(study):
     rows = study.table.loc[study.table["phase"] == schema.SEARCH]
-    rebuilt = search.rebuild(rows, study.declaration)
-    assert len(rebuilt.trials) == 18
-    assert [trial.params["noise"] for trial in rebuilt.trials] == [
-        "none",
-        "dropout",
-        "gaussian",
-    ] * 6
+    trials = search_trials(study.table, synthetic.RECIPE, "val/accuracy")
+    assert list(trials.index) == list(range(18))
+    assert list(trials["noise"]) == ["none", "dropout", "gaussian"] * 6
     best = rows.groupby("trial_hash")["val/accuracy"].mean().max()
-    assert rebuilt.best_value == pytest.approx(100 * best)
+    assert trials["score"].max() == pytest.approx(best)
 
 
 def test_integrity_is_in_order_where_nothing_is_wrong(study):
@@ -596,11 +591,12 @@ def test_a_winner_at_the_edge_of_the_search_is_named(study):
 
 
 def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
-    """As many seeds as its own power says, none of them used before, by a command that the command line takes."""
+    """As many seeds as its own power says, none of them used before, by a command that the command
+    line takes."""
     question = small.declaration.questions[0]
     (answer,) = answers_of(small)
     undecided = tuple(replace(one, verdict="inconclusive") for one in answer.contrasts)
-    found = next_study.settling(small, question, replace(answer, contrasts=undecided))
+    found = next_study.next_study(small, question, replace(answer, contrasts=undecided))
     assert found
     needed = [one.estimate for one in undecided if one.contrast.metric == "test/accuracy"]
     assert found.seeds == max(e.seeds_needed if e.seeds_needed > e.n else 2 * e.n for e in needed)
@@ -614,7 +610,7 @@ def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
     )
     assert len(preset.confirm_seeds) == found.seeds and list(preset.questions) == ["swap"]
     assert not set(preset.confirm_seeds) & set(small.table["seed"])
-    assert next_study.settling(small, question, replace(answer, contrasts=())) is None
+    assert next_study.next_study(small, question, replace(answer, contrasts=())) is None
 
 
 def answers_of(study):

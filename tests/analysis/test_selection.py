@@ -47,20 +47,10 @@ def test_the_best_loss_is_the_lowest():
     assert [row.arm for row in selection.search_ranking(table, "dropout", "val/loss")] == ["b", "a"]
 
 
-def test_the_candidates_are_the_best_few():
-    table = pd.DataFrame(rows("search", {"a": [0.7], "b": [0.9], "c": [0.8]}))
-    for top, best in ((1, ["b"]), (2, ["b", "c"]), (9, ["b", "c", "a"])):
-        found = selection.rerank_candidates(table, "dropout", "decay", "val/accuracy", top)
-        assert [row.arm for row in found] == best
-
-
 def test_the_tuned_arm_is_the_best_on_the_new_seeds_not_in_the_search():
     search = rows("search", {"a": [0.95], "b": [0.90], "c": [0.85]})
     rerank = rows("rerank", {"a": [0.88, 0.88], "b": [0.89, 0.91]})
     table = pd.DataFrame(search + rerank)
-    assert [
-        row.arm for row in selection.rerank_candidates(table, "dropout", "decay", "val/accuracy", 2)
-    ] == ["a", "b"]
     assert selection.tuned_arm(table, "dropout", "decay", "val/accuracy") == "b"
 
 

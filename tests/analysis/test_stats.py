@@ -1,4 +1,5 @@
-"""The statistics against known answers: textbook values, closed forms, enumeration; never the functions themselves."""
+"""The statistics against known answers: textbook values, closed forms, enumeration; never the
+functions themselves."""
 
 from __future__ import annotations
 
@@ -151,7 +152,8 @@ def test_seeds_needed_has_a_floor_and_copes_with_a_hopeless_margin():
 
 
 def test_seeds_for_equivalence_find_it_in_four_of_five_studies():
-    """Chow, Shao & Wang 2008, section 3.1: (z.95 + z.90)^2 sd^2 / margin^2 = 8.56 sd^2 / margin^2 where n is large."""
+    """Chow, Shao & Wang 2008, section 3.1: (z.95 + z.90)^2 sd^2 / margin^2 = 8.56 sd^2 / margin^2
+    where n is large."""
     assert power.seeds_for_equivalence(sd=1.0, margin=0.1) == pytest.approx(856.4 + 2, abs=1.5)
     n = power.seeds_for_equivalence(sd=0.002, margin=0.001)
     differences = np.random.default_rng(1).normal(0, 0.002, (2000, n))
@@ -409,7 +411,7 @@ def test_the_runs_of_a_question_are_those_that_name_it():
             )
         }
     )
-    assert list(contrasts.serves(table, "swap")) == [True, False, False, False, True]
+    assert list(contrasts.rows_for_question(table, "swap")) == [True, False, False, False, True]
 
 
 @pytest.mark.parametrize("shift", [0.0, 1.0, -1.0])

@@ -1,4 +1,5 @@
-"""100,000 seed runs: their table and report within memory and time, and no more than in proportion to the runs."""
+"""100,000 seed runs: their table and report within memory and time, and no more than in proportion
+to the runs."""
 
 from __future__ import annotations
 
@@ -29,11 +30,12 @@ AT_MOST = (
 MEASURE = """
 import json, resource, sys, time
 from pathlib import Path
-from analysis import report, runs
+from analysis.report import writer
+from analysis.store import reader
 
-study = runs.load(images=True)
+study = reader.load(images=True)
 loaded = time.process_time()
-report.write(study, Path(sys.argv[1]))
+writer.write(study, Path(sys.argv[1]))
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 print(json.dumps({"rows": len(study.table), "load": loaded, "all": time.process_time(), "peak": peak}))
 """
@@ -47,7 +49,8 @@ def restored() -> Iterator[None]:
 
 
 def rows_of(folder: Path) -> dict[str, set[tuple[Any, ...]]]:
-    """Table -> its rows, each run id replaced by the name of its run, which is the same in all stores."""
+    """Table -> its rows, each run id replaced by the name of its run, which is the same in all
+    stores."""
     with sqlite3.connect(folder / "mlflow.db") as database:
         names = dict(database.execute("select run_uuid, name from runs"))
         found = {}
@@ -120,7 +123,8 @@ def measured(folder: Path) -> dict[str, float]:
 
 
 def check(report: Path, declared: schema.Declaration) -> None:
-    """Every contrast is answered on all seeds; the page stays readable, and the files for machines are complete."""
+    """Every contrast is answered on all seeds; the page stays readable, and the files for machines
+    are complete."""
     rows = json.loads((report / "answers.json").read_text())
     n = len(declared.questions[0].seeds)
     assert {row["n_seeds"] for row in rows} == {n}

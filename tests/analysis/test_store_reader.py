@@ -18,7 +18,8 @@ from analysis.store import reader
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """A finished study, and a later one of other seeds that has only begun; (address, first, second)."""
+    """A finished study, and a later one of other seeds that has only begun; (address, first,
+    second)."""
     before = mlflow.get_tracking_uri()
     address = synthetic.use_store(tmp_path_factory.mktemp("store"))
     first = synthetic.write_study()

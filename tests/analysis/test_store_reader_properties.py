@@ -1,4 +1,5 @@
-"""Whatever else lies in the experiment, a study's run table is its own; or one line says which run is in the way."""
+"""Whatever else lies in the experiment, a study's run table is its own; or one line says which run
+is in the way."""
 
 from __future__ import annotations
 
@@ -52,7 +53,8 @@ times = st.integers(0, 2_000_000_000_000)
 
 @dataclass(frozen=True)
 class Store:
-    """A store with one finished study of a few trials; what a test adds by `bulk` is taken out again."""
+    """A store with one finished study of a few trials; what a test adds by `bulk` is taken out
+    again."""
 
     writer: Writer
     bulk: large_store.Bulk
@@ -96,7 +98,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
 
 @st.composite
 def foreign(draw: st.DrawFn) -> dict[str, Any]:
-    """Somebody else's run: any name, tags, params and metrics, also such that look like a study's."""
+    """Somebody else's run: any name, tags, params and metrics, also such that look like a
+    study's."""
     own = draw(st.dictionaries(st.sampled_from(TAGS) | names, words, max_size=6))
     own |= draw(
         st.dictionaries(

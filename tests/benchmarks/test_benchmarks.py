@@ -1,4 +1,5 @@
-"""The benchmark times trainings that train: each contender learns, and the limit multiplies what a training does."""
+"""The benchmark times trainings that train: each contender learns, and the limit multiplies what a
+training does."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from models import data
 from models.config import Arm
 from models.data import Split
 from models.train import train_population
-from study.recipes import BOOK
+from study.presets import BOOK
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,8 @@ def test_each_contender_learns(name: str, few: Split) -> None:
 def test_the_limit_is_the_products_of_a_training(
     few: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Counted by PyTorch's own counter, within one per cent: the evaluation of ten images is not part of the limit."""
+    """Counted by PyTorch's own counter, within one per cent: the evaluation of ten images is not
+    part of the limit."""
     monkeypatch.setattr(
         "models.matmul.onednn_multiplies_faster", lambda: False
     )  # the counter knows bmm alone

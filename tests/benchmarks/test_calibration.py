@@ -1,4 +1,5 @@
-"""The calibration in small: it simulates what it says, tests as the study tests, and notices statistics that err."""
+"""The calibration in small: it simulates what it says, tests as the study tests, and notices
+statistics that err."""
 
 from __future__ import annotations
 

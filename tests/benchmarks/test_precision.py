@@ -12,7 +12,7 @@ from scipy.stats import ttest_1samp, ttest_ind
 
 from analysis import schema
 from benchmarks import precision
-from study.recipes import DECAY
+from study.presets import DECAY
 
 RECIPE = replace(DECAY, epochs=1)
 
@@ -129,7 +129,8 @@ def test_an_arm_that_is_not_equivalent_is_studied_once_more_by_fresh_seeds_read_
 
 
 def test_a_second_study_has_enough_seeds_and_none_of_the_first(record: Path) -> None:
-    """Of a first one that moved with hardly any spread, and of one that takes more than the seeds set aside."""
+    """Of a first one that moved with hardly any spread, and of one that takes more than the seeds
+    set aside."""
     for sd, fewest in ((1e-5, precision.FEWEST), (0.012, 900)):
         rows = planted(precision.PILOT, NOTHING, {"accuracy": sd, "loss": sd})
         first = seeds_of(rows, "none", record)

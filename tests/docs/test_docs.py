@@ -1,4 +1,5 @@
-"""The repository as a home: what its pages point to is there, and the habits they name are make targets."""
+"""The repository as a home: what its pages point to is there, and the habits they name are make
+targets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What docs/extending.md shows is what works: its file, added to a copy of the project, is a question."""
+"""What docs/extending.md shows is what works: its file, added to a copy of the project, is a
+question."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The catalogue of noise types is that of the registry: after a change, `make docs` writes it anew."""
+"""The catalogue of noise types is that of the registry: after a change, `make docs` writes it
+anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The notebook runs as it stands, from the published files, and shows what it shows in the repository."""
+"""The notebook runs as it stands, from the published files, and shows what it shows in the
+repository."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The published results: every number can be recomputed from the published run table, and the pages say the same."""
+"""The published results: every number can be recomputed from the published run table, and the pages
+say the same."""
 
 from __future__ import annotations
 

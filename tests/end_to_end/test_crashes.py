@@ -1,4 +1,5 @@
-"""Whatever happens to a study, the same command finishes it, with the numbers of an undisturbed one."""
+"""Whatever happens to a study, the same command finishes it, with the numbers of an undisturbed
+one."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ from models.noise import Noise, Rate, per_layer
 class Hungry(Noise):
     rates = per_layer(Rate("nothing"))
     def hidden(self, layer, z, context):
-        os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does to a process that takes too much memory
+        # As the kernel does to a process that takes too much memory.
+        os.kill(os.getpid(), signal.SIGKILL)
 
 class Greedy(Noise):
     rates = per_layer(Rate("nothing"))
@@ -59,7 +61,8 @@ def rows(place: Place) -> int:
 
 @pytest.mark.parametrize("moment", range(10))
 def test_a_killed_coordinator_loses_nothing(moment: int, place: Place, undisturbed: Place) -> None:
-    """SIGKILL at a moment drawn at random between the first run and the last, often amid the logging of a trial."""
+    """SIGKILL at a moment drawn at random between the first run and the last, often amid the
+    logging of a trial."""
     draw = random.Random(f"coordinator {moment}")
     wanted, pause = draw.randrange(1, rows(undisturbed)), draw.random() * 0.05
     process = place.start()
@@ -83,7 +86,8 @@ def workers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 @pytest.mark.parametrize("moment", range(5))
 def test_a_killed_worker_is_replaced(moment: int, place: Place, undisturbed: Place) -> None:
-    """The study ends by itself; its numbers are those of the one that was trained in one process."""
+    """The study ends by itself; its numbers are those of the one that was trained in one
+    process."""
     draw = random.Random(f"worker {moment}")
     wanted, pause = draw.randrange(1, rows(undisturbed) * 2 // 3), draw.random() * 0.5
     process = place.start("--workers", "2")
@@ -97,7 +101,8 @@ def test_a_killed_worker_is_replaced(moment: int, place: Place, undisturbed: Pla
 
 
 def test_ctrl_c_with_workers(place: Place, undisturbed: Place) -> None:
-    """The terminal sends it to all processes at once: exit 130, no process left behind, and the study goes on later."""
+    """The terminal sends it to all processes at once: exit 130, no process left behind, and the
+    study goes on later."""
     process = place.start("--workers", "2")
     wait_until(lambda: rows(place) >= 8, process)
     children = workers(process)
@@ -164,7 +169,8 @@ def test_a_full_disk_ends_the_study_and_loses_nothing(
     ("kind", "told"), [("Hungry", "4 workers died of it"), ("Greedy", "out of memory")]
 )
 def test_a_trial_that_takes_too_much_memory_fails_alone(kind: str, told: str, place: Place) -> None:
-    """Its trials are FAILED and never scored; every other is finished, and the answers without it stand."""
+    """Its trials are FAILED and never scored; every other is finished, and the answers without it
+    stand."""
     (place.folder / "eats.py").write_text(HUNGRY)
     place.arguments = (
         *place.arguments[:2],

@@ -1,4 +1,5 @@
-"""All eight questions in one real study at demonstration size: designed, trained, measured, answered, drawn."""
+"""All eight questions in one real study at demonstration size: designed, trained, measured,
+answered, drawn."""
 
 from __future__ import annotations
 
@@ -17,8 +18,7 @@ from analysis.questions import DESIGNS, QUESTIONS, noisy_inference
 from analysis.store import reader
 from models.probes import mc_dropout
 from study.commands.cli import main
-from study.presets import PRESETS, every_question, seeds
-from study.recipes import BOOK, CONSTANT, DECAY, LONG
+from study.presets import BOOK, CONSTANT, DECAY, LONG, PRESETS, every_question, seeds
 
 ROOT = Path(__file__).parents[2]
 SHORT_RECIPES = [
@@ -71,7 +71,8 @@ def test_designs_and_answers_have_the_same_names() -> None:
 
 
 def test_every_question_is_answered(written: Path) -> None:
-    """Every declared contrast has an answer, but for those of types that did not go on to the second recipe."""
+    """Every declared contrast has an answer, but for those of types that did not go on to the
+    second recipe."""
     rows = json.loads((written / "answers.json").read_text())
     assert {row["question"] for row in rows} == set(SMALL.questions)
     unanswered = [row for row in rows if row["estimate"] is None]
@@ -96,7 +97,8 @@ def test_every_question_has_its_figures(written: Path) -> None:
 
 
 def test_only_the_confirm_phase_read_test_images(written: Path) -> None:
-    """No metric of any other phase comes from them, and none of its trials keeps what an image said."""
+    """No metric of any other phase comes from them, and none of its trials keeps what an image
+    said."""
     table = reader.load().table
     assert set(table["phase"]) == set(schema.PHASES)
     test_columns = [name for name in table.columns if name.startswith("test/")]

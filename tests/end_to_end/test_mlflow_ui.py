@@ -1,7 +1,8 @@
-"""The MLflow UI as a reader meets it: `make ui` serves a finished study, a browser walks through docs/ui.md.
+"""The MLflow UI as a reader meets it: `make ui` serves a finished study, a browser walks through
+docs/ui.md.
 
-DROPOUT_STUDY_UI_PICTURES=docs/ui keeps the pictures; DROPOUT_STUDY_UI_STORE takes them of the newest study of a store
-that is there, rather than of a small one made for it.
+DROPOUT_STUDY_UI_PICTURES=docs/ui keeps the pictures; DROPOUT_STUDY_UI_STORE takes them of the
+newest study of a store that is there, rather than of a small one made for it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def uri(browser: Browser, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The store of a finished study; made after the browser, without which there is nothing to make it for."""
+    """The store of a finished study; made after the browser, without which there is nothing to make
+    it for."""
     known = os.environ.get("DROPOUT_STUDY_UI_STORE")
     if known:
         return known
@@ -75,7 +77,8 @@ def keep(browser: Browser) -> Callable[[str], None]:
 def test_the_tree_has_the_columns_worth_seeing(
     browser: Browser, experiment: str, study: Study, keep
 ) -> None:
-    """The description of the experiment leads to it; the study opens into trials, a trial into its seeds."""
+    """The description of the experiment leads to it; the study opens into trials, a trial into its
+    seeds."""
     browser.open(f"{experiment}/runs")
     link = browser.see("//a[text()='The tree']").get_attribute("href")
     browser.open(str(link))
@@ -138,16 +141,3 @@ def test_the_curves_are_grouped_by_arm(
     shown = min(len(confirmed), LOADED)  # none of the trials above them
     browser.see(f"//*[text()='{shown}'][contains(.., 'matching runs')]")
     keep("curves")
-
-
-def test_the_study_run_has_the_load_of_its_machine(
-    browser: Browser, experiment: str, study: Study, keep
-) -> None:
-    metrics = mlflow.get_run(study.run_id).data.metrics
-    assert {"system/cpu_utilization_percentage", "system/system_memory_usage_megabytes"} <= set(
-        metrics
-    )
-    browser.open(f"{experiment}/runs/{study.run_id}/system-metrics?{ui_views.WORKFLOW}")
-    browser.see_text("cpu_utilization_percentage")
-    browser.see("//*[name()='svg'][contains(@class, 'main-svg')]")
-    keep("system")

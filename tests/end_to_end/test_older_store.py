@@ -1,7 +1,9 @@
-"""A store that the code wrote before its modules moved (code version 6) is read, reported and resumed.
+"""A store that the code wrote before its modules moved (code version 6) is read, reported and
+resumed.
 
-The fixture is a `smoke` study in float32: the database as SQL, in which @STORE@ stands for its folder, the study
-run's JSON artifacts, and the answers and run table that the code of then wrote from them.
+The fixture is a `smoke` study in float32: the database as SQL, in which @STORE@ stands for its
+folder, the study run's JSON artifacts, and the answers and run table that the code of then wrote
+from them.
 """
 
 from __future__ import annotations

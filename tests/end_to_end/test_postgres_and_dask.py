@@ -1,4 +1,5 @@
-"""A tracking server on Postgres and a Dask cluster, real ones on loopback: the numbers are those of one process."""
+"""A tracking server on Postgres and a Dask cluster, real ones on loopback: the numbers are those of
+one process."""
 
 from __future__ import annotations
 
@@ -132,7 +133,8 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 class Server:
-    """`mlflow server` on Postgres, artifacts through it; can be stopped and started again at the same address."""
+    """`mlflow server` on Postgres, artifacts through it; can be stopped and started again at the
+    same address."""
 
     def __init__(self, store: str, place: Path) -> None:
         self.store, self.place, self.port = store, place, free_port()

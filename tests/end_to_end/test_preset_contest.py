@@ -1,4 +1,5 @@
-"""The contest at demonstration size, run as its command runs it; and the question which ingredient counts."""
+"""The contest at demonstration size, run as its command runs it; and the question which ingredient
+counts."""
 
 from __future__ import annotations
 
@@ -18,8 +19,7 @@ from analysis.schema import AUDIT, RUN_TABLE, SEARCH
 from models.config import Arm, Recipe
 from models.noise import NOISE
 from study.commands.cli import main
-from study.presets import PRESETS, seeds
-from study.recipes import DECAY, LONG
+from study.presets import DECAY, LONG, PRESETS, seeds
 
 ROOT = Path(__file__).parents[2]
 TYPES = ("none", "dropout", "shift", "one-sided", CANDIDATE)
@@ -113,11 +113,13 @@ def test_each_part_keeps_the_candidates_rates() -> None:
     [
         (
             {},
-            "shifting makes no difference that matters, amplifying makes no difference that matters",
+            "shifting makes no difference that matters, amplifying makes no difference that "
+            "matters",
         ),
         (
             {},
-            "shifting makes no difference that matters, amplifying was tuned off, doing so at random was tuned off",
+            "shifting makes no difference that matters, amplifying was tuned off, doing so at "
+            "random was tuned off",
         ),
         ({"without shifts": -0.01}, "shifting helps, amplifying makes no difference that matters"),
         (

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from analysis import schema
 from analysis.store import reader
 from models.data import Split
-from study.declaration import planned_trials
+from study.planning.dry_run import planned_trials
 from study.presets import PRESETS
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +189,8 @@ def test_noise_types_take_turns_and_arms_follow_the_rules(finished: Finished) ->
 def test_every_confirmed_trial_keeps_what_each_test_image_said(
     finished: Finished, tmp_path: Path
 ) -> None:
-    """The scores of its seed runs can be recomputed from its artifact, and no other trial has one."""
+    """The scores of its seed runs can be recomputed from its artifact, and no other trial has
+    one."""
     client, table = MlflowClient(), finished.study.table
     for run in tree(finished.study)["trial"]:
         rows = table[table["trial_run_id"] == run.info.run_id].sort_values("seed")
@@ -217,7 +218,8 @@ def test_trial_metrics_are_the_means_over_its_seeds(finished: Finished) -> None:
 def test_the_winner_is_a_registered_model_that_predicts_what_its_run_logged(
     finished: Finished, parts: Split
 ) -> None:
-    """The tuned arm that did best on the re-ranking's validation images; test_champion tells how far it travels."""
+    """The tuned arm that did best on the re-ranking's validation images; test_champion tells how
+    far it travels."""
     experiment = mlflow.get_experiment_by_name(finished.study.experiment)
     assert experiment
     [logged] = MlflowClient().search_logged_models([experiment.experiment_id])
@@ -251,10 +253,12 @@ def scores(study: reader.Study) -> pd.DataFrame:
 def test_killed_and_rerun_goes_on_from_what_is_finished(
     finished: Finished, folder: Path, tmp_path: Path, use_store: Callable[[Path], None]
 ) -> None:
-    """SIGKILL, then SIGINT, then the end: no finished trial is trained again, and the results are those of one go."""
+    """SIGKILL, then SIGINT, then the end: no finished trial is trained again, and the results are
+    those of one go."""
     arguments = command("study", "--preset", "smoke", "--data", str(folder.resolve()))
     use_store(tmp_path)
-    MlflowClient().search_experiments()  # makes the database: two processes that open a fresh one can crash
+    # Makes the database: two processes that open a fresh one can crash.
+    MlflowClient().search_experiments()
 
     def start() -> subprocess.Popen:
         return subprocess.Popen(

@@ -78,7 +78,8 @@ class Browser:
         self.driver = driver
 
     def open(self, address: str) -> None:
-        """Opens an address, anew even where only its part after # differs, and shuts what MLflow opens beside it."""
+        """Opens an address, anew even where only its part after # differs, and shuts what MLflow
+        opens beside it."""
         self.driver.get("about:blank")
         self.driver.get(address)
         self.see("//*[text()[contains(., 'dropout-study')]]")
@@ -97,7 +98,8 @@ class Browser:
                         return found
             time.sleep(0.5)
         pytest.fail(
-            f"not seen: {xpath}; what is: {self.driver.find_element(By.TAG_NAME, 'body').text[:2000]!r}"
+            f"not seen: {xpath}; what is: "
+            f"{self.driver.find_element(By.TAG_NAME, 'body').text[:2000]!r}"
         )
 
     def see_text(self, text: str) -> WebElement:
@@ -133,7 +135,8 @@ class Browser:
 
 @contextmanager
 def chromium(profile: Path) -> Iterator[Browser]:
-    """A browser with a profile of its own; the test is skipped where Debian's packages are not installed."""
+    """A browser with a profile of its own; the test is skipped where Debian's packages are not
+    installed."""
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if not binary or not driver:
         pytest.skip("no browser: apt-get install chromium chromium-driver")

@@ -1,8 +1,10 @@
-"""A study of very many seed runs in a real MLflow database, written in seconds a thousand times faster than by its API.
+"""A study of very many seed runs in a real MLflow database, written in seconds a thousand times
+faster than by its API.
 
-`synthetic.Writer` writes the study run through MLflow and everything below it through `Bulk`, which stands in for the
-client, keeps the rows that MLflow would have made of the same calls and inserts them many at a time. MLflow makes the
-database itself, so its schema, keys and indexes are the real ones; `tests/analysis/test_store_large.py` compares the rows.
+`synthetic.Writer` writes the study run through MLflow and everything below it through `Bulk`, which
+stands in for the client, keeps the rows that MLflow would have made of the same calls and inserts
+them many at a time. MLflow makes the database itself, so its schema, keys and indexes are the real
+ones; `tests/analysis/test_store_large.py` compares the rows.
 """
 
 from __future__ import annotations
@@ -31,7 +33,8 @@ KEPT = 5000  # runs at most, or those of one trial, between two inserts
 
 
 class Bulk:
-    """What `synthetic.Writer` asks of an MlflowClient, for many runs at once; nothing is stored before `flush`."""
+    """What `synthetic.Writer` asks of an MlflowClient, for many runs at once; nothing is stored
+    before `flush`."""
 
     def __init__(self, client: mlflow.MlflowClient, experiment_id: str, folder: Path) -> None:
         self.client, self.experiment = client, client.get_experiment(experiment_id)
@@ -101,12 +104,14 @@ class Bulk:
 
 
 def _stored(value: float) -> tuple[float, bool]:
-    """A metric's value and whether it is NaN, as MLflow keeps them: its databases know neither NaN nor infinity."""
+    """A metric's value and whether it is NaN, as MLflow keeps them: its databases know neither NaN
+    nor infinity."""
     return (0.0, True) if math.isnan(value) else (max(-MAX_DOUBLE, min(MAX_DOUBLE, value)), False)
 
 
 def declaration(seed_runs: int) -> schema.Declaration:
-    """The three headline questions on as many seeds as make about so many seed runs, with a search beside them."""
+    """The three headline questions on as many seeds as make about so many seed runs, with a search
+    beside them."""
     few = synthetic.declaration()
     types, search_seeds = len(few.noise_types), len(few.search_seeds)
     n = round(CONFIRMED * seed_runs / len(set(labels(few).values())))
@@ -116,7 +121,8 @@ def declaration(seed_runs: int) -> schema.Declaration:
 
 
 def labels(declared: schema.Declaration) -> dict[str, Arm]:
-    """Arm label -> arm, all of them different but for the tuned types that other questions compare too."""
+    """Arm label -> arm, all of them different but for the tuned types that other questions compare
+    too."""
     pairs = [pair for p, q in synthetic.PAIRS for pair in ((p, q), (q, p))]
     found = {f"dropout({p:g},{q:g})": Arm("dropout", p, q, 0.0) for p, q in pairs}
     tuned = {noise: next(arms(noise)) for noise in declared.noise_types}
@@ -138,7 +144,8 @@ def arms(noise: str) -> Iterator[Arm]:
 
 
 def write(folder: Path, seed_runs: int, images: int = 0) -> schema.Declaration:
-    """A finished study of about so many seed runs in a new store in `folder`, which MLflow is then pointed to.
+    """A finished study of about so many seed runs in a new store in `folder`, which MLflow is then
+    pointed to.
 
     Args:
         folder: gets mlflow.db and the artifacts.

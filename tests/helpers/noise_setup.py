@@ -21,7 +21,8 @@ def context(seeds: tuple[int, ...] = SEEDS, batch: int = 8, progress: float = 0.
 def make(
     name: str, *rates: float, networks: int = len(SEEDS), dtype: torch.dtype = torch.float32
 ) -> Noise:
-    """Networks of one rate, of one each where there are several; within the type's range, both layers alike."""
+    """Networks of one rate, of one each where there are several; within the type's range, both
+    layers alike."""
     of_type = noise_type(name)
     table = torch.zeros(networks, 2, dtype=dtype)
     for layer, rate in enumerate(of_type.rates):

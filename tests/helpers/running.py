@@ -1,4 +1,5 @@
-"""Real studies for the tests: `python -m study` in processes of its own, stopped in every way there is."""
+"""Real studies for the tests: `python -m study` in processes of its own, stopped in every way there
+is."""
 
 from __future__ import annotations
 
@@ -89,7 +90,8 @@ class Place:
         }
 
     def answers(self, output: str = "results") -> list[dict[str, Any]]:
-        """The answers of the report, without what is another thing every time: run ids, and how long training took."""
+        """The answers of the report, without what is another thing every time: run ids, and how
+        long training took."""
         rows: list[dict[str, Any]] = json.loads((self.folder / output / "answers.json").read_text())
         for row in rows:
             row["run_ids"] = len(row["run_ids"])
@@ -99,7 +101,8 @@ class Place:
         return rows
 
     def check(self, undisturbed: Place) -> None:
-        """The study has ended as an undisturbed one: same answers, same scores, nothing twice, nothing RUNNING."""
+        """The study has ended as an undisturbed one: same answers, same scores, nothing twice,
+        nothing RUNNING."""
         assert self.answers() == undisturbed.answers()
         mlflow.set_tracking_uri(undisturbed.uri)
         expected = scores(runs.load(experiment=undisturbed.experiment))

@@ -1,4 +1,5 @@
-"""A tracking store as `study.tracking` would leave it, written by MLflow's client; its scores come from the seed."""
+"""A tracking store as `study.tracking` would leave it, written by MLflow's client; its scores come
+from the seed."""
 
 from __future__ import annotations
 
@@ -54,7 +55,8 @@ class Arm:
 def declaration(
     seeds: Sequence[int] = tuple(range(100, 108)), preset: str = "quick"
 ) -> Declaration:
-    """The three headline questions as `analysis.questions` declares them, three noise types, one recipe."""
+    """The three headline questions as `analysis.questions` declares them, three noise types, one
+    recipe."""
 
     def contrasts(*rows: tuple[str, dict[str, float], str, str]) -> tuple[Contrast, ...]:
         return tuple(
@@ -196,7 +198,8 @@ class Writer:
         drop: frozenset[str] = frozenset(),
         scores: dict[str, float] | None = None,
     ) -> str:
-        """A trial run and its seed runs; `drop` names what a seed run lacks, `scores` overrides its metrics."""
+        """A trial run and its seed runs; `drop` names what a seed run lacks, `scores` overrides its
+        metrics."""
         seeds = tuple(seeds)
         hash_ = digest([arm.name, seeds, self.declared.code_version])
         tags = {
@@ -273,7 +276,8 @@ def metrics(arm: Arm, seed: int, phase: str) -> dict[str, float]:
 def write_study(
     declared: Declaration | None = None, experiment: str = schema.EXPERIMENT, start: int = 0
 ) -> Writer:
-    """A whole finished study in the current store, with one trial that was killed and trained anew, and one failed."""
+    """A whole finished study in the current store, with one trial that was killed and trained anew,
+    and one failed."""
     declared = declared or declaration()
     writer = Writer(declared, experiment, start or 1_700_000_000_000)
     random = np.random.default_rng(5)
@@ -286,9 +290,7 @@ def write_study(
         writer.trial(arm, declared.search_seeds, schema.SEARCH, number=number)
     table = reader.load(declared.study_id, experiment).table
     for noise in declared.noise_types:
-        for row in selection.rerank_candidates(
-            table, noise, RECIPE, OBJECTIVE, declared.rerank_top
-        ):
+        for row in selection.search_ranking(table, noise, OBJECTIVE, RECIPE)[: declared.rerank_top]:
             writer.trial(Arm.of(row), declared.rerank_seeds, schema.RERANK)
     table = reader.load(declared.study_id, experiment).table
     tuned = {
@@ -328,7 +330,8 @@ def write_study(
 
 
 def use_store(folder: Path) -> str:
-    """Point MLflow to a fresh sqlite store in `folder`; artifacts lie beside it. Returns the address."""
+    """Point MLflow to a fresh sqlite store in `folder`; artifacts lie beside it. Returns the
+    address."""
     address = f"sqlite:///{folder}/mlflow.db"
     mlflow.set_tracking_uri(address)
     client = mlflow.MlflowClient()

@@ -42,7 +42,8 @@ def test_draws_are_those_of_numpys_generators(purpose: Purpose) -> None:
 
 @pytest.mark.parametrize("dtype", PRECISIONS)
 def test_masked_relu_is_the_mask_and_the_relu(dtype: torch.dtype, random: torch.Generator) -> None:
-    """Values and gradients, to the bit: in bfloat16 as if worked out in float32 and rounded once."""
+    """Values and gradients, to the bit: in bfloat16 as if worked out in float32 and rounded
+    once."""
     z, onwards = (torch.randn(SHAPE, generator=random).to(dtype) for _ in range(2))
     drawn, rate = bits(random), torch.tensor(RATES)[:, None, None]
 
@@ -123,7 +124,8 @@ def test_an_update_in_one_pass_is_that_of_tensors(
 def test_other_shapes_are_broadcast(
     bits_shape: tuple[int, ...], rate_shape: tuple[int, ...], random: torch.Generator
 ) -> None:
-    """As a type from outside may have them: a rate for each unit, one for all networks, one mask for the batch."""
+    """As a type from outside may have them: a rate for each unit, one for all networks, one mask
+    for the batch."""
     z, rate = torch.randn(SHAPE, generator=random), torch.full(rate_shape, 0.5)
     drawn = bits(random)[:, : bits_shape[1]]
     assert torch.equal(masked_relu(z.clone(), drawn, rate), z.relu() * threshold(drawn, rate))

@@ -1,4 +1,5 @@
-"""The measures of models/measures, and the scores they are made of, against independent calculations."""
+"""The measures of models/measures, and the scores they are made of, against independent
+calculations."""
 
 from __future__ import annotations
 
@@ -50,7 +51,8 @@ def module_of(measure: str) -> ModuleType:
 
 
 def layers(population: Weights, x: Tensor) -> list[Tensor]:
-    """Both hidden layers' activations and the logits, without noise, in float64: (networks, images, units)."""
+    """Both hidden layers' activations and the logits, without noise, in float64: (networks, images,
+    units)."""
     h, found = x.double(), []
     for weight, bias in zip(population.weights, population.biases, strict=True):
         z = h @ weight.detach().double() + bias.detach().double()
@@ -64,7 +66,8 @@ def layers(population: Weights, x: Tensor) -> list[Tensor]:
 
 @pytest.fixture
 def scored() -> tuple[Tensor, Tensor]:
-    """Logits (2 networks, 1,500 images, 10 classes), the second network's too large by half, and labels."""
+    """Logits (2 networks, 1,500 images, 10 classes), the second network's too large by half, and
+    labels."""
     random = torch.Generator().manual_seed(0)
     logits = 2 * torch.randn(2, 1500, 10, generator=random)
     labels = torch.multinomial(logits[0].softmax(1), 1, generator=random)[:, 0]
@@ -118,7 +121,8 @@ def test_calibration_error_is_that_of_sklearns_curve(scored: tuple[Tensor, Tenso
 
 
 def test_scores_of_a_case_done_by_hand() -> None:
-    """Always 0.9 for the first of two classes, right for 3 of 5 images: ECE 0.3, in whichever bins they fall."""
+    """Always 0.9 for the first of two classes, right for 3 of 5 images: ECE 0.3, in whichever bins
+    they fall."""
     logits = torch.tensor([0.9, 0.1]).log().expand(1, 1500, -1)
     labels = torch.tensor([0, 0, 0, 1, 1]).repeat(300)
     found = score(logits, labels) | calibration(logits, labels)
@@ -153,7 +157,8 @@ def test_clean_variance_is_that_of_the_plain_network(epochs: int, small: Split) 
 
 
 def passes(now: Moment, count: int) -> dict[str, list[Tensor]]:
-    """Activations before and after each layer's mask, (passes, networks, images, units), by the measure's own draws."""
+    """Activations before and after each layer's mask, (passes, networks, images, units), by the
+    measure's own draws."""
     stream, x = Stream(now.seeds, "evaluation"), now.split.validation_x
     context = unlabelled(stream, len(now.seeds))
     kept: dict[str, list[list[Tensor]]] = {part: [[], []] for part in PARTS}
@@ -170,7 +175,8 @@ def passes(now: Moment, count: int) -> dict[str, list[Tensor]]:
 
 
 def test_data_and_mask_parts_are_those_of_the_law_of_total_variance(small: Split) -> None:
-    """Each part by its definition; together the variance over all images and masks, but for ddof 1 over the images."""
+    """Each part by its definition; together the variance over all images and masks, but for ddof 1
+    over the images."""
     now = moment("dropout", 0.5, 0.2, replace(small, validation_x=small.validation_x[:200]))
     masks, images = module_of("variance").MASKS, 200
     found = MEASURES["variance"](now)
@@ -194,7 +200,8 @@ def test_data_and_mask_parts_are_those_of_the_law_of_total_variance(small: Split
 
 @pytest.mark.parametrize("epochs", [0, 10])
 def test_the_mask_adds_p_over_1_minus_p_of_the_mean_square(epochs: int, small: Split) -> None:
-    """Var(a) + p/(1-p) E[a²] holds to the Monte-Carlo error; with Var(a) in place of E[a²] it would be far off."""
+    """Var(a) + p/(1-p) E[a²] holds to the Monte-Carlo error; with Var(a) in place of E[a²] it would
+    be far off."""
     now = moment("dropout", 0.5, 0.3, small, seeds=range(8), epochs=epochs)
     found = MEASURES["variance"](now)
     for layer, p in ((1, 0.5), (2, 0.3)):
@@ -213,7 +220,8 @@ def test_the_mask_adds_p_over_1_minus_p_of_the_mean_square(epochs: int, small: S
 def test_the_data_part_is_free_of_the_masks_share(
     small: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """32 masks say what 400 do; uncorrected, their between-part is too large by a thirty-second of the mask part."""
+    """32 masks say what 400 do; uncorrected, their between-part is too large by a thirty-second of
+    the mask part."""
     now = moment(
         "dropout", 0.6, 0.6, replace(small, validation_x=small.validation_x[:200]), seeds=range(4)
     )
@@ -253,7 +261,8 @@ def few_passes(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 def noisy_passes(now: Moment, x: Tensor, count: int) -> Tensor:
-    """Probabilities of single passes by the measure's own draws, float64: (passes, networks, images, classes)."""
+    """Probabilities of single passes by the measure's own draws, float64: (passes, networks,
+    images, classes)."""
     stream = Stream(now.seeds, "evaluation")
     single = [predict(now.population, now.noise, now.seeds, x, stream) for _ in range(count)]
     return torch.stack(single).double().softmax(3)
@@ -359,7 +368,8 @@ def test_moment_matched_at_rate_0_is_the_plain_pass(small: Split) -> None:
 
 
 def test_moment_matched_passes_on_the_mean_of_a_rectified_normal(small: Split) -> None:
-    """Its 100 draws agree with the closed form m Phi(m/s) + s phi(m/s), layer by layer, at rates that differ."""
+    """Its 100 draws agree with the closed form m Phi(m/s) + s phi(m/s), layer by layer, at rates
+    that differ."""
     now = moment("dropconnect", 0.5, 0.2, small)
     found = MEASURES["moment-matched"](now)
     h, normal = small.test_x.double(), torch.distributions.Normal(0.0, 1.0)
@@ -396,7 +406,8 @@ def test_moment_matched_is_nearer_than_mean_weights_to_the_mean_over_masks(small
 
 
 def test_horizons_are_the_scores_had_training_stopped_there(small: Split) -> None:
-    """At a constant rate: those of a training of so many epochs; named by the epoch, and nothing between."""
+    """At a constant rate: those of a training of so many epochs; named by the epoch, and nothing
+    between."""
     arm = Arm("dropout", 0.5, 0.5, 0.0, Recipe("constant", 6))
     (trained,) = train_population([arm], [1], small, test=True, measures=["horizons"])
     assert [epoch for epoch, _, _ in trained.measured] == [1, 1, 2, 2, 5, 5]
@@ -415,7 +426,8 @@ def test_horizons_are_the_scores_had_training_stopped_there(small: Split) -> Non
 def test_measures_are_taken_when_they_should_and_for_each_network(
     name: str, small: Split, few_passes: int
 ) -> None:
-    """What evolves at the marked epochs and at the end, under that epoch's name; everything else at the end alone."""
+    """What evolves at the marked epochs and at the end, under that epoch's name; everything else at
+    the end alone."""
     tiny = replace(small, test_x=small.test_x[:20], test_y=small.test_y[:20])
     end = replace(moment("dropout", 0.5, 0.5, small, epochs=3), split=tiny)
     long = replace(end, arms=[replace(end.arms[0], recipe=Recipe("book", 30))] * 2)

@@ -38,7 +38,8 @@ def hidden(name: str, p: float, z: Tensor) -> Tensor:
 
 
 def test_stratified_masks_drop_the_share_promised() -> None:
-    """Each unit in floor(pB) or one more of the examples, p of each on average, for any size of a batch."""
+    """Each unit in floor(pB) or one more of the examples, p of each on average, for any size of a
+    batch."""
     for batch, p in [
         (256, 0.5),
         (256, 0.3),
@@ -75,7 +76,8 @@ def test_shakeout_is_the_two_cases_of_the_paper() -> None:
 
 
 def test_standout_is_evaluated_at_its_mean() -> None:
-    """Half of the units of pre-activation 0 would go at p = 1/2; evaluation multiplies by what is kept on average."""
+    """Half of the units of pre-activation 0 would go at p = 1/2; evaluation multiplies by what is
+    kept on average."""
     z = torch.linspace(-2, 3, 6).expand(1, 20000, 6)
     noise = make("standout", 0.4, networks=1)
     outputs = noise.hidden(1, z.clone(), context((3,), 20000))
@@ -157,7 +159,8 @@ def test_same_distribution_as_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_drop_rate_is_exact_to_16_bits() -> None:
-    """Fed with each 16-bit number once, the mask drops exactly round(p 2^16) of them and keeps the mean at 1."""
+    """Fed with each 16-bit number once, the mask drops exactly round(p 2^16) of them and keeps the
+    mean at 1."""
 
     class EachOnce(Stream):
         def bits(self, *shape: int) -> Tensor:
@@ -179,7 +182,8 @@ def test_uniform_draws_have_mean_0_and_variance_a_third() -> None:
 
 
 def test_normal_draws_are_the_quantiles_of_a_normal() -> None:
-    """Every 16-bit number gives one quantile: mean 0, variance 1, the kurtosis of a normal, and the right order."""
+    """Every 16-bit number gives one quantile: mean 0, variance 1, the kurtosis of a normal, and the
+    right order."""
     quantiles = normal_quantiles(torch.float64, torch.device("cpu"))
     assert (quantiles.diff() > 0).all() and torch.equal(quantiles, -quantiles.flip(0))
     assert quantiles.mean().item() == pytest.approx(0, abs=1e-12)
@@ -197,7 +201,8 @@ def test_streams_of_a_seed_are_independent_of_company_and_of_each_other() -> Non
 
 
 def test_training_knows_no_noise_type_by_name() -> None:
-    """Neither a name of the registry nor a class stands in the code that trains; an arm's name may leave rates out."""
+    """Neither a name of the registry nor a class stands in the code that trains; an arm's name may
+    leave rates out."""
     classes = {noise.__name__ for noise in NOISE.values()} - {"Noise"}
     for file in ("train.py", "mlp.py", "metrics.py", "rng.py"):
         tree = ast.parse((Path(__file__).parents[2] / "models" / file).read_text())
@@ -207,8 +212,9 @@ def test_training_knows_no_noise_type_by_name() -> None:
 
 
 class EveryHook(Noise):
-    """What the later rows of the catalogue need, at once: input noise, a mix of examples and labels at a layer, a
-    learned parameter with its own loss term, two passes, memory for each example, and a schedule."""
+    """What the later rows of the catalogue need, at once: input noise, a mix of examples and labels
+    at a layer, a learned parameter with its own loss term, two passes, memory for each example, and
+    a schedule."""
 
     rates = per_layer(Rate("strength"))
 
@@ -248,7 +254,8 @@ class EveryHook(Noise):
 
 
 def test_the_interface_carries_the_catalogue(monkeypatch: pytest.MonkeyPatch, small: Split) -> None:
-    """A type that uses every hook trains, learns its parameter, and sees every example; the trainer is untouched."""
+    """A type that uses every hook trains, learns its parameter, and sees every example; the trainer
+    is untouched."""
     made: list[EveryHook] = []
 
     class Remembered(EveryHook):

@@ -1,4 +1,5 @@
-"""What every noise type must keep to: those of the registry, and those named by `--noise package.module:Class`."""
+"""What every noise type must keep to: those of the registry, and those named by `--noise
+package.module:Class`."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.b
 MOMENTS = (0.0, 0.25, 0.5, 0.75)
 """Fractions of the training done: a scheduled type acts at some of them."""
 DRAWS, RATES = 4000, (0.3, 0.45, 0.35)
-"""Of the simulation: three networks of different rates, so that one that takes another's is noticed."""
+"""Of the simulation: three networks of different rates, so that one that takes another's is
+noticed."""
 
 
 def step(noise: Noise, population: Weights, x: Tensor, now: Context) -> tuple[Tensor, Tensor]:
@@ -37,7 +39,8 @@ def step(noise: Noise, population: Weights, x: Tensor, now: Context) -> tuple[Te
 def training(
     noise: Callable[[], Noise], population: Weights, x: Tensor, seeds: tuple[int, ...]
 ) -> Tensor:
-    """Logits and losses of a step at each of MOMENTS, each from the start of the stream: (networks, numbers)."""
+    """Logits and losses of a step at each of MOMENTS, each from the start of the stream: (networks,
+    numbers)."""
     outputs = [
         step(noise(), population, x, context(seeds, x.shape[1], moment)) for moment in MOMENTS
     ]
@@ -82,7 +85,8 @@ def test_same_stream_same_output(noise_name: str) -> None:
 
 @DTYPES
 def test_no_noise_at_evaluation(noise_name: str, dtype: torch.dtype) -> None:
-    """Two streams give the same output; it is the plain network's unless the type has a rule of its own."""
+    """Two streams give the same output; it is the plain network's unless the type has a rule of its
+    own."""
     population, x = initialise(SEEDS, dtype=at_least_float32(dtype)), images(dtype=dtype)
     noise = make(noise_name, 0.5, dtype=at_least_float32(dtype)).at_evaluation()
     logits = forward(population, x, noise, context())
@@ -113,7 +117,8 @@ def test_company_does_not_matter(noise_name: str, dtype: torch.dtype) -> None:
 
 
 def test_noise_grows_with_its_rate(noise_name: str) -> None:
-    """Networks that share a seed share the underlying draws, so a larger rate moves the output further."""
+    """Networks that share a seed share the underlying draws, so a larger rate moves the output
+    further."""
     population, x = initialise((3, 3, 3)), images(1).expand(3, -1, -1)
     outputs = training(lambda: make(noise_name, 0.0, 0.2, 0.6), population, x, (3, 3, 3))
     distance = (outputs - outputs[0]).norm(dim=1)
@@ -136,7 +141,8 @@ HOOK_OF_SITE = {
 
 @cache
 def simulation(name: str, hook: str) -> tuple[Tensor, Tensor, Tensor | None]:
-    """A hook on fixed inputs: its outputs (draws, networks, batch, units), the plain ones, the variance if stated.
+    """A hook on fixed inputs: its outputs (draws, networks, batch, units), the plain ones, the
+    variance if stated.
 
     In float64 and at layer 1. The input hook sees whole images, of which a few pixels are kept.
     """
@@ -173,13 +179,15 @@ def simulation(name: str, hook: str) -> tuple[Tensor, Tensor, Tensor | None]:
 
 
 def seldom(outputs: Tensor) -> Tensor:
-    """Which entries are noisy in a hundred draws or fewer, by their kurtosis: too few for a standard error."""
+    """Which entries are noisy in a hundred draws or fewer, by their kurtosis: too few for a
+    standard error."""
     noise = outputs - outputs.mean(0)
     return noise.pow(4).mean(0) > 30 * noise.square().mean(0).square()
 
 
 def test_mean_is_kept_where_promised(noise_name: str) -> None:
-    """Over many draws, what enters each hook comes out on average as without noise, to 5 standard errors."""
+    """Over many draws, what enters each hook comes out on average as without noise, to 5 standard
+    errors."""
     if not noise_type(noise_name).keeps_mean:
         pytest.skip(f"{noise_name} does not promise it")
     for hook in HOOKS:
@@ -188,7 +196,8 @@ def test_mean_is_kept_where_promised(noise_name: str) -> None:
 
 
 def test_variance_is_as_stated(noise_name: str) -> None:
-    """Each entry's to 5 standard errors of a sample variance, by the sample's kurtosis; and that of all together."""
+    """Each entry's to 5 standard errors of a sample variance, by the sample's kurtosis; and that of
+    all together."""
     hook = HOOK_OF_SITE.get(noise_type(noise_name).site)
     outputs, _, stated = (
         simulation(noise_name, hook) if hook else (torch.empty(0), torch.empty(0), None)
@@ -207,9 +216,11 @@ def test_variance_is_as_stated(noise_name: str) -> None:
 
 
 def test_noise_is_independent(noise_name: str) -> None:
-    """Correlations of the noise within 5 standard errors of 0: between networks, and between units and examples.
+    """Correlations of the noise within 5 standard errors of 0: between networks, and between units
+    and examples.
 
-    Axes that the type names as dependent are left out: two entries of a network that differ in these alone.
+    Axes that the type names as dependent are left out: two entries of a network that differ in
+    these alone.
     """
     for hook in HOOKS:
         outputs, _, _ = simulation(noise_name, hook)
@@ -236,7 +247,8 @@ def differs(index: Tensor) -> Tensor:
 class Frozen:
     """Tensor.detach that remembers what it gave, and gives the same again after `rewind`.
 
-    A detached quantity is a constant to the gradient, and so it must be to the differences it is compared with.
+    A detached quantity is a constant to the gradient, and so it must be to the differences it is
+    compared with.
     """
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,10 +272,11 @@ class Frozen:
 def test_gradients_are_those_of_the_loss(
     noise_name: str, progress: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Central differences in float64, along a random direction of each parameter, with the draws held.
+    """Central differences in float64, along a random direction of each parameter, with the draws
+    held.
 
-    At three points, of which one must agree: at a point a unit may cross its kink, in spite of the small step. A type
-    that holds a quantity constant must do so by Tensor.detach.
+    At three points, of which one must agree: at a point a unit may cross its kink, in spite of the
+    small step. A type that holds a quantity constant must do so by Tensor.detach.
     """
     assert any(
         gradients_agree(noise_name, progress, seeds, monkeypatch)
@@ -306,7 +319,8 @@ def gradients_agree(
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("batch", [1, 8])
 def test_ends_of_the_space_are_finite(noise_name: str, dtype: torch.dtype, batch: int) -> None:
-    """Loss and gradients at the lowest and highest rates, also of blank images and of a batch of one."""
+    """Loss and gradients at the lowest and highest rates, also of blank images and of a batch of
+    one."""
     kinds = noise_type(noise_name).rates or make("dropout", 0.0).rates
     for rate in {value for kind in kinds for value in (kind.low, kind.low + 1e-6, kind.high)}:
         for x in (images(batch=batch, dtype=dtype), torch.zeros(3, batch, 784, dtype=dtype)):

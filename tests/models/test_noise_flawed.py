@@ -1,4 +1,5 @@
-"""The masks that the audit runs again are wrong in the way documented; the products all noise is built on are right."""
+"""The masks that the audit runs again are wrong in the way documented; the products all noise is
+built on are right."""
 
 from __future__ import annotations
 
@@ -73,7 +74,8 @@ def test_randn_dropout_has_this_fault_on_the_units(p: float) -> None:
 
 @every_rate
 def test_randn_dropconnect_has_the_same_fault_on_the_weights(p: float) -> None:
-    """Fed with the unit vectors it shows its weights: each zeroed or scaled, one mask for all examples; no bias is."""
+    """Fed with the unit vectors it shows its weights: each zeroed or scaled, one mask for all
+    examples; no bias is."""
     random = torch.Generator().manual_seed(0)
     weight, bias = (
         torch.randn(1, 400, 300, generator=random),
@@ -106,7 +108,8 @@ def test_the_kept_relu_keeps_with_p_and_does_not_rescale(p: float) -> None:
 
 @pytest.mark.parametrize("name", AUDITED)
 def test_each_layer_and_network_has_its_own_rate(name: str) -> None:
-    """A network of rate 0.9 at the layer drops otherwise than one of 0.1; networks of one seed share the draws."""
+    """A network of rate 0.9 at the layer drops otherwise than one of 0.1; networks of one seed
+    share the draws."""
     noise = AUDITED[name](torch.tensor([[0.1, 0.9], [0.9, 0.1]]))
     ones, eye = torch.ones(2, 200, 200), torch.eye(200).expand(2, -1, -1)
 
@@ -138,7 +141,8 @@ def test_the_audit_names_all_of_them_and_none_promises_to_keep_the_mean() -> Non
 
 
 def test_published_dropconnect_masks_each_example_and_is_matched_by_gaussian_weights() -> None:
-    """Examples alike come out different; mean h W + b and variance p/(1-p) h² W² are those of both types."""
+    """Examples alike come out different; mean h W + b and variance p/(1-p) h² W² are those of both
+    types."""
     p, networks, copies = 0.4, 2, 5000
     random = torch.Generator().manual_seed(0)
     h = torch.randn(networks, 1, 6, generator=random).expand(-1, copies, -1)
@@ -187,7 +191,8 @@ def turned(tensor: Tensor) -> Tensor:
 
 
 def to_rounding(found: Tensor, exact: Tensor) -> None:
-    """Float32 sums of up to 784 products; errors are judged by the largest entry, since terms may cancel."""
+    """Float32 sums of up to 784 products; errors are judged by the largest entry, since terms may
+    cancel."""
     assert found.dtype == torch.float32 and found.shape == exact.shape
     assert (found - exact).abs().max() < 2e-6 * exact.abs().max()
 

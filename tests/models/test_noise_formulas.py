@@ -1,4 +1,5 @@
-"""What is particular to one noise type: mixtures, schedules, memories, partners, labels, and types put together."""
+"""What is particular to one noise type: mixtures, schedules, memories, partners, labels, and types
+put together."""
 
 from __future__ import annotations
 
@@ -107,7 +108,8 @@ class Thorough(Noise):
 
 
 def test_a_composition_passes_everything_on() -> None:
-    """Rate 1 to the input's type, rate 2 to the other in both layers; every hook, parameter and evaluation rule."""
+    """Rate 1 to the input's type, rate 2 to the other in both layers; every hook, parameter and
+    evaluation rule."""
     both = with_input(InputDropout, Thorough)
     assert (
         both.site == "input, weight, loss" and not both.keeps_mean and both.dependent == ("units",)
@@ -170,7 +172,8 @@ def test_quiet_steps_draw_nothing() -> None:
 
 
 def test_a_schedule_passes_everything_on_and_keeps_what_is_learned() -> None:
-    """Also through a composition, whose parts hold views of the rates; quiet steps still reach a learned parameter."""
+    """Also through a composition, whose parts hold views of the rates; quiet steps still reach a
+    learned parameter."""
     noise, population = (
         scheduled(late, with_input(InputDropout, Thorough))(rates(0.2, 0.5)),
         initialise(SEEDS),
@@ -204,7 +207,8 @@ def test_a_schedules_memory_goes_on_in_quiet_steps() -> None:
 
 
 def test_mixup_mixes_labels_as_it_mixes_one_layer() -> None:
-    """Over many steps: one layer a step and network, each as often; shares uniform on 0 to s; the loss likewise."""
+    """Over many steps: one layer a step and network, each as often; shares uniform on 0 to s; the
+    loss likewise."""
     noise, x, now, steps = ManifoldMixup(rates(0.8)), images(), context(), 900
     z, logits, shares = normal(3, BATCH, 6), normal(3, BATCH, 10), []
     for _ in range(steps):
@@ -284,7 +288,8 @@ def test_gated_noise_grows_with_fit() -> None:
 
 
 def test_partners_share_the_class_and_form_one_random_circle() -> None:
-    """Every example is somebody's partner, nobody its own unless alone; all others of a class as often."""
+    """Every example is somebody's partner, nobody its own unless alone; all others of a class as
+    often."""
     labels, stream, batch = (
         torch.tensor([[0, 1, 0, 2, 1, 0, 0, 1]]).expand(3, -1),
         Stream(SEEDS, "noise"),

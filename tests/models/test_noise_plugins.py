@@ -1,4 +1,5 @@
-"""A noise type from outside: what docs/own-noise.md shows works, and what cannot work is told in one line."""
+"""A noise type from outside: what docs/own-noise.md shows works, and what cannot work is told in
+one line."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from models.data import Split
 from models.noise import NOISE, noise_type, noise_version, plugins
 from study import search_space
 from study.commands.cli import main
-from study.commands.options import CommandError
-from study.declaration import pick_noise_types, planned_trials
+from study.declaration import pick_noise_types
 from study.planning import timing
+from study.planning.dry_run import planned_trials
 from study.presets import CLASSIC, PRESETS, seeds
 from study.trial import Setting, Trial
 
@@ -70,7 +71,8 @@ def guide(kind: str) -> str:
 
 
 def study(where: Path, mine: Path, noise: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """A tiny study, by the real command line in a process of its own, with the folder `mine` on PYTHONPATH."""
+    """A tiny study, by the real command line in a process of its own, with the folder `mine` on
+    PYTHONPATH."""
     return subprocess.run(
         [sys.executable, "-c", "from tests.models.test_noise_plugins import run_tiny; run_tiny()",
          "study", "--preset", "smoke", "--noise", noise, "--data", str(folder.resolve())],
@@ -81,7 +83,8 @@ def study(where: Path, mine: Path, noise: str, folder: Path) -> subprocess.Compl
 
 @pytest.fixture
 def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder on Python's path with the guide's file, and a broken one; what is imported from it is forgotten."""
+    """A folder on Python's path with the guide's file, and a broken one; what is imported from it
+    is forgotten."""
     folder = tmp_path / "mine"
     folder.mkdir()
     (folder / "blink.py").write_text(guide("python"))
@@ -113,14 +116,15 @@ def plug_in(folder: Path, package: str, *entries: str) -> None:
 def test_the_guides_type_and_a_plug_in_stand_in_the_report(
     mine: Path, tmp_path: Path, folder: Path
 ) -> None:
-    """Beside the others, in every file that a study writes; a type that raises fails alone, in one line."""
+    """Beside the others, in every file that a study writes; a type that raises fails alone, in one
+    line."""
     plug_in(mine, "blink-noise", "blink = blink:Blink")
     done = study(tmp_path, mine, "blink,blink:Blink,broken:Raises", folder)
     assert done.returncode == 3, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
     told = "noise type broken:Raises failed in training: TypeError: no such (broken.py, line 8)"
     assert done.stderr.count(told) == 1
-    assert "1 trial failed and counts for nothing: broken:Raises(" in done.stderr
+    assert "1 trial failed and was excluded: broken:Raises(" in done.stderr
 
     found = tmp_path / "results"
     rows = json.loads((found / "answers.json").read_text())
@@ -176,11 +180,13 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(
         ("", "unknown noise type '': choose one of"),
         (
             "late",
-            "noise type late of package late-noise cannot be loaded from nowhere:Late: ModuleNotFoundError",
+            "noise type late of package late-noise cannot be loaded from nowhere:Late: "
+            "ModuleNotFoundError",
         ),
         (
             "twice",
-            "noise type twice of package late-noise and noise type twice of package more-noise have one name",
+            "noise type twice of package late-noise and noise type twice of package more-noise "
+            "have one name",
         ),
         (
             "all",
@@ -241,7 +247,8 @@ def test_the_guides_entry_point_names_the_guides_class(mine: Path) -> None:
 
 
 def test_another_version_of_the_code_is_another_trial(mine: Path) -> None:
-    """The hash changes with the file, not within a process; a registered type's has no part in it."""
+    """The hash changes with the file, not within a process; a registered type's has no part in
+    it."""
 
     def hashed(noise: str) -> str:
         arm = Arm(noise, 0.2, 0.2, 0.0, Recipe("book", 10))
@@ -272,7 +279,8 @@ def test_a_file_that_holds_only_a_base_counts_too(mine: Path) -> None:
 
 def test_the_plan_counts_a_type_with_one_rate_or_a_low_one(mine: Path) -> None:
     (mine / "typo.py").write_text(
-        "from models.noise import Noise, Rate\n\nclass One(Noise):\n    rates = (Rate('r', 0.05, high=0.1),)\n"
+        "from models.noise import Noise, Rate\n\nclass One(Noise):\n    rates = (Rate('r', 0.05, "
+        "high=0.1),)\n"
     )
     assert {
         trial.arm.name.split()[0]
@@ -287,7 +295,7 @@ def test_the_plan_of_a_type_that_fails_is_a_line(
     monkeypatch.setattr(timing, "load_split", lambda setting: small)
     raising = Trial(Arm("broken:Raises", 0.5, 0.5, 0.0, Recipe("short", 1)), (1,), schema.SEARCH)
     with pytest.raises(
-        CommandError,
+        timing.CannotTime,
         match=r"broken:Raises failed in training: TypeError: no such \(broken.py, line",
     ):
         timing.probe([[raising]], Setting("", "", 1000, "cpu"))
@@ -307,9 +315,11 @@ def test_a_colon_in_a_label_is_no_metric() -> None:
 
 
 def test_a_composed_type_has_the_version_of_its_parts(mine: Path) -> None:
-    """The class is made in this repository; what counts is the file that names it, and those of what it is made of."""
+    """The class is made in this repository; what counts is the file that names it, and those of
+    what it is made of."""
     (mine / "typo.py").write_text(
-        "import blink\nfrom models.noise.schedules import early, scheduled\nWinks = scheduled(early, blink.Blink)\n"
+        "import blink\nfrom models.noise.schedules import early, scheduled\nWinks = "
+        "scheduled(early, blink.Blink)\n"
     )
     first = noise_version("typo:Winks")
     (mine / "blink.py").write_text(guide("python") + "\n# another version\n")

@@ -17,7 +17,7 @@ from models.mlp import initialise
 from models.noise import NOISE
 from models.rng import Stream
 from models.train import CPU_POPULATION, Trained, build, fit, train_population
-from study.recipes import BOOK, DECAY, LONG
+from study.presets import BOOK, DECAY, LONG
 
 DECAY2, LONG2 = replace(DECAY, epochs=2), replace(LONG, epochs=2)
 every_type = pytest.mark.parametrize("name", NOISE)
@@ -43,7 +43,8 @@ def same(a: Trained, b: Trained) -> bool:
 
 
 def plain_loop(arm: Arm, seed: int, split: Split, steps_wanted: int) -> nn.Sequential:
-    """The network as a textbook trains it: nn.Linear, nn.ReLU, masks, torch.optim.SGD; only the draws are shared."""
+    """The network as a textbook trains it: nn.Linear, nn.ReLU, masks, torch.optim.SGD; only the
+    draws are shared."""
     net = to_module(initialise([seed], dtype=torch.float64)).double().train()
     linears = [layer for layer in net if isinstance(layer, nn.Linear)]
     sgd = torch.optim.SGD(
@@ -82,7 +83,8 @@ def plain_loop(arm: Arm, seed: int, split: Split, steps_wanted: int) -> nn.Seque
 @pytest.mark.parametrize("noise", ["none", "dropout"])
 @pytest.mark.parametrize("recipe", [DECAY, LONG], ids=lambda recipe: recipe.name)
 def test_agrees_with_the_plain_loop_in_float64(noise: str, recipe: Recipe, small: Split) -> None:
-    """Parameters to 1e-8 after 200 steps, momentum and weight decay included, each network of a population."""
+    """Parameters to 1e-8 after 200 steps, momentum and weight decay included, each network of a
+    population."""
     double = small.to("cpu", torch.float64)
     recipe = replace(recipe, epochs=50)
     arms = [arm(noise, 0.25, 0.5, recipe), arm(noise, 0.5, 0.125, recipe, weight_decay=0.0)]
@@ -105,7 +107,8 @@ def to_module_double(weights) -> nn.Module:  # noqa: ANN001
 
 @every_type
 def test_company_does_not_matter(name: str, small: Split) -> None:
-    """Bit-identical alone, with two others, and in a full population; in any place, with any companions."""
+    """Bit-identical alone, with two others, and in a full population; in any place, with any
+    companions."""
     one = arm(name)
     other = arm(name, 0.7, 0.1, weight_decay=1e-5)
     alone = train_population([one], [5], small, test=True)[0]
@@ -123,7 +126,8 @@ def test_company_does_not_matter(name: str, small: Split) -> None:
 
 @every_type
 def test_bfloat16_products_learn_the_same(name: str, small: Split) -> None:
-    """Master weights and scores in float32; close to the float32 network; and company matters as little."""
+    """Master weights and scores in float32; close to the float32 network; and company matters as
+    little."""
     rounded = small.rounded(torch.bfloat16)
     full, half = (
         train_population([arm(name, recipe=LONG2)], [5], split)[0] for split in (small, rounded)
@@ -151,7 +155,8 @@ def test_repeating_gives_the_same_bits(name: str, small: Split) -> None:
 
 
 def test_seeds_pair_arms(small: Split) -> None:
-    """Arms of one seed share initial weights and batches: with no noise and no decay they are the same network."""
+    """Arms of one seed share initial weights and batches: with no noise and no decay they are the
+    same network."""
     none, zero = Arm("none", 0, 0, 0, DECAY2), Arm("dropout", 0, 0, 0, DECAY2)
     a, b = train_population([none], [3], small)[0], train_population([zero], [3], small)[0]
     assert a.curves == b.curves
@@ -159,7 +164,8 @@ def test_seeds_pair_arms(small: Split) -> None:
 
 
 def test_weight_decay_is_per_network_and_spares_biases(small: Split) -> None:
-    """With a loss of no gradient the weights shrink by (1 - lr wd) a step, each network by its own, biases not."""
+    """With a loss of no gradient the weights shrink by (1 - lr wd) a step, each network by its own,
+    biases not."""
     recipe = replace(BOOK, epochs=3)
     arms = [arm("none", recipe=recipe, weight_decay=wd) for wd in (0.0, 0.01)]
     population, noise = build(arms, [1, 1], small)

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -15,13 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
-import psutil
 import pytest
 import torch
 import yaml
 from command_line import Call, one_line
 from mlflow import MlflowClient
-from mlflow.entities import Run
 from torch import Tensor
 
 from analysis import schema
@@ -34,7 +31,7 @@ from study.commands import cli as main_module
 from study.commands.cli import cli, main
 from study.planning import timing
 from study.presets import PRESETS
-from study.resumable import Session
+from study.resumable import ResumableStudy
 from study.tracking.retry import CutShort
 
 ROOT = Path(__file__).parents[2]
@@ -89,7 +86,8 @@ def test_report_of_what_is_not_there(call: Call, tmp_path: Path) -> None:
 
 
 def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
-    """A study run with a fresh heartbeat from elsewhere stands in the way; a silent one does not (test_study kills)."""
+    """A study run with a fresh heartbeat from elsewhere stands in the way; a silent one does not
+    (test_study kills)."""
     from study.declaration import declare
     from study.trial import Setting
     from study.worker import load_split
@@ -163,7 +161,8 @@ def test_help_and_version(
 
 
 def test_mlproject_and_command_line_agree() -> None:
-    """Each entry point passes every option of its command, under the same name and with the same default."""
+    """Each entry point passes every option of its command, under the same name and with the same
+    default."""
     entry_points = yaml.safe_load((ROOT / "MLproject").read_text())["entry_points"]
     assert entry_points["main"] == entry_points["study"]
     assert set(entry_points) - {"main"} == set(cli.commands)
@@ -176,63 +175,6 @@ def test_mlproject_and_command_line_agree() -> None:
         for parameter, declared in parameters.items():
             assert str(declared["default"]) == str(options[parameter].default)
             assert f"{options[parameter].opts[0]} {{{parameter}}}" in entry_points[name]["command"]
-
-
-DAMAGED = (
-    "[1",
-    "[1, 2]",
-    "5",
-    "{}",
-    '{"host": "a", "pid": Infinity, "time": 1}',
-    '{"host": "a", "pid": "x", "time": 1}',
-)
-
-
-def test_a_silent_coordinator_is_taken_for_dead(tmp_path: Path) -> None:
-    """After a power cut the process number may be another process's; one that lives may be silent for long."""
-    from study.tracking.lifecycle import STALE_SECONDS, _refuse_second_coordinator
-    from study.tracking.retry import AlreadyRunning
-
-    mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
-    client = MlflowClient()
-    experiment = client.create_experiment(schema.EXPERIMENT)
-
-    def run(host: str, pid: int, started: float, seconds_ago: float) -> Run:
-        beat = {"host": host, "pid": pid, "started": started, "time": time.time() - seconds_ago}
-        return client.create_run(experiment, tags={schema.TAG_HEARTBEAT: json.dumps(beat)})
-
-    here, living = socket.gethostname(), psutil.Process(os.getppid())
-    of_older_code = json.dumps({"host": here, "pid": living.pid, "time": time.time() - 5})
-    for refused in (
-        run(here, living.pid, living.create_time(), 24 * 3600),
-        run("elsewhere", 1, 0.0, STALE_SECONDS - 10),
-        client.create_run(experiment, tags={schema.TAG_HEARTBEAT: of_older_code}),
-    ):
-        with pytest.raises(AlreadyRunning):
-            _refuse_second_coordinator([refused], None)
-    killed = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = psutil.Process(killed.pid).create_time()
-    killed.kill()
-    deadline = time.monotonic() + 10
-    while (
-        psutil.Process(killed.pid).status() != psutil.STATUS_ZOMBIE and time.monotonic() < deadline
-    ):
-        time.sleep(0.01)  # it stays a zombie until somebody waits for it
-    _refuse_second_coordinator(
-        [
-            run(here, killed.pid, started, 5),
-            run(here, living.pid, living.create_time() - 3600, 5),
-            run(here, 2**22 + 1, 0.0, 5),
-            run("elsewhere", 1, 0.0, STALE_SECONDS + 10),
-            run("elsewhere", 1, 0.0, -24 * 3600),  # a clock that is ahead
-            *(
-                client.create_run(experiment, tags={schema.TAG_HEARTBEAT: damaged})
-                for damaged in DAMAGED
-            ),
-        ],
-        None,
-    )
-    killed.communicate()
 
 
 @pytest.mark.parametrize("port", ["99999", "abc"])
@@ -257,11 +199,12 @@ class Hot(Noise):
 def test_a_diverged_search_trial_leaves_no_hole(
     call: Call, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is told."""
+    """Exit 0: the type is tuned by its other trials, and every contrast is answered; the failure is
+    told."""
     monkeypatch.setitem(NOISE, "hot", Hot)
     code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
     assert code == 0, stderr
-    assert "1 trial failed and counts for nothing: hot(0.2,0.2)" in stderr
+    assert "1 trial failed and was excluded: hot(0.2,0.2)" in stderr
     assert len(reader.load().failed) == 1 and "hot" in set(reader.load().table["noise"])
 
 
@@ -277,11 +220,12 @@ class Exploding(Noise):
 def test_a_type_that_diverges_is_left_out_and_told(
     call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Exit 3: its trials are FAILED and never scored, its contrasts are not answered, the rest of the study stands."""
+    """Exit 3: its trials are FAILED and never scored, its contrasts are not answered, the rest of
+    the study stands."""
     monkeypatch.setitem(NOISE, "exploding", Exploding)
     code, stderr = call("study", "--preset", "smoke", "--noise", "exploding", "--data", str(folder))
     assert code == 3, stderr
-    assert "2 trials failed and count for nothing" in stderr
+    assert "2 trials failed and were excluded" in stderr
     assert "Traceback" not in stderr
     study = reader.load()
     assert {trial.status for trial in study.failed} == {"FAILED"} and len(study.failed) == 2
@@ -302,7 +246,7 @@ def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
     def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device", str(tmp_path / "index.html.part"))
 
-    class Finished(Session):
+    class Finished(ResumableStudy):
         def read(self, images: bool = False) -> Any:
             return None
 

@@ -17,7 +17,7 @@ import pytest
 import synthetic
 import torch
 
-from models import download, download_probe
+from models import download
 from models.download import FILES
 from study.commands import doctor
 from study.commands.cli import main
@@ -49,7 +49,8 @@ def contents(folder: Path) -> dict[Path, bytes]:
 def examine(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path, folder: Path
 ) -> Examine:
-    """Runs doctor in a fresh folder with the real data and no store yet; checks that it leaves nothing behind."""
+    """Runs doctor in a fresh folder with the real data and no store yet; checks that it leaves
+    nothing behind."""
     monkeypatch.chdir(tmp_path)
     mlflow.set_tracking_uri("sqlite:///mlflow.db")
 
@@ -105,7 +106,7 @@ def test_no_data_and_no_source(
 
     monkeypatch.setattr(urllib.request, "urlopen", no_internet)
     monkeypatch.setitem(
-        download.SOURCES,
+        download.PROBES,
         "Debian's package",
         lambda dataset: download.read_own(tmp_path / "no-package"),
     )
@@ -119,7 +120,7 @@ def test_no_data_and_no_source(
 
 
 def test_data_that_can_be_had(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download_probe, "PROBES", {"somewhere": lambda dataset: None})
+    monkeypatch.setattr(download, "PROBES", {"somewhere": lambda dataset: None})
     assert examine("--data", "new") == (0, CHECKS, {})
 
 
@@ -127,7 +128,7 @@ def test_a_damaged_data_file(examine: Examine, folder: Path, tmp_path: Path) -> 
     shutil.copytree(folder / "fashion-mnist", tmp_path / "data" / "fashion-mnist")
     damaged = next((tmp_path / "data" / "fashion-mnist").glob(f"{FILES[3]}*"))
     damaged.write_bytes(damaged.read_bytes()[:-100])
-    only(examine("--data", "data"), "data", FILES[3], "delete the file to have it fetched anew")
+    only(examine("--data", "data"), "data", FILES[3], "delete the file to have it fetched again")
 
 
 def test_files_of_ones_own_that_are_not_there(examine: Examine) -> None:
@@ -218,7 +219,8 @@ def test_a_scheduler_that_does_not_answer(
 
 
 def test_packages_of_other_versions(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that is older, and one that is missing; a tool that only developers need is not asked for."""
+    """One that is older, and one that is missing; a tool that only developers need is not asked
+    for."""
     version = metadata.version
 
     def other(name: str) -> str:
@@ -237,7 +239,7 @@ def test_packages_of_other_versions(examine: Examine, monkeypatch: pytest.Monkey
 
 def test_a_python_that_is_too_old(examine: Examine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "PYTHON", (3, 99))
-    only(examine(), "python", "3.99 is the oldest")
+    only(examine(), "python", "is older than 3.99")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device here")

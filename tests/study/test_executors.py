@@ -1,4 +1,5 @@
-"""What a batch and a worker do where something is wrong: the failure is told in a line, and nothing else is lost."""
+"""What a batch and a worker do where something is wrong: the failure is told in a line, and nothing
+else is lost."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from models.data import DataError, Split
 from models.train import Trained
 from study import signals
 from study import worker as work
-from study.executors import ClusterError, processes, trainer
+from study.executors import ClusterError, open_executor, processes
 from study.executors.threads import in_process
 from study.tracking.retry import CutShort
 from study.trial import Setting, Trial
@@ -103,7 +104,8 @@ def in_a_worker(setting: Setting = SETTING, trial: Trial = TRIAL) -> object:
 def test_a_worker_with_other_data_takes_no_part(
     monkeypatch: pytest.MonkeyPatch, small: Split
 ) -> None:
-    """Another data set may be had by the same name: a folder of one's own has no digest that is known beforehand."""
+    """Another data set may be had by the same name: a folder of one's own has no digest that is
+    known beforehand."""
     monkeypatch.setattr(work, "load_split", lambda setting: small)
     monkeypatch.setattr(work, "train_batch", lambda *arguments: "trained")
     assert in_a_worker(replace(SETTING, digest=small.digest)) == "trained"
@@ -137,7 +139,10 @@ def test_a_worker_process_that_cannot_take_part_is_told_in_a_line(
 
     monkeypatch.setattr(fake, "train", train)
     told = "a worker cannot take part: other; leave code and data as they are while a study runs; finished trials are"
-    with pytest.raises(ClusterError, match=told), trainer("cpu", nothing, workers=1) as workers:
+    with (
+        pytest.raises(ClusterError, match=told),
+        open_executor("cpu", nothing, workers=1) as workers,
+    ):
         list(workers.train([[TRIAL]], SETTING))
 
 
@@ -153,7 +158,7 @@ def test_workers_that_die_while_they_start_are_told_in_a_line(
     monkeypatch.setattr(fake, "__init__", dies)
     with (
         pytest.raises(ClusterError, match="4 worker processes died while they started"),
-        trainer("cpu", nothing, workers=1),
+        open_executor("cpu", nothing, workers=1),
     ):
         pass
     assert fake.asked["start"] == processes.TRIES
@@ -162,7 +167,7 @@ def test_workers_that_die_while_they_start_are_told_in_a_line(
 def test_a_replacement_that_dies_while_it_starts_has_successors(
     fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with trainer("cpu", nothing, workers=1) as workers:
+    with open_executor("cpu", nothing, workers=1) as workers:
         outcomes = iter(
             [
                 dies,
@@ -189,7 +194,7 @@ def test_ctrl_c_while_workers_start_is_remembered(
         os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(fake, "__init__", start)
-    with signals.remembered(), trainer("cpu", nothing, workers=1):
+    with signals.remembered(), open_executor("cpu", nothing, workers=1):
         time.sleep(0.01)
         with pytest.raises(KeyboardInterrupt):
             signals.check()
@@ -233,7 +238,7 @@ def test_under_nohup_a_study_goes_on(hangup: Callable[[], None]) -> None:
 def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    with trainer("cpu", nothing, workers=1) as workers:
+    with open_executor("cpu", nothing, workers=1) as workers:
         [worker] = workers._alive  # type: ignore[attr-defined]
         blocked = worker._pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
         assert {signal.SIGINT, signal.SIGHUP} <= blocked

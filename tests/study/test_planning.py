@@ -1,4 +1,5 @@
-"""What a plan is reckoned from: the batches a study will train, on the workers there are, at the costs timed."""
+"""What a plan is reckoned from: the batches a study will train, on the workers there are, at the
+costs timed."""
 
 from __future__ import annotations
 
@@ -7,12 +8,11 @@ import pytest
 from analysis.schema import CONFIRM, SEARCH, Contrast, Question
 from analysis.stats.power import detectable_effect
 from models.data import Split
-from study.declaration import planned_stages, stand_in
 from study.planning import detectable
 from study.planning.cost import phase_seconds, stage_seconds
+from study.planning.dry_run import planned_stages, stand_in
 from study.planning.timing import Costs, Sample, chunk_sizes
-from study.presets import PRESETS
-from study.recipes import DECAY, SHORT
+from study.presets import DECAY, PRESETS, SHORT
 from study.trial import Trial
 
 CHEAP, DEAR = Sample(0.01, 0.1, 0.2, 1.0), Sample(0.04, 0.1, 0.2, 1.0)

@@ -1,4 +1,5 @@
-"""What a study tells while it runs: a line for each phase, a fair time left, nothing but plain lines in a log."""
+"""What a study tells while it runs: a line for each phase, a fair time left, nothing but plain
+lines in a log."""
 
 from __future__ import annotations
 
@@ -88,7 +89,8 @@ def test_a_log_has_plain_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_time_left_counts_each_type_at_its_cost(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the search 160 of 960 seconds are over. While `none` alone is timed, all that is left seems as cheap."""
+    """After the search 160 of 960 seconds are over. While `none` alone is timed, all that is left
+    seems as cheap."""
     monkeypatch.setattr("sys.stderr", io.StringIO())
     shown = Progress([*SEARCHED, *CONFIRMED])
     shown.begin(SEARCHED)

@@ -1,4 +1,5 @@
-"""The search: the types take turns, each is tuned on its own trials, and a stopped search goes on as if it had not."""
+"""The search: the types take turns, each is tuned on its own trials, and a stopped search goes on
+as if it had not."""
 
 from __future__ import annotations
 
@@ -14,8 +15,8 @@ from synthetic import declaration
 from models.config import Arm
 from models.noise import NOISE
 from study import search_space
-from study.recipes import DECAY
-from study.resumable import Session
+from study.presets import DECAY
+from study.resumable import ResumableStudy
 from study.search import search
 
 TYPES = ("none", "dropout", "gaussian")
@@ -82,7 +83,8 @@ def test_a_resumed_search_proposes_what_it_would_have(finished: int) -> None:
 
 
 def test_a_resumed_search_sees_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What TPE learns from is what the store keeps, whether it was proposed just now or by an earlier process."""
+    """What TPE learns from is what the store keeps, whether it was proposed just now or by an
+    earlier process."""
     seen: list[dict[str, object]] = []
     tell = optuna.Study.tell
 
@@ -105,7 +107,7 @@ def test_an_adopted_score_is_that_of_a_fresh_trial_to_the_last_bit() -> None:
         {"trial_hash": ["a"] * 3 + ["b"] * 3, "val/accuracy": [*scores, *scores[::-1]]}
     )
 
-    class Resumed(Session):
+    class Resumed(ResumableStudy):
         def table(self) -> pd.DataFrame:
             return table
 
@@ -126,7 +128,8 @@ def test_tpe_finds_better_arms_than_it_started_with() -> None:
 
 
 def test_a_weak_type_is_tuned_as_hard_as_a_strong_one() -> None:
-    """Scores far below another type's do not keep a type from its own best: each is tuned on its own trials."""
+    """Scores far below another type's do not keep a type from its own best: each is tuned on its
+    own trials."""
 
     def best_error(handicap: float) -> float:
         errors: list[float] = []

@@ -1,4 +1,5 @@
-"""What may go wrong between a study and its store, one step at a time: nothing counts that is not whole."""
+"""What may go wrong between a study and its store, one step at a time: nothing counts that is not
+whole."""
 
 from __future__ import annotations
 
@@ -154,7 +155,8 @@ def test_a_process_that_dies_while_it_opens_a_study_leaves_nothing_running(
 def test_studies_that_write_the_same_at_the_same_moment(
     declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    """The store, asked by both whether a thing is there, lets the one make it and fails the other."""
+    """The store, asked by both whether a thing is there, lets the one make it and fails the
+    other."""
     write, asked = getattr(MlflowClient, name), []
 
     def beaten(client: MlflowClient, *rest: Any) -> None:
@@ -174,7 +176,8 @@ def test_studies_that_write_the_same_at_the_same_moment(
 def test_who_was_taken_over_amid_a_trial_does_not_finish_it(
     declared: Declaration, setting: Setting
 ) -> None:
-    """A process that was asleep: the other has ended the trial and those of its seed runs that were there."""
+    """A process that was asleep: the other has ended the trial and those of its seed runs that were
+    there."""
     with (
         pytest.raises(AlreadyRunning, match="goes on with this study"),
         open_study(declared, setting, schema.EXPERIMENT) as tracker,
@@ -238,4 +241,4 @@ def test_damaged_scores_of_images_are_no_reason_to_wait(
     try:
         reader.load(images=True)
     except reader.StoreError as error:
-        assert retry._is_final(error)
+        assert retry.is_permanent(error)

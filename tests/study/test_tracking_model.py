@@ -1,4 +1,5 @@
-"""The winner as a model: right for every noise type, at home where this project is not, registered with evidence."""
+"""The winner as a model: right for every noise type, at home where this project is not, registered
+with evidence."""
 
 from __future__ import annotations
 
@@ -51,7 +52,8 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Stored:
-    """A study's confirmed arm in a store: what was trained, what the user was told, the seed run with the model."""
+    """A study's confirmed arm in a store: what was trained, what the user was told, the seed run
+    with the model."""
 
     folder: Path
     trained: list[Trained]
@@ -138,7 +140,8 @@ print(json.dumps({
 
 
 def ask_elsewhere(stored: Stored, python: str, *missing: str) -> dict[str, Any]:
-    """What the champion says in a process that cannot import this project, nor the packages `missing`."""
+    """What the champion says in a process that cannot import this project, nor the packages
+    `missing`."""
     done = subprocess.run(
         [python, "-c", ELSEWHERE, *missing],
         cwd=stored.folder, env=stored.environment, capture_output=True, text=True, check=False,
@@ -286,7 +289,8 @@ def test_what_would_not_predict_the_same_is_no_model(
 
 
 def network(name: str) -> tuple[served_model.Network, Any, Noise]:
-    """An untrained network of a noise type at rates 0.3 and 0.5, as it is served and as it was trained."""
+    """An untrained network of a noise type at rates 0.3 and 0.5, as it is served and as it was
+    trained."""
     kind, weights = noise_type(name), initialise((5,))
     rates = [
         min(max(rate, of.low), of.high) for rate, of in zip((0.3, 0.5), kind.rates, strict=False)
@@ -307,7 +311,8 @@ def test_every_noise_type_is_served_as_it_is_evaluated(noise_name: str) -> None:
 
 
 def test_noisy_passes_have_the_moments_of_training(noise_name: str) -> None:
-    """Of types that can be repeated, against PyTorch's own passes; of a type without noise all passes are alike."""
+    """Of types that can be repeated, against PyTorch's own passes; of a type without noise all
+    passes are alike."""
     served_network, weights, noise = network(noise_name)
     if served_network.distribution is None:
         pytest.skip("its noise is not repeated")
@@ -399,7 +404,8 @@ def post(port: int, path: str, body: dict[str, Any] | None = None) -> tuple[int,
 def test_it_serves_in_a_fresh_environment_of_its_own_requirements(
     stored: Stored, tmp_path: Path
 ) -> None:
-    """Loads, predicts all test images and answers `mlflow models serve`; torch and this project are not there."""
+    """Loads, predicts all test images and answers `mlflow models serve`; torch and this project are
+    not there."""
     place = tmp_path / "fresh"
     venv.create(place, with_pip=True, symlinks=True)
     requirements = mlflow.pyfunc.get_model_dependencies(

@@ -1,0 +1,187 @@
+"""The look of all figures: colours, sizes, marks and the bytes they are saved as.
+
+Accuracies are drawn in % and their differences in percentage points, losses in nats. A dot is one
+seed; a diamond with a bar is a mean with its 95 % interval; a shaded band is the equivalence
+margin.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import seaborn as sns
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis import formatting
+from analysis.schema import Question
+
+INK, GREY, FAINT, BAND = "#1f2933", "#7b8794", "#cbd2d9", "#d5e8df"
+PALETTE = ("#0072b2", "#b8480a", "#00714f", "#8a5a9e", "#7b8794")
+"""Okabe and Ito's colours, darkened; the common kinds of colour blindness keep them apart."""
+SEED = PALETTE[0]
+VERDICT_COLOURS = {"better": PALETTE[0], "worse": PALETTE[1], "equivalent": PALETTE[2]}
+
+NO_MATH: dict[Any, Any] = {"text.parse_math": False}
+"""A name from the store with two dollar signs is a name, not a formula."""
+STYLE: dict[Any, Any] = {
+    **NO_MATH,
+    **sns.axes_style("ticks", {"axes.edgecolor": GREY, "grid.color": "#e4e7eb", "axes.grid": True}),
+    "axes.grid.axis": "x",
+    "font.family": "DejaVu Sans",  # comes with matplotlib: the figure is the same everywhere
+    "font.size": 9.5,
+    "axes.titlesize": 10,
+    "axes.labelsize": 9.5,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9.5,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+WIDTH = 10.5  # inches
+MANY_POINTS = 5_000  # of one panel, above which its points and thin lines become pixels
+
+
+@contextmanager
+def drawing(height: float, title: str, **rc: Any) -> Iterator[Figure]:
+    """Make a figure of the common width under the common style.
+
+    Args:
+        height: inches.
+        rc: settings beside the style's, "_" standing for ".".
+    """
+    settings = {name.replace("_", "."): value for name, value in rc.items()}
+    with mpl.rc_context(STYLE | settings):
+        figure = Figure(figsize=(WIDTH, height), layout="constrained")
+        yield figure
+        figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Return the figure as SVG: no date, no random ids, text as outlines, so it needs no font.
+
+    Where a panel has very many points, they are drawn as an image within it: as shapes they would
+    fill megabytes.
+    """
+    for ax in figure.axes:
+        marks = [*ax.collections, *ax.lines]
+        if sum(map(_count_points, marks)) > MANY_POINTS:
+            for mark in marks:
+                mark.set_rasterized(_count_points(mark) > 2)  # not intervals and rules
+    buffer = io.BytesIO()
+    with mpl.rc_context(NO_MATH | {"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
+
+
+def _count_points(mark: Artist) -> int:
+    if isinstance(mark, Line2D):
+        return int(np.size(np.asarray(mark.get_xdata())))
+    return len(np.asarray(mark.get_offsets())) if isinstance(mark, PathCollection) else 0
+
+
+def metric_label(metric: str, difference: bool = False) -> str:
+    """Return an axis label: "test accuracy (%)", "difference in test loss (NLL) (nats)"."""
+    unit = formatting.unit(metric, difference)
+    name = formatting.metric_name(metric)
+    return f"{'difference in ' if difference else ''}{name}" + (f" ({unit})" if unit else "")
+
+
+def verdict_colour(verdict: str) -> str:
+    """Return the colour of a verdict; grey for an open one."""
+    return VERDICT_COLOURS.get(verdict.partition(",")[0], GREY)
+
+
+def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:
+    """Shade the band within which a difference is negligible, and rule its zero."""
+    if vertical:
+        ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
+        ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
+    else:
+        ax.axhspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
+        ax.axhline(0, color=INK, linewidth=0.9, zorder=1)
+
+
+def draw_seeds(
+    ax: Axes,
+    place: float,
+    seeds: np.ndarray,
+    interval: tuple[float, float],
+    colour: str = INK,
+    alpha: float = 0.5,
+) -> None:
+    """Draw one line of a forest plot: the seeds below their mean and interval.
+
+    Args:
+        place: on the y axis.
+        seeds: finite values in the shown unit, shape (seeds,).
+        interval: of the mean; not drawn where it is not finite.
+    """
+    below = np.full(len(seeds), place + 0.18)
+    ax.plot(seeds, below, "o", color=SEED, alpha=alpha, markersize=4, markeredgewidth=0)
+    above = place - 0.1
+    if all(map(math.isfinite, interval)):
+        bar = {"linewidth": 2, "solid_capstyle": "butt", "zorder": 3}
+        ax.plot(interval, [above, above], color=colour, **bar)  # type: ignore[arg-type]
+    ax.plot([seeds.mean()], [above], "D", color=colour, markersize=5, zorder=4)
+
+
+def write_note(ax: Axes, place: float, text: str, x: float = 0.02, align: str = "left") -> None:
+    """Write grey words on a line that has no marks; x as a share of the axis."""
+    across = ax.get_yaxis_transform()
+    ax.text(
+        x,
+        place,
+        text,
+        transform=across,
+        ha=align,
+        va="center",
+        size=8.5,
+        color=GREY,
+        style="italic",
+    )
+
+
+def set_lines(ax: Axes, labels: Sequence[str]) -> None:
+    """Label the lines of a forest plot, the first on top."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(max(len(labels), 1) - 0.5, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.margins(x=0.06)
+    ax.locator_params(axis="x", nbins=4)
+
+
+def add_legend(figure: Figure, question: Question, colours: Iterable[tuple[str, str]]) -> None:
+    """Explain the marks of a forest plot below it.
+
+    Args:
+        colours: label and colour of each kind of mean.
+    """
+    margins = dict.fromkeys(
+        formatting.margin(contrast.margin, contrast.metric) for contrast in question.contrasts
+    )
+    seed = Line2D([], [], marker="o", color=SEED, alpha=0.5, linestyle="none", label="one seed")
+    means = [
+        Line2D([], [], marker="D", color=colour, markersize=5, linewidth=2, label=label)
+        for label, colour in colours
+    ]
+    band = Patch(color=BAND, label=f"equivalence margin ({', '.join(margins)})")
+    figure.legend(
+        handles=[seed, *means, band],
+        loc="outside lower left",
+        ncols=4,
+        frameon=False,
+        fontsize=8.5,
+    )
