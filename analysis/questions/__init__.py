@@ -20,7 +20,6 @@ from analysis.questions import (
 from analysis.questions.base import Design
 from analysis.schema import Question
 from analysis.stats.results import Answer
-from analysis.store.uri import StoreError
 
 
 class QuestionModule(Protocol):
@@ -56,6 +55,8 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
     Raises:
         StoreError: only another version of this code knows the question.
     """
+    from analysis.store.uri import StoreError  # imports MLflow, which declaring does without
+
     if question.name not in QUESTIONS:
         raise StoreError(
             f"the study asks {question.name!r}, a question that this version does not know: read "

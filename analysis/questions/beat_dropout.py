@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis import formatting
-from analysis.plots import leaderboard
 from analysis.questions.base import Arm, Comparison, Design, Recipe, Tuned, tuned_label
 from analysis.questions.sentences import (
     AGAINST,
@@ -103,6 +102,8 @@ class Candidate:
 
 def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
     """Name the noise types that beat tuned dropout and tuned no noise under every recipe."""
+    from analysis.plots import leaderboard  # takes seconds to import, and declaring does without
+
     answered = answer_contrasts(question, table, arms)
     notes = (*answered.notes, *_not_entered(answered), *_worse_than_none(answered.contrasts))
     answered = replace(answered, notes=notes)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.schema import CONFIRM, Question, base_metric
 from analysis.stats.results import Answer, Answered, ContrastAnswer
 from analysis.stats.verdicts import Arms, is_book
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 AGAINST = {
     "better": "better than",
