@@ -219,7 +219,7 @@ class _Test(NamedTuple):
 
 
 def _test_of(contrast: Contrast) -> _Test:
-    return _Test(contrast.family, contrast.metric, contrast.name, contrast.recipe)
+    return _Test(contrast.family, contrast.metric, contrast.key, contrast.recipe)
 
 
 def _candidate_of(contrast: Contrast) -> _Test:
