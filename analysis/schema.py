@@ -1,8 +1,7 @@
 """The contract between the writer and the reader of the tracking store.
 
-`study.tracking.writer` writes these names, `analysis.store.reader` reads them, and nothing else
-passes between the two halves of the project. It imports only the standard library, so that the
-analysis runs where torch is not installed.
+`study.tracking.writer` writes these names, `analysis.store.reader` reads them. It imports nothing
+of this project, so that the analysis runs where torch is not installed.
 """
 
 from __future__ import annotations
@@ -12,7 +11,9 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 CODE_VERSION = 6
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
@@ -20,8 +21,7 @@ CODE_VERSION = 6
 EXPERIMENT = "dropout-study"
 
 # Tags of a run. `kind` is study, trial or seed; a study run holds trial runs, a trial run holds
-# seed runs. A study run
-# that has not described its study yet is OPENING.
+# seed runs. A study run that has not described its study yet is OPENING.
 OPENING = "opening"
 TAG_ID = "study.id"
 TAG_KIND = "study.kind"
@@ -70,9 +70,8 @@ AUDIT = "audit"  # what others measured, run again on validation images
 PHASES = (SEARCH, RERANK, EXPLORE, AUDIT, CONFIRM)
 
 # The run table: one row per finished seed run. Column name -> pandas dtype. What a question's
-# measures logged beside
-# these follows as further float64 columns, in alphabetical order, missing where a run was not
-# measured.
+# measures logged beside these follows as further float64 columns, in alphabetical order, missing
+# where a run was not measured.
 RUN_TABLE: dict[str, str] = {
     "run_id": "string",
     "trial_run_id": "string",
@@ -114,6 +113,9 @@ HIGHER_IS_BETTER = {
     "ece": False,
     "logit_error": False,
 }
+
+
+NOT_DECLARED = "not a study declaration of this version"
 
 
 def base_metric(metric: str) -> str:
@@ -219,9 +221,8 @@ class Declaration:
 
     preset: str
     recipes: dict[str, dict[str, Any]]  # recipe name -> its settings
-    tuned_recipes: tuple[
-        str, ...
-    ]  # those that arms are tuned under; the others take the first one's tuned values
+    # Those that arms are tuned under; the others take the first one's tuned values.
+    tuned_recipes: tuple[str, ...]
     noise_types: tuple[str, ...]
     # So many types beside none and dropout, the best re-ranked, go on to the next tuned recipe.
     finalists: int
@@ -244,7 +245,8 @@ class Declaration:
     def study_id(self) -> str:
         """The hash that tags all runs of the study."""
         fields = asdict(self)
-        return digest(fields | {"questions": [_hashed(one) for one in fields["questions"]]})
+        questions = [_hashed(question) for question in fields["questions"]]
+        return digest(fields | {"questions": questions})
 
     def rate_bounds(self, noise: str) -> list[tuple[float, float]]:
         """Lowest and highest value searched of each rate that a noise type has."""
@@ -260,33 +262,22 @@ class Declaration:
 
     @classmethod
     def from_json(cls, text: str) -> Declaration:
-        """The inverse of `to_json`; ValueError where the text is not a declaration of this
-        schema."""
+        """Return the inverse of `to_json`.
+
+        Raises:
+            ValueError: the text is not a declaration of this schema.
+        """
         try:
-            fields = json.loads(text)
-            json.dumps(
-                fields, ensure_ascii=False
-            ).encode()  # half of a surrogate pair can be escaped, but not written
-            for question in fields["questions"]:
-                question["seeds"] = tuple(question["seeds"])
-                question["contrasts"] = tuple(
-                    Contrast(**contrast) for contrast in question["contrasts"]
-                )
-            fields["questions"] = tuple(Question(**question) for question in fields["questions"])
-            for name in (
-                "tuned_recipes",
-                "noise_types",
-                "search_seeds",
-                "rerank_seeds",
-                "explore_seeds",
-            ):
-                fields[name] = tuple(fields[name])
-            found = cls(**fields)
-        except (TypeError, KeyError, RecursionError) as error:
-            raise ValueError(f"not a study declaration of this version: {error}") from error
-        if wrong := next(_misfits(found), None) or next(_nonsense(found), None):
-            raise ValueError(f"not a study declaration of this version: {wrong}")
-        return found
+            declaration = TypeAdapter(cls).validate_json(text, strict=True, extra="forbid")
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"])) or "text"
+            raise ValueError(f"{NOT_DECLARED}: {place}: {first['msg']}") from error
+        except ValueError as error:  # half of a surrogate pair, which cannot be written
+            raise ValueError(f"{NOT_DECLARED}: {error}") from error
+        if nonsense := next(_nonsense(declaration), None):
+            raise ValueError(f"{NOT_DECLARED}: {nonsense}")
+        return declaration
 
 
 def _hashed(question: dict[str, Any]) -> dict[str, Any]:
@@ -299,45 +290,24 @@ def _hashed(question: dict[str, Any]) -> dict[str, Any]:
     return question | {"contrasts": contrasts}
 
 
-def _misfits(record: Any) -> Iterator[str]:
-    """The fields of a dataclass, and of those within, that are not of the type they are annotated
-    with."""
-    for name, hint in get_type_hints(type(record)).items():
-        if not _fits(getattr(record, name), hint):
-            yield f"{name} is no {hint}"
-    if isinstance(record, Declaration | Question):
-        for part in record.questions if isinstance(record, Declaration) else record.contrasts:
-            yield from _misfits(part)
-
-
-def _nonsense(found: Declaration) -> Iterator[str]:
+def _nonsense(declaration: Declaration) -> Iterator[str]:
     """Yield what makes no sense in a declaration of the right types."""
-    contrasts = [contrast for question in found.questions for contrast in question.contrasts]
-    if not found.tuned_recipes or "name" not in found.data:
+    contrasts = []
+    for question in declaration.questions:
+        contrasts.extend(question.contrasts)
+    if not declaration.tuned_recipes or "name" not in declaration.data:
         yield "it lacks a tuned recipe, or the name of its data"
-    if found.objective not in RUN_TABLE or higher_is_better(found.objective) is None:
-        yield f"its objective {found.objective!r} is no known score"
-    for name in (
-        *found.recipes,
-        *found.tuned_recipes,
-        *(contrast.recipe for contrast in contrasts),
-    ):
-        if type(epochs := found.recipes.get(name, {}).get("epochs")) is not int or epochs < 1:
+    objective = declaration.objective
+    if objective not in RUN_TABLE or higher_is_better(objective) is None:
+        yield f"its objective {objective!r} is no known score"
+    used = [contrast.recipe for contrast in contrasts]
+    for name in (*declaration.recipes, *declaration.tuned_recipes, *used):
+        epochs = declaration.recipes.get(name, {}).get("epochs")
+        if type(epochs) is not int or epochs < 1:
             yield f"recipe {name!r} is not declared with its epochs"
-    yield from (
-        f"the margin of {one.name!r} is not positive"
-        for one in contrasts
-        if not 0 < one.margin < math.inf
-    )
-
-
-def _fits(value: Any, hint: Any) -> bool:
-    kind, inner = get_origin(hint), get_args(hint)
-    if kind is tuple:
-        return all(_fits(item, inner[0]) for item in value)
-    if kind is dict:
-        return isinstance(value, dict) and all(_fits(item, inner[1]) for item in value.values())
-    return hint is Any or type(value) is hint or (hint is float and type(value) is int)
+    for contrast in contrasts:
+        if not 0 < contrast.margin < math.inf:
+            yield f"the margin of {contrast.name!r} is not positive"
 
 
 def digest(value: Any) -> str:

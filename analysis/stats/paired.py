@@ -2,19 +2,15 @@
 
 Every question comes down to a series with one number per seed (a paired difference, an interaction,
 a slope); its mean over seeds is estimated here. The paired t decides; the sign-flip permutation and
-BCa stand beside it as sensitivity.
-
-The rule for too few seeds: fewer than three are refused by everything, since two leave one degree
-of freedom and an
-interval that says nothing. From three on the paired t can reach any alpha. The sign-flip test
-cannot: `analysis.stats.power.seeds_for_alpha` says how many seeds it needs.
+BCa stand beside it as sensitivity. Fewer than three seeds are refused: two leave one degree of
+freedom and an interval that says nothing.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,9 +24,8 @@ from analysis.stats.power import MIN_SEEDS, detectable_effect, seeds_needed
 from analysis.stats.results import ContrastAnswer, Estimate
 
 RESAMPLES = 9_999
-# Seeds above which scipy's resampling takes memory in gigabytes, or time that grows with their
-# square.
-MANY = 500
+BATCH = 500  # resamples held at once: all of them would take gigabytes for thousands of seeds
+MANY = 500  # seeds above which the sign-flip test takes its normal limit
 RESAMPLING_SEED = 20_240_601  # fixed: the same runs give the same report, byte for byte
 
 
@@ -113,11 +108,14 @@ def gain_interval(contrast: ContrastAnswer, level: float = 0.95) -> tuple[float,
 
 
 def sign_flip(differences: pd.Series) -> float:
-    """Two-sided sign-flip permutation p-value (Fisher 1935): exact up to 13 seeds, then from 9,999
-    resamples."""
+    """Two-sided sign-flip permutation p-value (Fisher 1935).
+
+    Exact up to 13 seeds, then from 9,999 resamples, and by its normal limit above 500 seeds.
+    """
     values = _checked(differences)
     if len(values) > MANY:
-        return _sign_flip_of_many(values)
+        z = values.sum() / np.linalg.norm(values)
+        return float(2 * special.ndtr(-abs(z)))
     result = st.permutation_test(
         (values,),
         np.mean,
@@ -134,56 +132,18 @@ def bca(differences: pd.Series, level: float = 0.95) -> tuple[float, float]:
     values = _checked(differences)
     if _sd(values) == 0:
         return float(values.mean()), float(values.mean())
-    if len(values) > MANY:
-        return _bca_of_many(values, level)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", st.DegenerateDataWarning)  # told by NaN
+        warnings.simplefilter("ignore", st.DegenerateDataWarning)  # the interval is NaN then
         result = st.bootstrap(
             (values,),
             np.mean,
             method="BCa",
             confidence_level=level,
             n_resamples=RESAMPLES,
+            batch=BATCH,
             rng=np.random.default_rng(RESAMPLING_SEED),
         )
     return float(result.confidence_interval.low), float(result.confidence_interval.high)
-
-
-def _sign_flip_of_many(values: np.ndarray) -> float:
-    """The same from other random signs."""
-    rng, total = np.random.default_rng(RESAMPLING_SEED), values.sum()
-    flipped = np.concatenate(
-        [
-            2 * (rng.integers(0, 2, (size, len(values)), dtype=np.int8) @ values) - total
-            for size in _blocks(len(values))
-        ]
-    )
-    slack = 1e-12 * np.abs(values).sum()  # equal up to rounding
-    less, greater = (
-        int(np.sum(side)) for side in (flipped <= total + slack, flipped >= total - slack)
-    )
-    return min(1.0, 2 * (min(less, greater) + 1) / (RESAMPLES + 1))
-
-
-def _bca_of_many(values: np.ndarray, level: float) -> tuple[float, float]:
-    """The same from the same resamples, block by block; the jackknife of a mean is known without
-    leaving anyone out."""
-    rng, n, mean = np.random.default_rng(RESAMPLING_SEED), len(values), values.mean()
-    means = np.concatenate(
-        [values[rng.integers(0, n, (size, n))].mean(axis=1) for size in _blocks(n)]
-    )
-    z0 = special.ndtri((np.mean(means < mean) + np.mean(means <= mean)) / 2)
-    acceleration = np.sum((values - mean) ** 3) / (6 * np.sum((values - mean) ** 2) ** 1.5)
-    z = z0 + special.ndtri([(1 - level) / 2, (1 + level) / 2])
-    low, high = np.quantile(means, special.ndtr(z0 + z / (1 - acceleration * z)))
-    return float(low), float(high)
-
-
-def _blocks(n: int) -> Iterator[int]:
-    """Sizes of blocks of resamples of n values each, RESAMPLES in all, some 4 million values at
-    once."""
-    size = max(1, 4_000_000 // n)
-    yield from (min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size))
 
 
 def tost(differences: pd.Series, margin: float) -> float:
@@ -218,9 +178,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _checked(differences: pd.Series) -> np.ndarray:
-    values = differences.sort_index().to_numpy(
-        dtype=float
-    )  # sorted: resampling depends on the order
+    # Sorted, since resampling depends on the order.
+    values = differences.sort_index().to_numpy(dtype=float)
     if not np.isfinite(values).all():
         raise ValueError("a per-seed contrast holds a value that is not a finite number")
     if len(values) < MIN_SEEDS:
@@ -232,8 +191,5 @@ def _checked(differences: pd.Series) -> np.ndarray:
 
 def _sd(values: np.ndarray) -> float:
     """Standard deviation (ddof 1); exactly 0 where the values differ by rounding errors only."""
-    return (
-        float(values.std(ddof=1))
-        if np.ptp(values) > 1e-12 * max(1.0, np.abs(values).max())
-        else 0.0
-    )
+    rounding = 1e-12 * max(1.0, np.abs(values).max())
+    return float(values.std(ddof=1)) if np.ptp(values) > rounding else 0.0

@@ -14,35 +14,19 @@ POWER = 0.8
 
 
 def detectable_effect(sd: float, n: int, alpha: float = 0.05) -> float:
-    """The true mean difference that a two-sided paired t-test with n seeds finds with 80 % power,
-    in the unit of sd.
+    """Return the true mean difference found with 80 % power by a two-sided paired t-test.
 
-    The non-centrality at which power is 0.8, by scipy: statsmodels' TTestPower returns NaN, and its
-    solver a wrong root, at 3 seeds and a Holm-divided alpha. (A rejection in the wrong direction is
-    not counted as power.)
+    By scipy's non-centrality: statsmodels' TTestPower returns NaN, and its solver a wrong root, at
+    3 seeds and a Holm-divided alpha. A rejection in the wrong direction is not counted as power.
 
     Raises:
         ValueError: fewer than 2 seeds.
     """
-    if n < 2:
-        raise ValueError(f"a paired t-test needs at least 2 seeds, not {n}")
-    critical = st.t.isf(alpha / 2, n - 1)
-    return sd * float(special.nctdtrinc(n - 1, 1 - POWER, critical)) / math.sqrt(n)
-
-
-def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
-    """The fewest seeds (at least 3) with which a true difference of `margin` is found with 80 %
-    power.
-
-    Raises:
-        ValueError: the margin is not positive, or sd no finite number.
-    """
-    return _fewest_seeds(detectable_effect, sd, margin, alpha)
+    return _limit(sd, n, alpha / 2, 1 - POWER)
 
 
 def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
-    """The margin within which TOST with n seeds finds equal means equivalent with at least 80 %
-    power, in sd's unit.
+    """Return the margin within which TOST finds equal means equivalent with at least 80 % power.
 
     Each of the two one-sided tests may miss in half of the other 20 % (Chow, Shao & Wang 2008,
     section 3.1).
@@ -50,15 +34,20 @@ def equivalence_limit(sd: float, n: int, alpha: float = 0.05) -> float:
     Raises:
         ValueError: fewer than 2 seeds.
     """
-    if n < 2:
-        raise ValueError(f"a paired t-test needs at least 2 seeds, not {n}")
-    critical = st.t.isf(alpha, n - 1)
-    return sd * float(special.nctdtrinc(n - 1, (1 - POWER) / 2, critical)) / math.sqrt(n)
+    return _limit(sd, n, alpha, (1 - POWER) / 2)
+
+
+def seeds_needed(sd: float, margin: float, alpha: float = 0.05) -> int:
+    """Return the fewest seeds (at least 3) that find a true difference of `margin` with 80 % power.
+
+    Raises:
+        ValueError: the margin is not positive, or sd no finite number.
+    """
+    return _fewest_seeds(detectable_effect, sd, margin, alpha)
 
 
 def seeds_for_equivalence(sd: float, margin: float, alpha: float = 0.05) -> int:
-    """The fewest seeds (at least 3) with which equal means are found equivalent within `margin`
-    with 80 % power.
+    """Return the fewest seeds (at least 3) that find equal means equivalent with 80 % power.
 
     Raises:
         ValueError: the margin is not positive, or sd no finite number.
@@ -66,27 +55,38 @@ def seeds_for_equivalence(sd: float, margin: float, alpha: float = 0.05) -> int:
     return _fewest_seeds(equivalence_limit, sd, margin, alpha)
 
 
+def seeds_for_alpha(alpha: float, family_size: int = 1) -> int:
+    """Return the fewest seeds with which a two-sided sign-flip test can reach alpha / family_size.
+
+    Its least p is 2 / 2**n.
+    """
+    return max(1, math.ceil(1 - math.log2(alpha / family_size)))
+
+
+def _limit(sd: float, n: int, tail: float, miss: float) -> float:
+    if n < 2:
+        raise ValueError(f"a paired t-test needs at least 2 seeds, not {n}")
+    critical = st.t.isf(tail, n - 1)
+    return sd * float(special.nctdtrinc(n - 1, miss, critical)) / math.sqrt(n)
+
+
 def _fewest_seeds(
     limit: Callable[[float, int, float], float], sd: float, margin: float, alpha: float
 ) -> int:
-    """The fewest seeds with which `limit`, which falls with their number, is at most `margin`."""
+    """Find the fewest seeds at which `limit`, falling with their number, is at most `margin`."""
     if not margin > 0:
         raise ValueError(f"a margin must be positive, not {margin}")
     if not 0 <= sd < math.inf:
         raise ValueError(f"a standard deviation must be a finite number, not {sd}")
-    few, enough = MIN_SEEDS - 1, MIN_SEEDS
+    too_few = MIN_SEEDS - 1
+    enough = MIN_SEEDS
     while limit(sd, enough, alpha) > margin:
-        few, enough = enough, 2 * enough
-    while enough - few > 1:
-        middle = (few + enough) // 2
-        few, enough = (middle, enough) if limit(sd, middle, alpha) > margin else (few, middle)
+        too_few = enough
+        enough *= 2
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        if limit(sd, middle, alpha) > margin:
+            too_few = middle
+        else:
+            enough = middle
     return enough
-
-
-def seeds_for_alpha(alpha: float, family_size: int = 1) -> int:
-    """The fewest seeds with which a two-sided sign-flip test can reach alpha / family_size: its
-    least p is 2 / 2**n."""
-    n = 1
-    while 2 / 2**n > alpha / family_size:
-        n += 1
-    return n

@@ -13,8 +13,6 @@ import pandas as pd
 
 from analysis.schema import CONFIRM, RERANK, SEARCH, higher_is_better
 
-SETTINGS = ["noise", "rate1", "rate2", "weight_decay", "recipe", "epochs"]
-
 
 class Ranked(NamedTuple):
     """An arm with its configuration and its score."""
@@ -28,6 +26,9 @@ class Ranked(NamedTuple):
     epochs: int
     score: float  # mean of the objective over the seeds, in its own unit
     n_seeds: int
+
+
+SETTINGS = ["arm", "noise", "rate1", "rate2", "weight_decay", "recipe", "epochs"]
 
 
 def search_ranking(
@@ -55,10 +56,11 @@ def rerank_ranking(table: pd.DataFrame, noise: str, recipe: str, objective: str)
         ValueError: as `search_ranking`, or the arms were re-ranked on different seeds.
     """
     rows = _rows(table, RERANK, noise, recipe)
-    seeds = {str(arm): sorted(of_arm["seed"]) for arm, of_arm in rows.groupby("arm")}
-    if len(set(map(tuple, seeds.values()))) > 1:
+    seeds = rows.sort_values("seed").groupby("arm")["seed"].agg(tuple)
+    if seeds.nunique() > 1:
         raise ValueError(
-            f"the re-ranked arms of {noise} under {recipe} do not share their seeds: {seeds}"
+            f"the re-ranked arms of {noise} under {recipe} do not share their seeds: "
+            f"{seeds.to_dict()}"
         )
     return _rank(rows, objective)
 
@@ -75,11 +77,8 @@ def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> s
     """
     rows = table.loc[(table["phase"] == RERANK) & table["arm"].isin(arms)]
     _refuse_duplicates(rows)
-    sign = -1 if higher_is_better(objective) else 1
-    means = {
-        str(arm): sign * float(of_arm[objective].mean()) for arm, of_arm in rows.groupby("arm")
-    }
-    return min(sorted(means), key=means.__getitem__, default=None)
+    ranked = _rank(rows, objective)
+    return ranked[0].arm if ranked else None
 
 
 def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
@@ -110,21 +109,10 @@ def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> fl
 
 def _rank(rows: pd.DataFrame, objective: str) -> list[Ranked]:
     ranked = []
-    for arm, of_arm in rows.groupby("arm"):
-        noise, rate1, rate2, weight_decay, recipe, epochs = of_arm[SETTINGS].iloc[0]
-        ranked.append(
-            Ranked(
-                arm=str(arm),
-                noise=str(noise),
-                rate1=float(rate1),
-                rate2=float(rate2),
-                weight_decay=float(weight_decay),
-                recipe=str(recipe),
-                epochs=int(epochs),
-                score=float(of_arm[objective].to_numpy(dtype=float).mean()),
-                n_seeds=len(of_arm),
-            )
-        )
+    for _, of_arm in rows.groupby("arm"):
+        settings = of_arm[SETTINGS].iloc[0].to_dict()
+        score = float(of_arm[objective].to_numpy(dtype=float).mean())
+        ranked.append(Ranked(**settings, score=score, n_seeds=len(of_arm)))
     sign = -1 if higher_is_better(objective) else 1
     return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
 

@@ -1,5 +1,4 @@
-"""From an estimate to a verdict and its sentence: one rule for all questions, and a question's
-contrasts answered."""
+"""From an estimate to a verdict and its sentence: one rule for all questions."""
 
 from __future__ import annotations
 
@@ -77,49 +76,63 @@ def sentence(
     Raises:
         ValueError: no such verdict.
     """
-    metric, margin = contrast.metric, formatting.margin(contrast.margin, contrast.metric)
     if verdict not in VERDICTS:
         raise ValueError(f"no such verdict: {verdict!r}")
+    metric = contrast.metric
+    margin = formatting.margin(contrast.margin, metric)
     clause = f"equivalent, no difference beyond {margin}" if verdict == "equivalent" else verdict
     clause = clause.replace(", negligible", f", but by a negligible amount, within {margin}")
     if verdict.startswith(("better", "worse")) and is_book(contrast):
         clause += " (end-point stabilisation)"
     lower = ", lower is better" if higher_is_better(metric) is False else ""
-    told = (
+    text = (
         f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in "
         f"{formatting.metric_name(metric)} is {formatting.difference(estimate.mean, metric)} (95 % "
         f"interval {formatting.interval(estimate.ci_low, estimate.ci_high, metric)}, n = "
         f"{formatting.plural(estimate.n, 'seed')}, adjusted "
         f"{formatting.p_equals(p_adjusted)}{lower})."
     )
-    return (
-        f"{told} {_settle(contrast, estimate, seconds_per_seed)}"
-        if verdict == "inconclusive"
-        else told
-    )
+    if verdict == "inconclusive":
+        text = f"{text} {_further_seeds(contrast, estimate, seconds_per_seed)}"
+    return text
 
 
-def _settle(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> str:
-    """Tell what an inconclusive contrast could have found, and the fresh study that would settle
-    it."""
-    needed = estimate.seeds_needed
-    cost = needed * seconds_per_seed
-    time = f", about {formatting.duration(cost)} of training" if math.isfinite(cost) else ""
+def _further_seeds(contrast: Contrast, estimate: Estimate, seconds_per_seed: float) -> str:
+    """Tell what an inconclusive contrast could have found, and the fresh study to settle it."""
     detectable = formatting.difference(estimate.detectable, contrast.metric).lstrip("+")
-    study = f"a fresh study of {formatting.plural(needed, 'seed')}{time}"
+    needed = estimate.seeds_needed
     if needed > estimate.n:
-        ending = (
-            f"{study}, would find one of {formatting.margin(contrast.margin, contrast.metric)[1:]}"
-        )
+        cost = needed * seconds_per_seed
+        time = f", about {formatting.duration(cost)} of training" if math.isfinite(cost) else ""
+        margin = formatting.margin(contrast.margin, contrast.metric)[1:]
+        seeds = formatting.plural(needed, "seed")
+        study = f"a fresh study of {seeds}{time}, would find one of {margin}"
     else:  # the margin was within reach: the truth is likely smaller
-        ending = f"only a fresh study of more than {estimate.n} seeds would settle it"
-    return f"With 80 % power these seeds detect a difference of {detectable}; {ending}."
+        study = f"only a fresh study of more than {estimate.n} seeds would settle it"
+    return f"With 80 % power these seeds detect a difference of {detectable}; {study}."
 
 
 def is_book(contrast: Contrast) -> bool:
     """Return True if the learning rate is constant: there a gain may only steady the end point, not
     generalise."""
     return contrast.recipe in ("book", "constant")
+
+
+class _Test(NamedTuple):
+    """A test as Holm counts it: a contrast, or a candidate."""
+
+    family: str
+    metric: str
+    name: str
+    recipe: str  # empty for a candidate, whose contrasts span the recipes
+
+    @classmethod
+    def of_contrast(cls, contrast: Contrast) -> _Test:
+        return cls(contrast.family, contrast.metric, contrast.key, contrast.recipe)
+
+    @classmethod
+    def of_candidate(cls, contrast: Contrast) -> _Test:
+        return cls(contrast.family, contrast.metric, contrast.candidate, "")
 
 
 @dataclass(frozen=True)
@@ -147,9 +160,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         arms: recipe -> arm label -> arm name.
 
     Returns:
-        What was answered and what was refused, and notes: a line for each candidate that missing
-        runs left without a test, and for each family in which the sign-flip test cannot reach
-        alpha.
+        The contrasts answered and refused, and notes: a line for each candidate that missing runs
+        left without a test, and for each family in which the sign-flip test cannot reach alpha.
     """
     sizes = Counter((contrast.family, contrast.metric) for contrast in question.contrasts)
     tested: dict[_Test, _Tested] = {}
@@ -157,7 +169,7 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     p_values: dict[_Test, float] = {}
     p_largest: dict[_Test, float] = {}
     for contrast in question.contrasts:
-        test, candidate = _test_of(contrast), _candidate_of(contrast)
+        test = _Test.of_contrast(contrast)
         try:
             size = sizes[contrast.family, contrast.metric]
             tested[test] = _estimate(question, contrast, table, arms.get(contrast.recipe, {}), size)
@@ -166,39 +178,66 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
             refused.append(Refused(contrast, str(refusal), _entered(contrast, arms)))
             p_values[test] = 1.0
         if contrast.candidate:
+            candidate = _Test.of_candidate(contrast)
             p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_values[test])
-    adjusted, of_candidates = _adjust(p_values), _adjust(p_largest)
+    p_adjusted = _adjust(p_values)
+    p_candidates = _adjust(p_largest)
 
     answers = []
-    for test, one in tested.items():
-        contrast, estimate, p_adjusted = one.contrast, one.estimate, adjusted[test]
+    for test, result in tested.items():
+        contrast = result.contrast
+        estimate = result.estimate
         better = higher_is_better(contrast.metric)
-        verdict = decide(estimate, p_adjusted, contrast.margin, question.alpha, better)
-        told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
-        p_candidate = of_candidates.get(_candidate_of(contrast), math.nan)
+        verdict = decide(estimate, p_adjusted[test], contrast.margin, question.alpha, better)
         answers.append(
-            ContrastAnswer(contrast, estimate, p_adjusted, p_candidate, verdict, told, one.run_ids)
+            ContrastAnswer(
+                contrast=contrast,
+                estimate=estimate,
+                p_adjusted=p_adjusted[test],
+                p_candidate=p_candidates.get(_Test.of_candidate(contrast), math.nan),
+                verdict=verdict,
+                sentence=sentence(
+                    contrast, estimate, p_adjusted[test], verdict, result.seconds_per_seed
+                ),
+                run_ids=result.run_ids,
+            )
         )
-    lacking = {_candidate_of(one.contrast) for one in refused if one.entered}
-    partly = lacking & {_candidate_of(one.contrast) for one in tested.values()}
-    notes = [
+    notes = _untested_candidates(tested, refused, p_largest)
+    notes += _too_few_for_sign_flips(tested, sizes, question.alpha)
+    return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
+
+
+def _untested_candidates(
+    tested: Mapping[_Test, _Tested], refused: list[Refused], candidates: Mapping[_Test, float]
+) -> list[str]:
+    lacking = {_Test.of_candidate(refusal.contrast) for refusal in refused if refusal.entered}
+    begun = {_Test.of_candidate(result.contrast) for result in tested.values()}
+    return [
         f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts "
         "was refused; its candidate p is set to 1"
-        for candidate in p_largest
-        if candidate in partly
+        for candidate in candidates
+        if candidate in lacking & begun
     ]
+
+
+def _too_few_for_sign_flips(
+    tested: Mapping[_Test, _Tested], sizes: Mapping[tuple[str, str], int], alpha: float
+) -> list[str]:
+    notes = []
     for (family, metric), size in sizes.items():
-        n = min(
-            (one.estimate.n for test, one in tested.items() if test[:2] == (family, metric)),
-            default=0,
-        )
-        if 0 < n < (needed := power.seeds_for_alpha(question.alpha, size)):
+        seeds = [
+            result.estimate.n
+            for test, result in tested.items()
+            if (test.family, test.metric) == (family, metric)
+        ]
+        needed = power.seeds_for_alpha(alpha, size)
+        if seeds and min(seeds) < needed:
             notes.append(
-                f"family {family!r}: {n} seeds are too few for the sign-flip test to reach "
-                f"{question.alpha:g} over {formatting.plural(size, 'test')}; it needs {needed} (it "
-                "is shown for sensitivity, the paired t decides)"
+                f"family {family!r}: {min(seeds)} seeds are too few for the sign-flip test to "
+                f"reach {alpha:g} over {formatting.plural(size, 'test')}; it needs {needed} (it is "
+                "shown for sensitivity, the paired t decides)"
             )
-    return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
+    return notes
 
 
 def _entered(contrast: Contrast, arms: Arms) -> bool:
@@ -207,23 +246,6 @@ def _entered(contrast: Contrast, arms: Arms) -> bool:
     missing = {label for label, _, _ in contrast.terms} - set(arms.get(contrast.recipe, {}))
     elsewhere = {label for labels in arms.values() for label in labels}
     return not missing or not missing <= elsewhere
-
-
-class _Test(NamedTuple):
-    """What Holm counts as one test: a contrast, or a candidate."""
-
-    family: str
-    metric: str
-    name: str
-    recipe: str  # empty for a candidate, whose contrasts span the recipes
-
-
-def _test_of(contrast: Contrast) -> _Test:
-    return _Test(contrast.family, contrast.metric, contrast.key, contrast.recipe)
-
-
-def _candidate_of(contrast: Contrast) -> _Test:
-    return _Test(contrast.family, contrast.metric, contrast.candidate, "")
 
 
 def _estimate(
@@ -250,9 +272,8 @@ def _estimate(
 def _adjust(p_values: Mapping[_Test, float]) -> dict[_Test, float]:
     """The Holm-adjusted p-value of each test, within its family and metric."""
     adjusted: dict[_Test, float] = {}
-    for family in dict.fromkeys(test[:2] for test in p_values):
-        members = [test for test in p_values if test[:2] == family]
-        adjusted.update(
-            zip(members, paired.holm([p_values[test] for test in members]), strict=True)
-        )
+    for family in dict.fromkeys((test.family, test.metric) for test in p_values):
+        members = [test for test in p_values if (test.family, test.metric) == family]
+        holm = paired.holm([p_values[test] for test in members])
+        adjusted.update(zip(members, holm, strict=True))
     return adjusted

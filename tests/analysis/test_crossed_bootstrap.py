@@ -26,7 +26,7 @@ def test_the_width_is_that_of_both_sources(of_seed: float, of_image: float) -> N
     average."""
     rng = np.random.default_rng(7)
     widths = [
-        np.diff(crossed_bootstrap.pigeonhole(effects(rng, of_seed, of_image, 0.1)))[0]
+        np.diff(crossed_bootstrap.pigeonhole([effects(rng, of_seed, of_image, 0.1)]))[0]
         for _ in range(30)
     ]
     expected = 2 * 1.96 * np.sqrt(of_seed**2 / SEEDS + of_image**2 / IMAGES)
@@ -37,7 +37,7 @@ def test_it_covers_the_mean_of_a_population_of_seeds_and_images() -> None:
     rng = np.random.default_rng(8)
     covered = 0
     for _ in range(200):
-        low, high = crossed_bootstrap.pigeonhole(effects(rng, 1.0, 5.0, 1.0))
+        low, high = crossed_bootstrap.pigeonhole([effects(rng, 1.0, 5.0, 1.0)])
         covered += low <= 0 <= high
     assert (
         178 <= covered <= 198
@@ -64,7 +64,9 @@ def test_a_contrast_is_made_of_its_arms_images_paired_by_seed(
         ContrastAnswer(one, estimate, 1.0, 1.0, "inconclusive", "", ()) for one in (contrast, other)
     ]
     found = crossed_bootstrap.intervals(answers, {"decay": {"A": "arm a", "B": "arm b"}}, images)
-    assert found == {("a - b", "decay", "test/accuracy"): crossed_bootstrap.pigeonhole(difference)}
+    assert found == {
+        ("a - b", "decay", "test/accuracy"): crossed_bootstrap.pigeonhole([difference])
+    }
     monkeypatch.setattr(
         crossed_bootstrap, "BLOCK", 2
     )  # as many seeds at once: what thousands of them need

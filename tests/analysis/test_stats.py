@@ -67,19 +67,14 @@ def test_sign_flip_resamples_where_enumeration_is_too_long_and_agrees_with_t():
     assert paired.sign_flip(series) == pytest.approx(paired.paired_t(series), abs=0.02)
 
 
-def test_many_seeds_are_resampled_in_blocks_to_the_same_end(monkeypatch):
+def test_many_seeds_take_batches_and_the_normal_limit_to_the_same_end(monkeypatch):
     series = draw(0.05, n=700, seed=4) ** 2
     series -= series.mean() - 0.05
-    few = paired.bca(series), paired.sign_flip(series)
-    monkeypatch.setattr(paired, "MANY", 100)
-    many = paired.bca(series), paired.sign_flip(series)
-    assert many[0] == pytest.approx((0.0, 0.1), abs=0.2) and many[1] == pytest.approx(
-        paired.paired_t(series), abs=0.02
-    )
+    limit, in_batches = paired.sign_flip(series), paired.bca(series)
     monkeypatch.setattr(paired, "MANY", 10_000)
-    assert many[0] == pytest.approx(paired.bca(series), rel=1e-9)
-    assert many[1] == pytest.approx(paired.sign_flip(series), abs=0.02)
-    assert few == many
+    monkeypatch.setattr(paired, "BATCH", None)
+    assert limit == pytest.approx(paired.sign_flip(series), abs=0.02)
+    assert in_batches == pytest.approx(paired.bca(series), rel=1e-9)
 
 
 def test_bca_agrees_with_its_formula():
@@ -318,23 +313,27 @@ def test_pairs_by_seed_and_not_by_row():
         table.iloc[::-1].reset_index(drop=True),
     ):
         pd.testing.assert_series_equal(
-            contrasts.contrast_by_seed(rows, ARMS, contrast()),
+            by_seed(rows, ARMS, contrast()),
             known,
             check_names=False,
             check_index_type=False,
         )
 
 
+def by_seed(*arguments, **more) -> pd.Series:
+    return contrasts.combine(*contrasts.contrast_rows(*arguments, **more))
+
+
 def test_swapping_the_coefficients_turns_the_sign():
-    one = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast())
-    other = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=-1.0, B=1.0))
+    one = by_seed(table_of(SCORES), ARMS, contrast())
+    other = by_seed(table_of(SCORES), ARMS, contrast(A=-1.0, B=1.0))
     pd.testing.assert_series_equal(one, -other)
 
 
 def test_coefficients_weigh_and_those_of_one_arm_add_up():
-    weighed = contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(A=1.0, B=-0.5, C=2.0))
+    weighed = by_seed(table_of(SCORES), ARMS, contrast(A=1.0, B=-0.5, C=2.0))
     assert weighed.to_list() == pytest.approx([0.8 - 0.25 + 0.2, 0.7 - 0.3 + 0.2, 0.9 - 0.4 + 0.4])
-    merged = contrasts.contrast_by_seed(
+    merged = by_seed(
         table_of(SCORES), {"A": "x", "B": "x", "C": "y"}, contrast(A=1.0, B=1.0, C=-1.0)
     )
     assert merged.to_list() == pytest.approx([1.1, 0.8, 1.0])
@@ -342,16 +341,14 @@ def test_coefficients_weigh_and_those_of_one_arm_add_up():
 
 def test_labels_of_the_same_arm_are_refused():
     with pytest.raises(Refusal, match="A and B are the same arm"):
-        contrasts.contrast_by_seed(table_of(SCORES), {"A": "x", "B": "x"}, contrast())
+        by_seed(table_of(SCORES), {"A": "x", "B": "x"}, contrast())
 
 
 def test_only_the_phase_and_the_declared_seeds_count():
     table = pd.concat(
         [table_of(SCORES), table_of({"x": {9: 0.0}}), table_of({"x": {1: 0.0}}, phase="search")]
     )
-    assert contrasts.contrast_by_seed(
-        table, ARMS, contrast(), seeds=[1, 2]
-    ).to_list() == pytest.approx([0.3, 0.1])
+    assert by_seed(table, ARMS, contrast(), seeds=[1, 2]).to_list() == pytest.approx([0.3, 0.1])
 
 
 def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
@@ -390,17 +387,17 @@ def broken_tables() -> dict[str, tuple[pd.DataFrame, str]]:
 def test_a_broken_table_is_refused_in_one_line(case):
     table, message = broken_tables()[case]
     with pytest.raises(Refusal, match=message) as refused:
-        contrasts.contrast_by_seed(table, ARMS, contrast())
+        by_seed(table, ARMS, contrast())
     assert str(refused.value).startswith("A - B (decay, test/accuracy): ")
     assert "\n" not in str(refused.value)
     rest = {"A": "x", "B": "z"}  # the same table answers a contrast that the damage does not touch
     if case != "no metric":
-        assert len(contrasts.contrast_by_seed(table, rest, contrast())) == 3
+        assert len(by_seed(table, rest, contrast())) == 3
 
 
 def test_a_refusal_names_some_of_very_many_seeds():
     with pytest.raises(Refusal, match="arm 'x' lacks seeds 4, 5, .*, 53 and 47 more$"):
-        contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(), seeds=range(1, 101))
+        by_seed(table_of(SCORES), ARMS, contrast(), seeds=range(1, 101))
 
 
 def test_the_runs_of_a_question_are_those_that_name_it():
@@ -425,9 +422,9 @@ def test_the_share_of_misordered_pairs_is_that_of_all_pairs(shift):
 
 def test_a_label_without_an_arm_is_refused():
     with pytest.raises(Refusal, match="no arm was picked for 'B'"):
-        contrasts.contrast_by_seed(table_of(SCORES), {"A": "x"}, contrast())
+        by_seed(table_of(SCORES), {"A": "x"}, contrast())
 
 
 def test_a_declared_seed_that_no_arm_has_is_missing():
     with pytest.raises(Refusal, match="arm 'x' lacks seed 4"):
-        contrasts.contrast_by_seed(table_of(SCORES), ARMS, contrast(), seeds=[1, 2, 3, 4])
+        by_seed(table_of(SCORES), ARMS, contrast(), seeds=[1, 2, 3, 4])

@@ -308,7 +308,7 @@ def test_a_declaration_with_one_field_spoilt_is_a_value_error_or_a_declaration(
             (("questions", 0, "contrasts", 0, "margin"), margin, "is not positive")
             for margin in (math.nan, math.inf)
         ),
-        (("questions", 0, "title"), "half of a pair: \ud83d", "surrogates not allowed"),
+        (("questions", 0, "title"), "half of a pair: \ud83d", "Invalid JSON"),
         (("questions",), "swap", "not a study declaration"),
     ],
 )
