@@ -282,7 +282,7 @@ class Declaration:
 
 def _hashed(question: dict[str, Any]) -> dict[str, Any]:
     """Put each contrast's key in the place of its display name, which may then change freely."""
-    contrasts = []
+    contrasts: list[Contrast] = []
     for contrast in question["contrasts"]:
         renamed = contrast | {"name": contrast["key"]}
         del renamed["key"]
@@ -292,7 +292,7 @@ def _hashed(question: dict[str, Any]) -> dict[str, Any]:
 
 def _nonsense(declaration: Declaration) -> Iterator[str]:
     """Yield what makes no sense in a declaration of the right types."""
-    contrasts = []
+    contrasts: list[Contrast] = []
     for question in declaration.questions:
         contrasts.extend(question.contrasts)
     if not declaration.tuned_recipes or "name" not in declaration.data:
