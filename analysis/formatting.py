@@ -4,6 +4,7 @@ error as a line."""
 from __future__ import annotations
 
 import math
+import re
 
 from analysis.schema import base_metric
 
@@ -11,9 +12,25 @@ MISSING = "–"
 OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
 
 
+USER_INFO = re.compile(r"(?<=://)[^\s'\"<>]*@")
+SECRETS = re.compile(
+    r"(?i)([?&;][\w.-]*(?:pass|pwd|token|secret|key|credential|signature|sig)[\w.-]*=)[^&;\s'\"]+"
+)
+WEB_PAGE = re.compile(r"['\"]?\s*<(?:!doctype|html|head|body)\b.*", re.IGNORECASE | re.DOTALL)
+
+
+def redacted(text: str) -> str:
+    """Return a text without the secrets of addresses in it: user names, passwords, tokens."""
+    return SECRETS.sub(r"\1***", USER_INFO.sub("", text))
+
+
 def one_line(error: BaseException) -> str:
-    """The first line of an error's message that says something, or the error's name."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's message that says something, or the error's name.
+
+    Texts from outside come without secrets, and a web page without its markup.
+    """
+    text = WEB_PAGE.sub(" (a web page)", redacted(str(error))).strip()
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def shortened(text: str, length: int = 60) -> str:

@@ -32,6 +32,11 @@ PALETTE = ("#0072b2", "#b8480a", "#00714f", "#8a5a9e", "#7b8794")
 SEED = PALETTE[0]
 VERDICT_COLOURS = {"better": PALETTE[0], "worse": PALETTE[1], "equivalent": PALETTE[2]}
 
+DEFAULTS: dict[Any, Any] = {
+    name: value for name, value in mpl.rcParamsDefault.items() if not name.startswith("backend")
+}
+"""matplotlib's own settings: a report is the same whatever the user's matplotlibrc says."""
+SVG: dict[Any, Any] = {"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}
 NO_MATH: dict[Any, Any] = {"text.parse_math": False}
 """A name from the store with two dollar signs is a name, not a formula."""
 STYLE: dict[Any, Any] = {
@@ -63,7 +68,7 @@ def drawing(height: float, title: str, **rc: Any) -> Iterator[Figure]:
         rc: settings beside the style's, "_" standing for ".".
     """
     settings = {name.replace("_", "."): value for name, value in rc.items()}
-    with mpl.rc_context(STYLE | settings):
+    with mpl.rc_context(DEFAULTS | STYLE | settings):
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         yield figure
         figure.suptitle(title, x=0.01, ha="left", weight="bold", size=11.5)
@@ -81,7 +86,7 @@ def to_svg(figure: Figure) -> bytes:
             for mark in marks:
                 mark.set_rasterized(_count_points(mark) > 2)  # not intervals and rules
     buffer = io.BytesIO()
-    with mpl.rc_context(NO_MATH | {"svg.hashsalt": "dropout-study", "svg.fonttype": "path"}):
+    with mpl.rc_context(DEFAULTS | NO_MATH | SVG):
         figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     return buffer.getvalue()
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from analysis.plots import search
 from analysis.plots.style import to_svg
 from analysis.report import page
 from analysis.report.escaping import figure_path, in_markdown
+from analysis.report.folder import refuse_foreign_files, replace_report
 from analysis.stats import crossed_bootstrap
 from analysis.stats.contrast_table import contrast_table, to_records
 from analysis.stats.results import Answer
@@ -45,15 +45,18 @@ def write(study: Study, folder: Path) -> Path:
 
     Beside them stand declaration.json and arms.json: with the run table, all that the analysis
     needs without a store. Everything is computed before the first file is touched, and each file is
-    replaced whole, so a report that fails leaves an earlier one as it was.
+    replaced whole, so a report that fails leaves an earlier one as it was. Files that no report
+    wrote stay.
 
     Returns:
         The path of index.html.
 
     Raises:
+        ForeignFiles: the folder holds files of somebody else under the report's names.
         OSError: the folder cannot be written to.
         StoreError: a question that only another version of this code knows.
     """
+    refuse_foreign_files(folder)
     answers = [
         questions.answer(question, study.table, study.arms)
         for question in study.declaration.questions
@@ -77,10 +80,7 @@ def write(study: Study, folder: Path) -> Path:
         "report.md": _render("report.md.j2", in_markdown(content), figures).encode(),
         "index.html": _render("index.html.j2", content, figures).encode(),
     }
-    for name, data in files.items():
-        _replace(folder / name, data)
-    for stale in set((folder / "figures").glob("*.svg")) - {folder / name for name in figures}:
-        stale.unlink()  # of an earlier report with other questions
+    replace_report(folder, files)
     return folder / "index.html"
 
 
@@ -123,14 +123,3 @@ def _render(template: str, content: page.Page, figures: Mapping[str, bytes]) -> 
     )
     environment.filters["cell"] = lambda text: text.replace("|", "\\|").replace("\n", " ")
     return environment.get_template(template).render(page=content)
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write beside the file, then rename: a reader sees the old bytes or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -9,15 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, url2pathname
 
 import mlflow
 from mlflow.exceptions import MlflowException
-from sqlalchemy import Engine, create_engine, inspect, text
+from sqlalchemy import Engine, create_engine, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.formatting import one_line
+from analysis.formatting import one_line, redacted
+
+OTHER_STORE = "or set MLFLOW_TRACKING_URI to another store"
+PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
 class StoreError(RuntimeError):
@@ -29,125 +32,157 @@ class StoreAway(StoreError):
 
 
 def address() -> str:
-    """The tracking URI without a user's name and password."""
-    uri = mlflow.get_tracking_uri()
-    return (
-        uri.replace(urlsplit(uri).netloc.rpartition("@")[0] + "@", "")
-        if "@" in urlsplit(uri).netloc
-        else uri
-    )
+    """Return the tracking URI without its secrets."""
+    return redacted(mlflow.get_tracking_uri())
+
+
+def sqlite_file(uri: str) -> Path | None:
+    """Return the file of a sqlite address, decoded as SQLAlchemy does; None for any other."""
+    if not uri.startswith("sqlite"):
+        return None
+    database = make_url(uri).database
+    return Path(database) if database and database != ":memory:" else None
+
+
+def local_path(uri: str) -> Path | None:
+    """Return the local folder that an artifact address names; None for one that is elsewhere."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(url2pathname(parts.path))
+    return Path(uri) if not parts.scheme else None
 
 
 def check_address() -> None:
     """Fail at once where MLflow would create an empty database, or try again for minutes.
 
     Raises:
-        StoreError: the file does not exist, or nobody listens at the host and port.
+        StoreError: the address cannot be parsed, its file does not exist, or nobody listens at the
+            host and port.
     """
     uri = mlflow.get_tracking_uri()
-    parts = urlsplit(uri)
-    if parts.scheme in ("", "file") or parts.scheme.startswith("sqlite"):
-        # sqlite:///relative.db and sqlite:////absolute.db: one slash belongs to the address, not to
-        # the path.
-        path = (
-            parts.path.removeprefix("/")
-            if parts.scheme.startswith("sqlite")
-            else url2pathname(parts.path)
-        )
-        if path and not Path(path).exists():
-            raise StoreError(f"no tracking store at {uri}")
+    parts = _parse(uri)
+    file = sqlite_file(uri) or local_path(uri)
+    if file is not None:
+        if not file.exists():
+            raise StoreError(f"no tracking store at {address()}")
     elif parts.hostname and not (parts.scheme.startswith("http") and getproxies()):
-        ports = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
         try:
-            port = parts.port or ports.get(parts.scheme.partition("+")[0])
+            port = parts.port or PORTS.get(parts.scheme.partition("+")[0])
             if port:
                 socket.create_connection((parts.hostname, port), timeout=10).close()
         except (OSError, ValueError) as error:  # ValueError: the port is no port number
-            raise StoreAway(f"the tracking store {address()} does not answer: {error}") from error
+            raise StoreAway(
+                f"the tracking store {address()} does not answer: {one_line(error)}"
+            ) from error
+
+
+def check_writable() -> None:
+    """Fail at once where a study could not write: MLflow would try again for minutes.
+
+    A sqlite database that does not exist is none of its concern: the study makes it.
+
+    Raises:
+        StoreError: as `check_address`, or the file or its folder cannot be written to.
+    """
+    uri = mlflow.get_tracking_uri()
+    _parse(uri)
+    file = sqlite_file(uri)
+    if file is None:
+        check_address()
+        return
+    try:
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+        if file.exists():
+            file.open("r+b").close()
+    except OSError as error:
+        raise StoreError(
+            f"{file} cannot be written to ({error.strerror}): change its rights, {OTHER_STORE}"
+        ) from error
 
 
 def inspect_store() -> str:
-    """Tell in words what there is at the tracking address, by reading alone, so that nothing is
-    made there.
+    """Tell in words what there is at the tracking address; nothing is made there.
 
     Raises:
         StoreError: a study could not keep its runs there; the message says what to do.
     """
-    uri, other = mlflow.get_tracking_uri(), "or set MLFLOW_TRACKING_URI to another store"
-    scheme = urlsplit(uri).scheme
+    uri = mlflow.get_tracking_uri()
+    scheme = _parse(uri).scheme
     if scheme.startswith("http"):
         try:
-            check_address()
-            with one_line_errors():
-                mlflow.MlflowClient(uri).search_experiments(max_results=1)
+            _ask_server(uri)
         except StoreError as error:
-            raise StoreError(f"{error}; start one by `mlflow server`, {other}") from error
+            raise StoreError(f"{error}; start one by `mlflow server`, {OTHER_STORE}") from error
         return f"{address()} answers"
-    if not scheme.startswith("sqlite"):
-        if "://" in uri and scheme != "file":
-            check_address()
-        return (
-            _inspect_database(create_engine(uri), other)
-            if "sql" in scheme
-            else f"{address()} (not looked into)"
-        )
-    path = Path(urlsplit(uri).path.removeprefix("/"))
-    try:
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
-        if path.exists():
-            path.open("r+b").close()
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be written to ({error.strerror}): change its rights, {other}"
-        ) from error
-    if not path.exists() or not path.stat().st_size:
-        return f"{uri} will be made by the first study"
+    check_writable()
+    file = sqlite_file(uri)
+    if file is None:
+        if "sql" in scheme:
+            return _inspect_database(create_engine(uri))
+        _ask_server(uri)
+        return f"{address()} answers"
+    if not file.exists() or not file.stat().st_size:
+        return f"{address()} will be made by the first study"
     # A log beside the file is of a process that writes; without one, opening it as usual would
     # leave files behind.
-    mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
-    read = partial(sqlite3.connect, f"{path.resolve().as_uri()}?{mode}", uri=True)
-    return _inspect_database(create_engine("sqlite://", creator=read), other)
+    mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
+    read = partial(sqlite3.connect, f"{file.resolve().as_uri()}?{mode}", uri=True)
+    return _inspect_database(create_engine("sqlite://", creator=read))
 
 
-def _inspect_database(engine: Engine, other: str) -> str:
+def _parse(uri: str) -> SplitResult:
+    try:
+        return urlsplit(uri)
+    except ValueError as error:
+        raise StoreError(
+            "the tracking address cannot be parsed: write a bracket in a user name or password as "
+            "%5B or %5D"
+        ) from error
+
+
+def _ask_server(uri: str) -> None:
+    check_address()
+    with one_line_errors():
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+
+
+def _inspect_database(engine: Engine) -> str:
     """Tell whether a database is MLflow's, and of the version that is installed."""
-    from mlflow.store.db.utils import (
-        _get_latest_schema_revision,
-    )  # public only as what refuses to start
+    # Public only as what refuses to start.
+    from mlflow.store.db.utils import _get_latest_schema_revision
 
+    versions = []
     try:
         with engine.connect() as connection:
             tables = inspect(connection).get_table_names()
-            found = (
-                connection.execute(text("select version_num from alembic_version")).scalars().all()
-                if ("alembic_version" in tables)
-                else []
-            )
+            if "alembic_version" in tables:
+                query = text("select version_num from alembic_version")
+                versions = list(connection.execute(query).scalars())
     except SQLAlchemyError as error:
         reason = one_line(error.__cause__ or error)
         raise StoreError(
-            f"{address()} cannot be read ({reason}): move it out of the way, {other}"
+            f"{address()} cannot be read ({reason}): move it out of the way, {OTHER_STORE}"
         ) from error
     finally:
         engine.dispose()
-    if tables and "experiments" not in tables:
+    if not tables:
+        return f"{address()} is empty: the first study fills it"
+    if "experiments" not in tables:
         raise StoreError(
-            f"{address()} is a database of something else than MLflow: name another file, {other}"
+            f"{address()} is a database of something else than MLflow: name another file, "
+            f"{OTHER_STORE}"
         )
-    if tables and found != [_get_latest_schema_revision()]:
+    if versions != [_get_latest_schema_revision()]:
         remedy = f"upgrade a copy by `mlflow db upgrade {address()}`"
-        raise StoreError(f"{address()} was made by another version of MLflow: {remedy}, {other}")
-    return (
-        f"{address()} is a store of MLflow's"
-        if tables
-        else f"{address()} is empty: the first study fills it"
-    )
+        raise StoreError(
+            f"{address()} was made by another version of MLflow: {remedy}, {OTHER_STORE}"
+        )
+    return f"{address()} is a store of MLflow's"
 
 
 STORE_ERRORS = (StoreError, MlflowException, SQLAlchemyError, OSError)
-"""What a tracking store that is away, locked, full or broken makes MLflow's client and the reader
-raise."""
+"""What MLflow's client and the reader raise for a store that is away, locked, full or broken."""
 
 
 @contextmanager

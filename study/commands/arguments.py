@@ -105,12 +105,18 @@ def writable_folder(name: str) -> Path:
     """Return the output folder; it is made when the report is written.
 
     Raises:
-        CommandError: it cannot be written to.
+        CommandError: it cannot be written to, or holds files of somebody else under the report's
+            names.
     """
+    from analysis.report.folder import ForeignFiles, refuse_foreign_files
+
     folder = Path(name)
     try:
+        refuse_foreign_files(folder)
         with tempfile.TemporaryFile(dir=_nearest(folder)):
             return folder
+    except ForeignFiles as error:
+        raise CommandError(str(error)) from error
     except OSError as error:
         raise CommandError(
             f"cannot write to the output folder {shortened(name)}: {error.strerror}; choose "

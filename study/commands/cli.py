@@ -245,6 +245,8 @@ def set_defaults() -> None:
     """Quieten libraries, whose usual lines are no progress, and let MLflow retry few times."""
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    # MLflow prints the address of a run as it was given, with its password.
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     # A study waits by itself for a store that is away; one that never answers is found out first.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
     logging.getLogger("mlflow.store.db.utils").setLevel(
@@ -254,13 +256,14 @@ def set_defaults() -> None:
 
 def expected_errors() -> tuple[type[Exception], ...]:
     """Return the failures whose message is for the user; any other is a bug with a traceback."""
+    from analysis.report.folder import ForeignFiles
     from analysis.store.uri import STORE_ERRORS
     from models.data import DataError
     from study.executors import ClusterError
     from study.resumable import NothingToCompare
     from study.tracking.retry import AlreadyRunning, CutShort
 
-    own = (DataError, AlreadyRunning, ClusterError, CutShort, NothingToCompare)
+    own = (DataError, ForeignFiles, AlreadyRunning, ClusterError, CutShort, NothingToCompare)
     return (*own, *STORE_ERRORS, OSError)
 
 

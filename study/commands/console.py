@@ -9,12 +9,14 @@ from typing import TextIO
 
 import click
 
+from analysis.formatting import redacted
+
 
 def tell(text: str, end: str = "\n") -> None:
-    """Write to standard error; a full disk or a closed pipe there ends nothing else."""
+    """Write to standard error, without secrets; a full disk or a closed pipe ends nothing else."""
     with suppress(OSError, ValueError):  # ValueError: it is closed
         if sys.stderr is not None:
-            sys.stderr.write(f"{text}{end}")
+            sys.stderr.write(f"{redacted(text)}{end}")
             sys.stderr.flush()
 
 

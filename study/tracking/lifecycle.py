@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import sqlite3
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import mlflow
+from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
-from sqlalchemy.engine import make_url
 
 from analysis import schema
-from analysis.formatting import duration
+from analysis.formatting import duration, shortened
 from analysis.schema import Declaration
-from analysis.store.uri import StoreError, check_address, one_line_errors
+from analysis.store.reader import check_artifacts, refuse_deleted
+from analysis.store.uri import (
+    StoreError,
+    check_writable,
+    local_path,
+    one_line_errors,
+    sqlite_file,
+)
 from study.tracking.cleanup import discard_half_logged, ending_well, find_runs
 from study.tracking.lease import BEAT_SECONDS, Heartbeat
 from study.tracking.retry import AlreadyRunning
 from study.tracking.writer import Tracker
 from study.trial import Setting
+
+PROJECT = Path(__file__).parents[2]
+ENTRY_POINT = "mlflow.project.entryPoint"
+"""The tag of runs that `mlflow run` makes."""
+MAKING_SECONDS = 120
+"""How long a study waits for another one that makes the tables of their new database."""
 
 
 @contextmanager
@@ -76,30 +92,45 @@ def _opened(
 def _connect() -> MlflowClient:
     """Return a client of the current tracking URI; a sqlite database is made here if need be."""
     uri = mlflow.get_tracking_uri()
-    is_file = uri.startswith("sqlite:///")
-    if not is_file:
-        check_address()
-    with one_line_errors():
+    check_writable()
+    file = sqlite_file(uri)
+    with one_line_errors(), _alone(file):
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
-    if is_file:
+    if file is not None:
         # Readers do not wait for the writer then; where it cannot be had, it is not needed either.
-        with (
-            suppress(sqlite3.Error),
-            closing(sqlite3.connect(make_url(uri).database or "")) as database,
-        ):
+        with suppress(sqlite3.Error), closing(sqlite3.connect(file)) as database:
             database.execute("PRAGMA journal_mode=WAL")
     return client
 
 
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Let one process at a time make the tables of a new database: MLflow's migrations collide."""
+    if file is None:
+        yield
+        return
+    name = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:16]
+    owner = os.getuid() if hasattr(os, "getuid") else 0
+    lock = Path(tempfile.gettempdir()) / f"dropout-study-{owner}-{name}.lock"
+    try:
+        with FileLock(lock, timeout=MAKING_SECONDS):
+            yield
+    except Timeout as error:
+        raise StoreError(
+            f"another process has been opening {file} for {duration(MAKING_SECONDS)}: stop it, or "
+            f"delete {lock}"
+        ) from error
+
+
 def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
-    if found and found.lifecycle_stage != "active":
-        raise StoreError(
-            f"experiment {name!r} was deleted: restore it by `mlflow experiments restore -x "
-            f"{found.experiment_id}`, or name another by --experiment"
-        )
     if found:
+        refuse_deleted(found)
+        studies = f"tags.`{schema.TAG_KIND}` = 'study'"
+        if client.search_runs([found.experiment_id], studies, max_results=1):
+            # MLflow would make the folder again, and write there.
+            check_artifacts(found.artifact_location, f"experiment {name!r}")
         return found.experiment_id
     try:
         # Without this the UI opens the experiment among its tools for language models.
@@ -113,9 +144,36 @@ def _experiment(client: MlflowClient, name: str) -> str:
 
 
 def _adopted_project_run(client: MlflowClient) -> Run | None:
-    """Return the run that `mlflow run` made for this process; no child process inherits it."""
+    """Return the run that `mlflow run` made for this process; no child process inherits it.
+
+    Raises:
+        StoreError: MLFLOW_RUN_ID names something else, such as a finished run of another project.
+    """
     run_id = os.environ.pop("MLFLOW_RUN_ID", None)
-    return client.get_run(run_id) if run_id else None
+    if not run_id:
+        return None
+    refusal = (
+        f"MLFLOW_RUN_ID is set to {shortened(run_id)}, which {{}}: unset it, or let `mlflow run` "
+        "set it"
+    )
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        raise StoreError(refusal.format("is no run of this tracking store")) from error
+    if run.info.status != "RUNNING" or run.info.lifecycle_stage != "active":
+        raise StoreError(refusal.format("is a run that has ended"))
+    if not _is_of_this_project(run):
+        raise StoreError(refusal.format("is no run that `mlflow run` made for this project"))
+    return run
+
+
+def _is_of_this_project(run: Run) -> bool:
+    source, _, _ = run.data.tags.get("mlflow.source.name", "").partition("#")
+    folder = local_path(source)
+    elsewhere = folder is not None and folder.exists() and not folder.samefile(PROJECT)
+    return ENTRY_POINT in run.data.tags and not elsewhere
 
 
 def _coordinators(

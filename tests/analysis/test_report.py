@@ -12,6 +12,7 @@ import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import matplotlib as mpl
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import synthetic
+from cycler import cycler
 from matplotlib import pyplot as plt
 from scipy import stats
 
@@ -28,6 +30,7 @@ from analysis.plots import forest, search, style
 from analysis.plots.style import to_svg
 from analysis.questions import QUESTIONS
 from analysis.report import checks, next_study, page, tables, writer
+from analysis.report.folder import FIXED, ForeignFiles
 from analysis.stats.contrast_table import NUMBERS
 from analysis.store import reader
 from analysis.store.search_trials import search_trials
@@ -105,6 +108,7 @@ def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machin
     figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
     figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "rates")}
     machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
+    machine |= {"report_files.json"}
     assert set(contents(written)) == figures | {"index.html", "report.md"} | machine
 
 
@@ -438,11 +442,126 @@ def test_a_logarithmic_axis_has_plain_numbers(study):
     assert axes and "1e-05" in labels and not [text for text in labels if "$" in text]
 
 
-def test_figures_of_an_earlier_report_do_not_linger(small, tmp_path):
-    (tmp_path / "figures").mkdir()
-    (tmp_path / "figures" / "old.svg").write_text("<svg/>")
+def test_figures_of_an_earlier_report_do_not_linger(study, small, tmp_path):
+    writer.write(study, tmp_path)
+    assert (tmp_path / "figures" / "additivity.svg").exists()
     writer.write(small, tmp_path)
-    assert not (tmp_path / "figures" / "old.svg").exists()
+    assert not (tmp_path / "figures" / "additivity.svg").exists()
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == set(
+        json.loads((tmp_path / "report_files.json").read_text())["files"]
+    )
+
+
+def test_a_report_keeps_all_files_that_no_report_wrote(small, tmp_path):
+    own = ["figures/my-diagram.svg", "figures/photo.png", "thesis.tex", "index.htm", "data/a.csv"]
+    for name in own:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    for _ in range(2):
+        writer.write(small, tmp_path)
+        assert [(tmp_path / name).read_text() for name in own] == ["mine"] * len(own)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "index.html",
+        "report.md",
+        "answers.json",
+        "run_table.csv",
+        "declaration.json",
+        "arms.json",
+        "report_files.json",
+        "figures/swap.svg",
+        "figures/search-rates-decay.svg",
+        "figures",
+    ],
+)
+def test_a_folder_with_somebodys_file_under_a_name_of_the_reports_is_refused(small, tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(ForeignFiles, match=re.escape(f"holds {name}, which no report")) as error:
+        writer.write(small, tmp_path)
+    assert "\n" not in str(error.value) and "--output" in str(error.value)
+    assert {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*") if p.is_file()} == {name}
+    assert (tmp_path / name).read_text() == "mine"
+
+
+def test_a_report_of_older_code_is_replaced_but_not_what_lies_beside_it(study, small, tmp_path):
+    writer.write(study, tmp_path)
+    (tmp_path / "report_files.json").unlink()
+    (tmp_path / "figures" / "my-diagram.svg").write_text("mine")
+    writer.write(small, tmp_path)
+    assert not (tmp_path / "figures" / "additivity.svg").exists()
+    assert (tmp_path / "figures" / "my-diagram.svg").read_text() == "mine"
+
+
+def test_a_list_of_files_that_leads_out_of_the_folder_deletes_nothing(small, tmp_path):
+    (tmp_path / "outside.svg").write_text("mine")
+    place = tmp_path / "report"
+    writer.write(small, place)
+    names = ["../outside.svg", "figures/../../outside.svg", str(tmp_path / "outside.svg")]
+    (place / "report_files.json").write_text(
+        json.dumps({"files": [*names, *FIXED, "figures/swap.svg"]})
+    )
+    writer.write(small, place)
+    assert (tmp_path / "outside.svg").read_text() == "mine"
+
+
+RC: dict[Any, Any] = {
+    "text.usetex": True,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "theirs",
+    "svg.image_inline": False,
+    "font.family": "serif",
+    "font.size": 20.0,
+    "figure.dpi": 40.0,
+    "figure.facecolor": "black",
+    "figure.constrained_layout.h_pad": 1.0,
+    "savefig.dpi": 30.0,
+    "savefig.bbox": "tight",
+    "savefig.facecolor": "red",
+    "savefig.transparent": True,
+    "axes.facecolor": "yellow",
+    "axes.grid": False,
+    "axes.linewidth": 5.0,
+    "axes.formatter.use_locale": True,
+    "axes.formatter.limits": [0, 0],
+    "axes.unicode_minus": False,
+    "axes.xmargin": 0.4,
+    "axes.prop_cycle": cycler(color=["red"]),
+    "lines.linewidth": 9.0,
+    "lines.markersize": 20.0,
+    "lines.antialiased": False,
+    "patch.linewidth": 9.0,
+    "legend.fontsize": 30.0,
+    "legend.frameon": True,
+    "xtick.direction": "in",
+    "xtick.minor.visible": True,
+    "ytick.labelsize": 30.0,
+    "image.cmap": "gray",
+    "path.simplify": False,
+    "path.effects": [],
+    "hatch.linewidth": 5.0,
+    "date.converter": "concise",
+    "errorbar.capsize": 9.0,
+}
+
+
+def test_no_setting_of_matplotlib_changes_a_figure(study, written, tmp_path):
+    settings = {name: value for name, value in RC.items() if name in mpl.rcParams}
+    assert len(settings) > 30
+    with mpl.rc_context(settings):
+        writer.write(study, tmp_path)
+    assert contents(tmp_path) == contents(written)
+
+
+@pytest.mark.parametrize("style", ["dark_background", "ggplot", "Solarize_Light2", "classic"])
+def test_no_style_of_matplotlib_changes_a_figure(small, tmp_path, style):
+    writer.write(small, tmp_path / "plain")
+    with mpl.style.context(style):
+        writer.write(small, tmp_path / "styled")
+    assert contents(tmp_path / "styled") == contents(tmp_path / "plain")
 
 
 def test_a_report_of_very_many_runs_counts_what_it_leaves_out(small, monkeypatch, tmp_path):
