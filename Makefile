@@ -4,62 +4,65 @@ PRESET ?= quick
 PRECISION ?= auto
 PYTHON ?= python3
 PORT ?= 5000
+BIN := .venv/bin
+# `mlflow run` finds python by it; the lines below name theirs, since make 3.81 (macOS) looks for
+# commands where the user's own PATH says.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .PHONY: study plan doctor report ui test test-all contract audit bench docs lint clean
 
 study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
-	mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
+	$(BIN)/mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
 
 plan: .venv/installed  ## say what a study would cost; run nothing
-	python -m study plan --preset $(PRESET) --precision $(PRECISION)
+	$(BIN)/python -m study plan --preset $(PRESET) --precision $(PRECISION)
 
 doctor: .venv/installed  ## check what a study needs, and say what to do
-	python -m study doctor
+	$(BIN)/python -m study doctor
 
 report: .venv/installed  ## write the report again, from the tracking store
-	python -m study report
+	$(BIN)/python -m study report
 
 # Of MLFLOW_TRACKING_URI where it is set, else of mlflow.db here. One process: of several, the server ends those that are
 # slow to answer, which on a machine with a study on it are all. Its job runners serve tools for language models.
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the UI of these runs is at $$MLFLOW_TRACKING_URI"; exit;; esac; \
-	exec mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
+	exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
 
 test: lint  ## lint, types and tests
-	python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 # About 20 minutes on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
-	python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow
 
 # The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
 contract: .venv/installed  ## the contract on a type of your own: make contract NOISE=module:Class
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
-	python -m pytest tests/models/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
+	$(BIN)/python -m pytest tests/models/test_noise_contract.py --noise $(NOISE) -k $(NOISE)
 
 # Known vulnerabilities in what requirements.txt installs; asks PyPI. Strict: a package that was not checked is no pass.
 audit: .venv/installed  ## known vulnerabilities of the dependencies
-	@pip-audit --strict --progress-spinner off -r requirements.txt || { \
+	@$(BIN)/pip-audit --strict --progress-spinner off -r requirements.txt || { \
 	echo "audit: not passed. Above stands a vulnerability (raise that version in requirements.txt), or what could not be" \
 	"checked: then the package index here does not serve PyPI's list of vulnerabilities; try again where it does." >&2; exit 1; }
 
 bench: .venv/bench-installed  ## training speed against other trainers
-	python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.speed
 
 docs: .venv/installed  ## write the catalogue of noise types, docs/noise.md
-	python -m docs.noise_catalogue
+	$(BIN)/python -m docs.noise_catalogue
 
 lint: .venv/installed  ## ruff and mypy
-	ruff check .
-	ruff format --check .
-	mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
-# The notebook's outputs, anew; a test compares them with what it shows when it runs.
+# The notebook's outputs, run again; a test compares them with what it shows when it runs.
 notebook: .venv/installed  ## run docs/notebook.ipynb and keep what it shows
-	jupyter execute --inplace docs/notebook.ipynb
+	$(BIN)/jupyter execute --inplace docs/notebook.ipynb
 
 .PHONY: notebook help
 help:  ## this list
@@ -67,11 +70,11 @@ help:  ## this list
 
 .venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet -r requirements.txt
+	$(BIN)/python -m pip install --quiet -r requirements.txt
 	touch $@
 
 .venv/bench-installed: .venv/installed requirements-bench.txt
-	.venv/bin/python -m pip install --quiet -r requirements-bench.txt
+	$(BIN)/python -m pip install --quiet -r requirements-bench.txt
 	touch $@
 
 clean:  ## remove the environment and the results

@@ -145,13 +145,13 @@ def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
 
 
 def kept(name: str, cache: Path) -> Files:
-    """Return those files of a data set that are in its folder.
+    """Return those files of a data set that are in its folder, or in torchvision's beside it.
 
     Raises:
         DataError: one of them is damaged.
     """
     try:
-        files = read_folder(cache)
+        files = read_folder(cache, cache.parent / DATASETS[name].torchvision / "raw")
         check(DATASETS[name], files, str(cache))
     except DataError as error:
         raise DataError(

@@ -16,6 +16,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 FILES = (
@@ -75,26 +76,40 @@ DATASETS = {
 }
 
 
-def read_folder(folder: Path) -> Files:
-    """Read those of FILES that are in the folder, plain or as .gz, unpacked.
+def read_folder(*folders: Path) -> Files:
+    """Read those of FILES that are in one of the folders, unpacked.
+
+    A file may be plain or .gz, and be named as Kaggle does: train-images.idx3-ubyte.
 
     Raises:
         DataError: one that cannot be read.
     """
     files: Files = {}
-    for path in (folder / (file + suffix) for file in FILES for suffix in ("", ".gz")):
-        try:
-            if path.stem not in files:
-                files[path.stem] = (
-                    gzip.decompress(path.read_bytes()) if path.suffix else path.read_bytes()
-                )
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise DataError(f"{path} cannot be unpacked ({error})") from None
-        except OSError as error:
-            raise DataError(f"{path} cannot be read ({error.strerror})") from None
+    for name, folder in product(FILES, folders):
+        for spelling in (name, f"{name}.gz", dotted(name), f"{dotted(name)}.gz"):
+            if name not in files:
+                content = _read(folder / spelling)
+                if content is not None:
+                    files[name] = content
     return files
+
+
+def dotted(name: str) -> str:
+    """Return the other common spelling of a file's name: train-images.idx3-ubyte."""
+    return name.replace("-idx", ".idx")
+
+
+def _read(path: Path) -> bytes | None:
+    """Return the unpacked content; None where there is no such file."""
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise DataError(f"{path} cannot be unpacked ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror})") from None
 
 
 def read_own(folder: Path) -> Files:
@@ -105,7 +120,7 @@ def read_own(folder: Path) -> Files:
     """
     if not folder.is_dir():
         raise DataError(f"{IN_FOLDER}{folder}: there is no such folder")
-    files = read_folder(folder)
+    files = read_folder(folder, folder / "raw")
     if missing := [file for file in FILES if file not in files]:
         raise DataError(f"{folder} lacks {', '.join(missing)} (plain or .gz)")
     for images, labels in (FILES[:2], FILES[2:]):

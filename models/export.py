@@ -60,4 +60,6 @@ def repeatable(arm: Arm) -> str | None:
 
 
 def _noise(arm: Arm) -> Noise:
-    return noise_type(arm.noise)(torch.tensor([(arm.rate1, arm.rate2)], dtype=torch.float32))
+    noise = noise_type(arm.noise)(torch.tensor([(arm.rate1, arm.rate2)], dtype=torch.float32))
+    noise.finish()
+    return noise

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -74,9 +75,10 @@ def initialise(
 
 def _initialise_one(seed: int) -> list[Tensor]:
     random = generator(seed, "init")
+    empty = partial(torch.empty, dtype=torch.float32)  # a plug-in may have set another default
     layers = list(zip(SIZES, SIZES[1:], strict=False))
-    weights = [torch.empty(i, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
-    biases = [torch.empty(1, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
+    weights = [empty(i, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
+    biases = [empty(1, o).uniform_(-(i**-0.5), i**-0.5, generator=random) for i, o in layers]
     return weights + biases
 
 

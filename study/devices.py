@@ -6,11 +6,11 @@ import torch
 
 
 def pick_device(wanted: str, elsewhere: bool = False) -> str:
-    """`wanted`, or for "auto" the first of cuda, mps and cpu that is there.
+    """Return the wanted device, or for "auto" the first of cuda, mps and cpu that is there.
 
     Args:
-        elsewhere: whether training happens on other machines, whose devices cannot be seen from
-            here.
+        elsewhere: training happens on other machines, whose devices cannot be seen from here: auto
+            is the cpu, which they all have.
 
     Raises:
         ValueError: the wanted device is not there.
@@ -20,6 +20,8 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
         for name, has in (("cuda", torch.cuda), ("mps", torch.backends.mps))
         if has.is_available()
     ]
+    if wanted == "auto" and elsewhere:
+        return "cpu"
     if wanted == "auto":
         return next(iter(available), "cpu")
     if wanted not in (*available, "cpu") and not elsewhere:

@@ -66,10 +66,13 @@ class ResumableStudy:
         self.winner: Arm | None = None
         self._executor = executor
         self._progress = progress
-        self._adopted = self.table()
+        adopted = self.read()
+        self._adopted = adopted.table
         # By the same mean as in `run`: that of pandas may differ in the last bit, and TPE sees it.
         by_trial = self._adopted.groupby("trial_hash")[declaration.objective]
         self._scores = {str(trial_hash): fmean(scores) for trial_hash, scores in by_trial}
+        for trial_hash in adopted.diverged:  # it would diverge again
+            self._scores.setdefault(trial_hash, math.nan)
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Train and log the trials that are not finished; of the winner, also log a model."""
@@ -81,6 +84,8 @@ class ResumableStudy:
         for trial in trials:
             if self._hash(trial) not in missing:
                 self._progress.finish(trial, self.objective(trial))
+                if math.isnan(self.objective(trial)):
+                    self.failed.append(trial)
         setting = self.tracker.setting
         grouped = batches(missing.values(), self._executor.population(setting))
         for batch, results in self._executor.train(grouped, setting, winner):
@@ -92,7 +97,7 @@ class ResumableStudy:
                 if not all(network.converged for network in networks):
                     score = math.nan
                     self.failed.append(trial)
-                    self._progress.tell(networks[0].error)
+                    self._progress.tell(networks[0].error or f"{trial.arm.name} diverged")
                 self._scores[self._hash(trial)] = score
                 self._progress.finish(trial, score, sum(one.seconds for one in networks))
 

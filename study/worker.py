@@ -118,6 +118,10 @@ def train_in_worker(
         raise WorkerDiffers(f"it lacks the noise type {trials[0].arm.noise} ({error})") from error
     if own != expected:
         raise WorkerDiffers(f"it has code of the versions {own}, the study of {expected}")
+    try:
+        torch.empty(1, device=setting.device)
+    except (RuntimeError, AssertionError) as error:
+        raise WorkerDiffers(f"it has no device {setting.device}") from error
     if (digest := load_split(setting).digest) != setting.digest:
         raise WorkerDiffers(
             f"it has other data of the name {setting.dataset} (digest {digest}, the study's is "

@@ -63,7 +63,7 @@ def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | 
         "seeds": seeds,
         "first-seed": first_fresh_seed(study),
         "max-rate": declared.max_rate,
-        "dataset": declared.data["name"],
+        "dataset": _dataset(declared.data["name"]),
         "precision": declared.precision,
     }
     words = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in options.items())
@@ -72,6 +72,12 @@ def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | 
         float(seconds_per_seed * seeds + table.loc[searching, "seconds"].sum()),
         f"python -m study study {words}",
     )
+
+
+def _dataset(name: str) -> str:
+    """Return the data set as an option; of a folder only the last part of its path is known."""
+    kind, separator, folder = name.partition("path:")
+    return f"path:/PATH/TO/{folder}" if separator and not kind else name
 
 
 def _seeds_needed(estimate: Estimate) -> int:

@@ -74,6 +74,11 @@ class Study:
     images: dict[str, ImageScores] = field(default_factory=dict)
 
     @property
+    def diverged(self) -> set[str]:
+        """The hashes of trials that were trained to their end and have no finite score."""
+        return {trial.trial_hash for trial in self.failed if trial.diverged}
+
+    @property
     def filter_string(self) -> str:
         """The filter that finds the study's runs in the MLflow UI's search box and in
         `mlflow.search_runs`."""

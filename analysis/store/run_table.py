@@ -42,6 +42,7 @@ PARAMS = {
 }
 DERIVED = "test/logit_error"
 OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
+OF_THE_MACHINE = "system/"  # metrics of MLflow's own, where a user has switched them on
 LONGEST_PARAM = 6000  # characters that the store keeps of a parameter
 LONGEST_NUMBER = 19  # digits that always go into a 64-bit integer are fewer
 MAX_DOUBLE = 1.7976931348623157e308  # what the store keeps in place of infinity
@@ -60,6 +61,7 @@ class TrialRun:
     trial_hash: str
     start: int = 0  # milliseconds
     number: int | None = None  # Optuna's, of a search trial
+    note: str = ""  # why its training broke off
     params: dict[str, str] = field(
         default_factory=dict
     )  # as logged; empty where the process died before
@@ -68,6 +70,11 @@ class TrialRun:
     def seeds(self) -> str:
         """Seeds joined by commas; MLflow cuts off what is beyond 6,000 characters."""
         return self.params.get("seeds", "")
+
+    @property
+    def diverged(self) -> bool:
+        """True if training ended without a finite score; a trial that broke off has a note."""
+        return self.status == "FAILED" and "networks" in self.params and not self.note
 
     def is_whole(self, seed_runs: int) -> bool:
         """Return True if so many finished seed runs are all it has: one may have been deleted, or
@@ -91,6 +98,7 @@ def trial_of(run: Run) -> TrialRun:
         trial_hash=run.data.tags.get(schema.TAG_HASH, ""),
         start=run.info.start_time or 0,
         number=_number(run.data.tags.get(schema.TAG_NUMBER, "")),
+        note=run.data.tags.get("mlflow.note.content", ""),
         params=dict(run.data.params),
     )
 
@@ -114,6 +122,8 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
         for name, value in _row(run).items():
             columns[name].append(value)
         for name in run.data.metrics.keys() - RUN_TABLE.keys():
+            if name.startswith(OF_THE_MACHINE):
+                continue
             measured.setdefault(name, {})[at] = _typed(run.data.metrics[name], "float64")
     count = len(columns["run_id"])
     series = {name: pd.Series(columns[name], dtype=dtype) for name, dtype in RUN_TABLE.items()}

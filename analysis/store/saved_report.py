@@ -70,9 +70,9 @@ def _table(file: Path) -> pd.DataFrame:
     lacking = [name for name in schema.RUN_TABLE if name not in columns]
     if needed := [name for name in lacking if name not in run_table.OPTIONAL]:
         raise ValueError(f"{file.name} lacks the column {needed[0]}")
-    table = pd.read_csv(
-        file, dtype={name: schema.RUN_TABLE.get(name, "float64") for name in columns}
-    )
+    types = {name: schema.RUN_TABLE.get(name, "float64") for name in columns}
+    # A noise type may be called null or nan: only an empty cell is missing.
+    table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
     for name in lacking:  # a report of older code
         table[name] = pd.Series(pd.NA, index=table.index, dtype=schema.RUN_TABLE[name])
     if table.loc[table["phase"] == schema.SEARCH, "trial_number"].isna().any():

@@ -97,6 +97,9 @@ class Noise:
         """The networks' rates at a hidden layer, shape (networks, 1, 1): ready to broadcast."""
         return self._rates[:, layer, None, None]
 
+    def finish(self) -> None:
+        """Bring what changes over the training to its last value, as for a trained network."""
+
     def rates_at_the_end(self) -> Tensor:
         """The rates of the training's last step, (networks, 2)."""
         return self._rates

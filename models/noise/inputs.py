@@ -67,6 +67,10 @@ class Composed(Noise):
     def parameters(self) -> Sequence[Tensor]:
         return [*self.outer.parameters, *self.inner.parameters]
 
+    def finish(self) -> None:
+        self.outer.finish()
+        self.inner.finish()
+
     def input(self, x: Tensor, context: Context) -> Tensor:
         return self.inner.input(self.outer.input(x, context), context)
 

@@ -70,6 +70,9 @@ class Scheduled(Noise):
             torch.mul(self._rates, self.schedule(self.progress), out=self.now)
         return self.quiet if self.may_rest and not self.schedule(self.progress) else self.inner
 
+    def finish(self) -> None:
+        torch.mul(self._rates, self.schedule(1.0), out=self.now)
+
     def rates_at_the_end(self) -> Tensor:
         return self._rates * self.schedule(1.0)
 

@@ -52,6 +52,8 @@ def show_version(context: click.Context, option: click.Parameter, wanted: bool) 
         changes = ", with changes" if dirty and commit != "unknown" else ""
         version = f"code version {schema.CODE_VERSION}, commit {commit[:12]}{changes}"
         click.echo(f"dropout-study, {version}")
+        if complaint := provenance.git_complaint():
+            console.tell(complaint)
         context.exit()
 
 

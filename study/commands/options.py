@@ -18,7 +18,7 @@ from study.presets import FIRST_SEED, LAST_SEED, MAX_SEEDS, PRESETS
 option = partial(click.option, show_default=True)
 
 output_option = option(
-    "--output", default="results", type=param_types.text("a folder"), help="Folder of the report."
+    "--output", default="results", type=param_types.folder("a folder"), help="Folder of the report."
 )
 experiment_option = option(
     "--experiment",
@@ -43,14 +43,15 @@ data_option = option(
     "--data",
     "folder",
     default="data",
-    type=param_types.text("a folder"),
+    type=param_types.folder("a folder"),
     help="Folder that keeps the data set.",
 )
 device_option = option(
     "--device",
     default="auto",
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
-    help="Device to train on; auto takes the first available of cuda, mps and cpu.",
+    help="Device to train on; auto takes the first available of cuda, mps and cpu, and on a "
+    "cluster the cpu.",
 )
 scheduler_option = option(
     "--scheduler",

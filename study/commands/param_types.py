@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import unicodedata
 from collections.abc import Callable
@@ -91,6 +92,16 @@ def plain_text(value: str, meaning: str, longest: int = LONGEST) -> str:
     return value
 
 
+def folder(meaning: str) -> Parsed:
+    """Return the type of a folder's path; a tilde is the home folder."""
+    return Parsed("folder", lambda value: at_home(plain_text(value, meaning)))
+
+
+def at_home(path: str) -> str:
+    """Return a path with the home folder in place of a leading tilde."""
+    return os.path.expanduser(path)
+
+
 def scheduler_address(value: str) -> str:
     """Return the address of a Dask scheduler.
 
@@ -124,5 +135,5 @@ def dataset_name(value: str) -> str:
         return value
     if not value.startswith(IN_FOLDER):
         raise ValueError(f"one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
-    plain_text(value.removeprefix(IN_FOLDER), f"{IN_FOLDER} and a folder")
-    return value
+    path = plain_text(value.removeprefix(IN_FOLDER), f"{IN_FOLDER} and a folder")
+    return f"{IN_FOLDER}{at_home(path)}"

@@ -62,7 +62,8 @@ def _keep_from_ctrl_c() -> None:
     A process that this thread starts has both blocked from its first instruction on; were they
     ignored for that while, the coordinator would miss them.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
+    if hasattr(signal, "pthread_sigmask"):  # Windows has no masks, and no terminal that hangs up
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
 def _begin() -> None:

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from mlflow import MlflowClient
 from mlflow.entities import Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from analysis import schema
 from analysis.formatting import duration, shortened
@@ -28,6 +29,7 @@ from analysis.store.uri import (
     one_line_errors,
     sqlite_file,
 )
+from study.tracking import provenance
 from study.tracking.cleanup import discard_half_logged, ending_well, find_runs
 from study.tracking.lease import BEAT_SECONDS, Heartbeat
 from study.tracking.retry import AlreadyRunning
@@ -61,6 +63,7 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
         schema.TAG_ID: declaration.study_id,
         schema.TAG_KIND: schema.OPENING,
         schema.TAG_HEARTBEAT: Heartbeat.now().to_json(),
+        MLFLOW_USER: provenance.user(),
     }
     if run is None:
         run = client.create_run(experiment_id, tags=opening)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import platform
 import subprocess
@@ -25,16 +26,38 @@ PACKAGES = (
 
 
 def git_state() -> tuple[str, bool]:
-    """The commit of the checked-out code, and whether the tree differs from it; ("unknown", True)
-    outside git.
+    """Return the commit of the code, and whether the tree differs from it.
 
-    MLflow logs a dirty tree under a clean commit, so this is asked for separately.
+    ("unknown", True) outside git, and where the files lie in a repository that does not track them,
+    such as a home folder's. MLflow logs a dirty tree under a clean commit, so this is asked for
+    separately.
     """
     try:
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git("rev-parse", "HEAD")
         return commit, bool(_git("status", "--porcelain"))
     except (OSError, subprocess.CalledProcessError):
         return "unknown", True
+
+
+def git_complaint() -> str:
+    """Return git's word where it refuses a repository that belongs to somebody else; else empty."""
+    try:
+        _git("rev-parse", "HEAD")
+    except subprocess.CalledProcessError as error:
+        if "dubious ownership" in error.stderr:
+            return str(error.stderr.splitlines()[0])
+    except OSError:
+        pass
+    return ""
+
+
+def user() -> str:
+    """Return the name of who runs this; "unknown" in a container that has no such user."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return "unknown"
 
 
 def versions(device: str) -> dict[str, dict[str, str]]:

@@ -24,6 +24,7 @@ import numpy as np
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from analysis import schema
 from analysis.schema import Declaration
@@ -31,7 +32,7 @@ from models.download import IN_FOLDER
 from models.train import Trained
 from study.tracking import model, provenance, ui_views
 from study.tracking.cleanup import discard, discard_half_logged, ending_well
-from study.tracking.retry import AlreadyRunning, patient
+from study.tracking.retry import AlreadyRunning, is_permanent, patient
 from study.trial import Setting, Trial
 
 ATTEMPTS = 3
@@ -122,7 +123,7 @@ class Tracker:
                         run, _curves(network, start), _as_params({**params, "seed": network.seed})
                     )
                     if with_model and network is networks[0] and network.converged:
-                        model.log_model(run, network, self.setting)
+                        self._log_model(run, network)
                     self.client.set_terminated(run, _status([network]))
             means = {
                 key: fmean(network.scores[key] for network in networks)
@@ -146,6 +147,15 @@ class Tracker:
             np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
             self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
         _onto_the_disk(self.client.get_run(trial_run).info.artifact_uri)
+
+    def _log_model(self, run: str, network: Trained) -> None:
+        """Keep a network as a model, where the server has models: old ones and some proxies do
+        not."""
+        try:
+            model.log_model(run, network, self.setting)
+        except MlflowException as error:
+            if not is_permanent(error):
+                raise
 
     @patient
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
@@ -212,7 +222,12 @@ class Tracker:
         }
 
     def _create(self, name: str, kind: str, parent: str, tags: dict[str, str], start: int) -> str:
-        tags = {**tags, schema.TAG_KIND: kind, schema.TAG_PARENT: parent}
+        tags = {
+            **tags,
+            schema.TAG_KIND: kind,
+            schema.TAG_PARENT: parent,
+            MLFLOW_USER: provenance.user(),
+        }
         return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
 
 
