@@ -9,6 +9,9 @@ BIN := .venv/bin
 # commands where the user's own PATH says.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
+# A relative address: MLflow's default is percent-encoded, and makes a second folder of that name.
+study report doctor ui: export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
+
 .PHONY: study plan doctor report ui test test-all contract audit bench docs lint clean
 
 study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
@@ -23,13 +26,13 @@ doctor: .venv/installed  ## check what a study needs, and say what to do
 report: .venv/installed  ## write the report again, from the tracking store
 	$(BIN)/python -m study report
 
-# Of MLFLOW_TRACKING_URI where it is set, else of mlflow.db here. One process: of several, the server ends those that are
+# One process: of several, the server ends those that are
 # slow to answer, which on a machine with a study on it are all. Its job runners serve tools for language models.
 ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the UI of these runs is at $$MLFLOW_TRACKING_URI"; exit;; esac; \
 	exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
-	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///mlflow.db}"
+	  --backend-store-uri "$$MLFLOW_TRACKING_URI"
 
 test: lint  ## lint, types and tests
 	$(BIN)/python -m pytest -n auto --dist loadfile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from analysis import formatting
-from analysis.schema import CONFIRM
+from analysis.schema import CONFIRM, SEARCH
 from analysis.stats import selection
 from analysis.stats.contrasts import UNMIXED
 from analysis.stats.results import Answer, Table
@@ -32,9 +32,12 @@ def panel(study: Study, answers: Sequence[Answer]) -> Table:
         "all other declared contrasts answered": others,
         "the tests can reach alpha": powerless,
         "every trial finished": _unfinished(study),
+        "every noise type tuned on the same number of trials": _unequal_tuning(study),
         "no tuned arm at the edge of the search space": list(edges(study)),
         "test images read by the confirm phase alone": _early_looks(study),
         "no other look at the same test images": _other_looks(study),
+        "scores of single test images kept for every confirmed arm": _without_images(study),
+        "networks differ in test accuracy": _indistinct(study),
         "the code that ran is a commit": _uncommitted(study),
     }
     rows = [
@@ -117,6 +120,9 @@ def _unfinished(study: Study) -> list[str]:
         again = sum(trial.trial_hash in finished for trial in study.failed)
         failed = formatting.plural(len(study.failed), "trial")
         lines.append(f"{failed} failed or killed, {again} of them trained again")
+    if study.deleted:
+        deleted = formatting.plural(study.deleted, "run")
+        lines.append(f"{deleted} in MLflow's trash: mlflow runs restore --run-id ID")
     if study.partial:
         partial = formatting.plural(len(study.partial), "trial")
         lines.append(f"{partial} lost a seed run: the study's command trains them again")
@@ -124,6 +130,39 @@ def _unfinished(study: Study) -> list[str]:
         running = formatting.plural(len(study.running), "trial")
         lines.append(f"{running} still marked as running")
     return lines
+
+
+def _unequal_tuning(study: Study) -> list[str]:
+    """Name the types with fewer finished trials than declared: some diverged, failed or are
+    missing."""
+    declared = study.declaration
+    searched = study.table.loc[study.table["phase"] == SEARCH]
+    lines = []
+    for recipe, of_recipe in searched.groupby("recipe"):
+        counts = of_recipe.groupby("noise")["trial_number"].nunique()
+        for noise, count in counts.items():
+            if count < declared.trials_per_type:
+                lines.append(f"{noise}, {recipe}: {count} of {declared.trials_per_type} trials")
+    return lines
+
+
+def _without_images(study: Study) -> list[str]:
+    if not study.run_id:  # read from a report's folder, which has none
+        return []
+    confirmed = set(study.table.loc[study.table["phase"] == CONFIRM, "arm"])
+    missing = len(confirmed - set(study.images))
+    if not missing:
+        return []
+    arms = formatting.plural(missing, "confirmed arm")
+    return [f"{arms} of {len(confirmed)} without: no interval over seeds and images for them"]
+
+
+def _indistinct(study: Study) -> list[str]:
+    confirmed = study.table.loc[study.table["phase"] == CONFIRM, "test/accuracy"]
+    if len(confirmed) < 2 or confirmed.nunique() > 1:
+        return []
+    score = formatting.score(float(confirmed.iloc[0]), "test/accuracy")
+    return [f"all are at {score}: this data set tells nothing of noise"]
 
 
 def _early_looks(study: Study) -> list[str]:

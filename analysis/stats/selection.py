@@ -77,8 +77,10 @@ def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> s
     """
     rows = table.loc[(table["phase"] == RERANK) & table["arm"].isin(arms)]
     _refuse_duplicates(rows)
-    ranked = _rank(rows, objective)
-    return ranked[0].arm if ranked else None
+    if rows.empty:
+        return None
+    means = rows.groupby("arm")[objective].mean()  # in the order of their names
+    return str(means.idxmax() if higher_is_better(objective) else means.idxmin())
 
 
 def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:

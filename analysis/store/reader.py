@@ -53,6 +53,7 @@ class Study:
         dirty: whether the tree differed from the commit.
         failed: trial runs that ended FAILED or KILLED.
         running: trial runs that are still marked RUNNING.
+        deleted: how many of its runs lie in MLflow's trash.
         partial: finished trial runs that lack a seed run, and so count for nothing.
         confirmed_elsewhere: question -> the other studies of the experiment that confirmed it on
             the same data set.
@@ -70,6 +71,7 @@ class Study:
     failed: tuple[TrialRun, ...] = ()
     running: tuple[TrialRun, ...] = ()
     partial: tuple[TrialRun, ...] = ()
+    deleted: int = 0
     confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     images: dict[str, ImageScores] = field(default_factory=dict)
 
@@ -178,6 +180,7 @@ def load(
             failed=_with_status(trials, {"FAILED", "KILLED"}),
             running=_with_status(trials, {"RUNNING", "SCHEDULED"}),
             partial=tuple(partial.values()),
+            deleted=_count_deleted(found.experiment_id, study_id),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
         )
@@ -221,6 +224,16 @@ def _deleted_studies(experiment_id: str, preset: str | None) -> list[str]:
     return [
         run.info.run_id for run in runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))
     ]
+
+
+def _count_deleted(experiment_id: str, study_id: str) -> int:
+    runs = mlflow.MlflowClient().search_runs(
+        [experiment_id],
+        f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` != 'study'",
+        run_view_type=ViewType.DELETED_ONLY,
+        max_results=1000,
+    )
+    return len(runs)
 
 
 def _studies_elsewhere(experiment_id: str) -> str:

@@ -52,6 +52,24 @@ def local_path(uri: str) -> Path | None:
     return Path(uri) if not parts.scheme else None
 
 
+def settle_address() -> str:
+    """Return the tracking URI; of a local database, its path as it is.
+
+    MLflow's default is percent-encoded, which SQLAlchemy decodes, while MLflow makes the encoded
+    folder beside the right one.
+
+    Raises:
+        StoreError: the address cannot be parsed.
+    """
+    uri = mlflow.get_tracking_uri()
+    _parse(uri)
+    file = sqlite_file(uri)
+    if file is not None and "%" in uri and not set("%?#") & set(str(file)):
+        scheme = uri.partition(":")[0]
+        mlflow.set_tracking_uri(f"{scheme}:///{file}")
+    return mlflow.get_tracking_uri()
+
+
 def check_address() -> None:
     """Fail at once where MLflow would create an empty database, or try again for minutes.
 
@@ -59,8 +77,8 @@ def check_address() -> None:
         StoreError: the address cannot be parsed, its file does not exist, or nobody listens at the
             host and port.
     """
-    uri = mlflow.get_tracking_uri()
-    parts = _parse(uri)
+    uri = settle_address()
+    parts = urlsplit(uri)
     file = sqlite_file(uri) or local_path(uri)
     if file is not None:
         if not file.exists():
@@ -84,9 +102,7 @@ def check_writable() -> None:
     Raises:
         StoreError: as `check_address`, or the file or its folder cannot be written to.
     """
-    uri = mlflow.get_tracking_uri()
-    _parse(uri)
-    file = sqlite_file(uri)
+    file = sqlite_file(settle_address())
     if file is None:
         check_address()
         return
@@ -107,8 +123,8 @@ def inspect_store() -> str:
     Raises:
         StoreError: a study could not keep its runs there; the message says what to do.
     """
-    uri = mlflow.get_tracking_uri()
-    scheme = _parse(uri).scheme
+    uri = settle_address()
+    scheme = urlsplit(uri).scheme
     if scheme.startswith("http"):
         try:
             _ask_server(uri)

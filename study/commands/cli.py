@@ -138,7 +138,13 @@ def study(
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()
     ui = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
-    click.echo(f"report: {page} (runs: {ui})")
+    click.echo(f"report: {page.resolve()} (runs: {ui})")
+    if tracker.is_fetched:
+        console.tell(
+            "this is a temporary copy of the project; get the report by `mlflow artifacts "
+            f"download --run-id {tracker.run_id} --artifact-path {schema.REPORT_FOLDER} "
+            "--dst-path results`"
+        )
     if running.incomplete:
         sys.exit(INCOMPLETE)
 
@@ -220,7 +226,7 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
     folder = writable_folder(output)
     wanted = None if preset == "any" else preset
     page = writer.write(reader.load(study_id, experiment, preset=wanted, images=True), folder)
-    click.echo(f"report: {page}")
+    click.echo(f"report: {page.resolve()}")
 
 
 @cli.command()

@@ -94,8 +94,8 @@ def _opened(
 
 def _connect() -> MlflowClient:
     """Return a client of the current tracking URI; a sqlite database is made here if need be."""
-    uri = mlflow.get_tracking_uri()
     check_writable()
+    uri = mlflow.get_tracking_uri()
     file = sqlite_file(uri)
     with one_line_errors(), _alone(file):
         client = MlflowClient(uri)

@@ -20,11 +20,9 @@ from study.tracking import provenance, served_model
 from study.trial import Setting
 
 SIGNATURE = ModelSignature(
-    # An array of objects is the one form by which MLflow lets several shapes through;
-    # `served_model` checks them.
-    inputs=Schema(
-        [TensorSpec(np.dtype("O"), (-1,), "images (n, 28, 28) uint8 0-255, or (n, 784) float 0-1")]
-    ),
+    # No schema of the input: MLflow would let one of its request forms through and refuse the
+    # others. `served_model` checks what comes.
+    inputs=None,
     outputs=Schema(
         [
             TensorSpec(np.dtype("float32"), (-1, 10), name)
@@ -33,6 +31,7 @@ SIGNATURE = ModelSignature(
     ),
     params=ParamSchema([ParamSpec("mc_samples", "long", 0), ParamSpec("mc_seed", "long", 0)]),
 )
+INPUTS = "images: (n, 28, 28) whole numbers 0 to 255, or (n, 784) numbers 0 to 1"
 OUTPUTS = (
     "probabilities, (n, 10); where mc_samples is 2 or more also mc_mean and "
     "mc_standard_deviation over the passes"
@@ -67,9 +66,12 @@ def log_model(run_id: str, network: Trained, setting: Setting) -> None:
             artifacts={"network": str(Path(folder) / "network.npz")},
             model_config=noise,
             signature=SIGNATURE,
-            input_example=(images, {"mc_samples": 10 if distribution else 0}),
+            input_example=(
+                {served_model.NAME: images},
+                {"mc_samples": 10 if distribution else 0},
+            ),
             pip_requirements=[
                 f"{name}=={versions[name]}" for name in ("mlflow", "numpy")
             ],  # else inferred, in 10 s
-            metadata={"arm": arm.name, "outputs": OUTPUTS},
+            metadata={"arm": arm.name, "inputs": INPUTS, "outputs": OUTPUTS},
         )

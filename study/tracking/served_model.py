@@ -16,15 +16,40 @@ SIDE, PIXELS = 28, 784
 CHUNK = 1000
 """Images at a time: bounds memory."""
 MOST_SAMPLES = 1000
+NAME = "images"
 EXPECTED = (
     f"expected raw images of shape (n, {SIDE}, {SIDE}), whole numbers from 0 to 255, "
     f"or flat ones of shape (n, {PIXELS}), numbers from 0 to 1"
 )
+EXAMPLE = f'for example {{"inputs": {{"{NAME}": [[0.0, 0.5, ...]]}}}} with {PIXELS} numbers'
 
 
 def refused(message: str) -> MlflowException:
     """An error that a server answers with status 400 and this message."""
     return MlflowException.invalid_parameter_value(message)
+
+
+def wrong_images(reason: str) -> MlflowException:
+    """The error for images of neither form."""
+    return refused(f"{EXPECTED}; {reason}; {EXAMPLE}")
+
+
+def unpack(model_input: Any) -> Any:
+    """Return the images of a request: an array, one named "images", or a frame of pixels.
+
+    A frame has a column of images, or a column for each pixel of flat ones.
+
+    Raises:
+        MlflowException: it names its input otherwise.
+    """
+    is_frame = hasattr(model_input, "columns")
+    names = list(model_input) if is_frame or isinstance(model_input, dict) else [NAME]
+    if NAME not in names and not (is_frame and len(names) == PIXELS):
+        shown = ", ".join(map(str, names[:3])) or "nothing"
+        raise wrong_images(f"the one input is called {NAME}; got {shown}")
+    if is_frame:
+        return list(model_input[NAME]) if NAME in names else model_input.to_numpy()
+    return model_input[NAME] if isinstance(model_input, dict) else model_input
 
 
 def to_pixels(values: Any) -> np.ndarray:
@@ -39,14 +64,16 @@ def to_pixels(values: Any) -> np.ndarray:
         if x.dtype == object:  # as a request brings them: the numbers' own types are found again
             x = np.array(x.tolist())
     except ValueError:
-        raise refused(f"{EXPECTED}; the images differ in size") from None
+        raise wrong_images("the images differ in size") from None
+    if not len(x.shape) or not len(x):
+        raise wrong_images("got none")
     if x.shape[1:] not in {(SIDE, SIDE), (PIXELS,)}:
-        raise refused(f"{EXPECTED}; got shape {x.shape}")
+        raise wrong_images(f"got shape {x.shape}")
     raw = x.ndim == 3
     if x.dtype.kind not in ("iu" if raw else "iuf"):
-        raise refused(f"{EXPECTED}; got shape {x.shape} of {x.dtype}")
+        raise wrong_images(f"got shape {x.shape} of {x.dtype}")
     if not np.all((x >= 0) & (x <= (255 if raw else 1))):
-        raise refused(f"{EXPECTED}; got shape {x.shape} with values outside of that")
+        raise wrong_images(f"got shape {x.shape} with values outside of that")
     x = x.reshape(len(x), PIXELS).astype(np.float32)
     return x / np.float32(255) if raw else x
 
@@ -140,14 +167,15 @@ class Champion(PythonModel):
     def predict(
         self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> dict:
-        """`probabilities`, (n, 10); where `mc_samples` are asked for, `mc_mean` and
-        `mc_standard_deviation` too.
+        """Return `probabilities`, (n, 10), and where `mc_samples` are asked for, `mc_mean` and
+        `mc_standard_deviation`.
+
+        The input may be whatever `unpack` takes; MLflow warns of a hint that says so.
 
         Raises:
             MlflowException: images of neither form, or samples that cannot be had.
         """
-        images = next(iter(model_input.values())) if isinstance(model_input, dict) else model_input
-        x, params = to_pixels(images), params or {}
+        x, params = to_pixels(unpack(model_input)), params or {}
         samples, seed = params.get("mc_samples", 0), params.get("mc_seed", 0)
         if samples and not 2 <= samples <= MOST_SAMPLES:
             raise refused(
@@ -160,7 +188,7 @@ class Champion(PythonModel):
                 f"mc_samples repeats the noise that the network was trained with; {self.noise} is "
                 "not of a form that can be drawn here: ask without mc_samples"
             )
-        parts = [x[start : start + CHUNK] for start in range(0, max(len(x), 1), CHUNK)]
+        parts = [x[start : start + CHUNK] for start in range(0, len(x), CHUNK)]
         found = {
             "probabilities": np.concatenate([self.network.probabilities(part) for part in parts])
         }

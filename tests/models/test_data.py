@@ -179,6 +179,32 @@ def test_files_of_ones_own_by_path(tmp_path: Path, offline: None) -> None:
     assert not (tmp_path / "unused").exists()
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("below", ["", "raw"])
+def test_files_by_their_other_names(
+    tmp_path: Path, offline: None, packed: bool, below: str
+) -> None:
+    """Kaggle's train-images.idx3-ubyte, torchvision's folder raw."""
+    files = own_files()
+    place = tmp_path / "letters" / below
+    place.mkdir(parents=True)
+    for name, content in files.items():
+        other = download.dotted(name) if not below else name
+        data = gzip.compress(content) if packed else content
+        (place / f"{other}{'.gz' if packed else ''}").write_bytes(data)
+    digest = hashlib.sha256(b"".join(files.values())).hexdigest()
+    assert load(f"path:{tmp_path / 'letters'}").digest == digest
+
+
+def test_torchvisions_folder_under_the_data_folder_is_taken(
+    copy: Path, tmp_path: Path, offline: None
+) -> None:
+    (copy / "FashionMNIST").mkdir()
+    (copy / "fashion-mnist").rename(copy / "FashionMNIST" / "raw")
+    assert load("fashion-mnist", copy).digest == DIGEST
+    assert not (copy / "fashion-mnist").exists()
+
+
 def test_the_published_data_by_path_is_split_as_by_name(copy: Path) -> None:
     found = load(f"path:{copy / 'fashion-mnist'}")
     assert found.digest == DIGEST and split(found).digest == SPLIT_DIGEST

@@ -14,7 +14,7 @@ from models.config import Arm, Recipe
 from models.data import Split
 from models.export import to_module
 from models.mlp import initialise
-from models.noise import NOISE
+from models.noise import NOISE, noise_type
 from models.rng import Stream
 from models.train import CPU_POPULATION, Trained, build, fit, train_population
 from study.presets import BOOK, DECAY, LONG
@@ -225,3 +225,18 @@ def test_progress_counts_network_epochs(small: Split) -> None:
     shares: list[float] = []
     train_population([arm("none")], [1, 2, 3], small, on_step=shares.append)
     assert sum(shares) == pytest.approx(3 * 2)
+
+
+def test_another_default_dtype_changes_nothing(noise_name: str, small: Split) -> None:
+    """A plug-in may set one."""
+    rate = min([0.2, *(rate.high for rate in noise_type(noise_name).rates)])
+    rates = [rate, rate][: len(noise_type(noise_name).rates)] + [0.0, 0.0]
+    tested = Arm(noise_name, rates[0], rates[1], 1e-4, replace(BOOK, epochs=1))
+    expected = train_population([tested], [1, 2], small, test=True)
+    torch.set_default_dtype(torch.float64)
+    try:
+        trained = train_population([tested], [1, 2], small, test=True)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    for one, other in zip(trained, expected, strict=True):
+        assert same(one, other)

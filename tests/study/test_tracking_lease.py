@@ -94,3 +94,25 @@ def test_the_heartbeat_of_older_code_is_understood() -> None:
     text = f'{{"host": "a", "pid": 7, "started": 1.5, "time": {time.time()}, "silent": 240.0}}'
     beat = Heartbeat.from_json(text)
     assert beat is not None and beat.is_held()
+
+
+@LINUX
+def test_a_study_in_another_container_of_the_same_host_name_is_trusted() -> None:
+    """A real second table of processes, in which this process's number means another one."""
+    code = "from study.tracking.lease import Heartbeat; print(Heartbeat.now().to_json(), flush=True); input()"
+    command = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", sys.executable, "-c", code]  # fmt: skip
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout
+    text = process.stdout.readline()
+    try:
+        if not text:
+            pytest.skip("this system lets nobody make a table of processes")
+        beat = Heartbeat.from_json(text)
+        assert beat is not None and beat.host == Heartbeat.now().host
+        assert beat.boot != lease._boot()
+        assert beat.is_held()
+    finally:
+        process.kill()
+        process.communicate()

@@ -3,7 +3,12 @@ whole."""
 
 from __future__ import annotations
 
+import math
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +19,19 @@ import synthetic
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
 
 from analysis import schema
 from analysis.schema import Declaration
 from analysis.store import reader
+from analysis.store.uri import StoreError
 from models.config import Arm
 from models.data import Split
 from models.mlp import Weights
-from models.train import Trained
+from models.train import Trained, not_trained
 from study.declaration import declare
 from study.presets import PRESETS
-from study.tracking import lifecycle, retry
+from study.tracking import lifecycle, model, model_registry, provenance, retry
 from study.tracking.lifecycle import open_study
 from study.tracking.retry import AlreadyRunning
 from study.tracking.writer import Tracker
@@ -242,3 +249,129 @@ def test_damaged_scores_of_images_are_no_reason_to_wait(
         reader.load(images=True)
     except reader.StoreError as error:
         assert retry.is_permanent(error)
+
+
+def project_run(source: str, status: str = "RUNNING", entry_point: str = "study") -> str:
+    """A run as `mlflow run` makes it."""
+    client = MlflowClient()
+    tags = {"mlflow.source.name": source, "mlflow.project.entryPoint": entry_point}
+    if not entry_point:
+        del tags["mlflow.project.entryPoint"]
+    run = client.create_run("0", tags=tags)
+    if status != "RUNNING":
+        client.set_terminated(run.info.run_id, status)
+    return str(run.info.run_id)
+
+
+@pytest.mark.parametrize("source", [str(lifecycle.PROJECT), "https://example.org/study.git#"])
+def test_the_run_of_mlflow_run_is_adopted(
+    declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    run_id = project_run(source)
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        assert tracker.run_id == run_id
+        assert tracker.is_fetched == source.startswith("https")
+        tracker.finish()
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (lambda: project_run(str(lifecycle.PROJECT), "FINISHED"), "is a run that has ended"),
+        (lambda: project_run(str(lifecycle.PROJECT), "KILLED"), "is a run that has ended"),
+        (lambda: project_run(".", entry_point=""), "is no run that `mlflow run` made"),
+        (lambda: project_run("/"), "is no run that `mlflow run` made for this project"),
+        (lambda: "0" * 32, "is no run of this tracking store"),
+    ],
+)
+def test_another_run_left_in_the_environment_is_named_and_left_alone(
+    declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch, run: Any, told: str
+) -> None:
+    run_id = run()
+    monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
+    client = MlflowClient()
+    before = None if run_id.startswith("000") else client.get_run(run_id).to_dictionary()
+    study = open_study(declared, setting, schema.EXPERIMENT)
+    with pytest.raises(StoreError, match="MLFLOW_RUN_ID is set to .* which " + told), study:
+        pass
+    if before:
+        assert client.get_run(run_id).to_dictionary() == before
+
+
+def test_every_run_names_its_user(declared: Declaration, setting: Setting) -> None:
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.log_trial(TRIAL, NETWORKS)
+        tracker.finish()
+    runs = MlflowClient().search_runs([tracker.experiment_id])
+    assert len(runs) == 2 + len(SEEDS)
+    assert {run.info.user_id for run in runs} == {provenance.user()}
+
+
+def test_a_diverged_trial_is_known_as_one_and_a_broken_one_is_not(
+    declared: Declaration, setting: Setting
+) -> None:
+    curves = {name: [math.nan] for name in ("train/loss", "val/loss", "val/accuracy")}
+    diverged = [replace(network, curves=curves) for network in NETWORKS]
+    broken = [not_trained(ARM, seed, "out of memory") for seed in SEEDS]
+    other = replace(TRIAL, arm=replace(ARM, rate1=0.1))
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.log_trial(TRIAL, diverged)
+        tracker.log_trial(other, broken)
+        tracker.finish()
+    digest = declared.data["digest"]
+    assert reader.load().diverged == {TRIAL.hash(setting, digest)}
+
+
+def test_a_server_without_models_keeps_the_trial(
+    declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any) -> None:
+        raise MlflowException("no such endpoint", error_code=ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr(model, "log_model", refuse)
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.log_trial(TRIAL, NETWORKS, with_model=True)
+        tracker.finish()
+    assert sorted(reader.load().table["seed"]) == sorted(SEEDS)
+    assert "could not be kept as a model" in model_registry.register(tracker, ARM)
+
+
+def test_a_study_does_not_write_where_the_artifacts_were(
+    declared: Declaration, setting: Setting, tmp_path: Path
+) -> None:
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.finish()
+    (tmp_path / "mlruns").rename(tmp_path / "elsewhere")
+    study = open_study(declared, setting, schema.EXPERIMENT)
+    with pytest.raises(StoreError, match="is not there. Put it back"), study:
+        pass
+    assert not (tmp_path / "mlruns").exists()
+
+
+OPEN = """
+import sys, mlflow
+from study.tracking import lifecycle
+mlflow.set_tracking_uri(sys.argv[1])
+input()
+lifecycle._connect().search_experiments()
+print("opened")
+"""
+
+
+def test_first_studies_that_start_at_the_same_moment_all_open(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'new.db'}"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", OPEN, uri], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(lifecycle.PROJECT)},
+        )
+        for _ in range(4)
+    ]  # fmt: skip
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("\n")
+        process.stdin.flush()
+    for process in processes:
+        stdout, stderr = process.communicate(timeout=120)
+        assert stdout.strip() == "opened", stderr

@@ -13,7 +13,7 @@ import time
 import urllib.error
 import urllib.request
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,9 @@ from models.export import repeatable, to_numbers
 from models.metrics import predict
 from models.mlp import initialise
 from models.noise import NOISE, Context, Noise, Rate, noise_type, per_layer
+from models.noise.inputs import with_input
+from models.noise.one_sided import Gain
+from models.noise.schedules import curriculum, early, late, scheduled
 from models.rng import Stream
 from models.train import Trained, train_population
 from study.declaration import declare
@@ -111,7 +114,7 @@ def stored(
 
 ELSEWHERE = """
 import importlib.util, json, sys
-import mlflow, numpy as np
+import mlflow, numpy as np, pandas as pd
 
 assert not {"models", "study", "analysis"} & set(sys.modules)
 assert not any(importlib.util.find_spec(name) for name in ("study", "analysis", *sys.argv[1:]))
@@ -120,8 +123,13 @@ raw = np.rint(255 * x.reshape(-1, 28, 28)).astype(np.uint8)
 model = mlflow.pyfunc.load_model("models:/dropout-study-champion@champion")
 flat, images = model.predict(x)["probabilities"], model.predict(raw)["probabilities"]
 noisy = [model.predict(raw[:50], params={"mc_samples": 30, "mc_seed": seed}) for seed in (1, 1, 2)]
+few = model.predict(x[:5])["probabilities"]
+for form in ({"images": x[:5]}, pd.DataFrame(x[:5]), pd.DataFrame({"images": list(x[:5])}),
+             pd.DataFrame({"images": raw[:5].tolist()})):
+    assert np.allclose(model.predict(form)["probabilities"], few, atol=1e-6)
 refused = []
-for wrong in (raw[0], raw.reshape(-1, 784), x.reshape(-1, 28, 28), x[:, :783], np.array(["coat"]), -x, x * np.nan):
+for wrong in (raw[0], raw.reshape(-1, 784), x.reshape(-1, 28, 28), x[:, :783], np.array(["coat"]), -x, x * np.nan,
+              x[:0], [], {"pictures": x}, {}, pd.DataFrame(x[:, :783]), pd.DataFrame({"image": [1.0]})):
     try:
         model.predict(wrong)
     except Exception as error:
@@ -157,10 +165,13 @@ def check_answers(found: dict[str, Any], stored: Stored) -> None:
     assert found["sums"] < 1e-5 and found["forms"] < 1e-6
     assert found["keys"] == ["mc_mean", "mc_standard_deviation", "probabilities"]
     assert found["same"] and found["other"] and found["spread"] > 1e-4
-    assert len(found["refused"]) == 7
+    assert len(found["refused"]) == 13
     for message in found["refused"]:
         assert (
             message.startswith("expected raw images of shape (n, 28, 28)")
+            and message.endswith(
+                'for example {"inputs": {"images": [[0.0, 0.5, ...]]}} with 784 numbers'
+            )
             and len(message.splitlines()) == 1
         )
 
@@ -184,7 +195,9 @@ def test_its_tags_lead_to_the_evidence(stored: Stored) -> None:
         == f"the winner is {DROPOUT.name}, models:/{model_registry.NAME}@champion (version 1)"
     )
     signature = mlflow.models.get_model_info(str(version.source)).signature
-    assert "uint8" in str(signature.inputs) and "float" in str(signature.inputs)
+    assert signature.inputs is None  # every form of request is let through
+    metadata = mlflow.models.get_model_info(str(version.source)).metadata
+    assert metadata["inputs"].startswith("images: (n, 28, 28)")
     assert {param.name: param.default for param in signature.params} == {
         "mc_samples": 0,
         "mc_seed": 0,
@@ -345,6 +358,21 @@ def test_which_noise_can_be_repeated(name: str, expected: str | None) -> None:
     assert repeatable(Arm(name, 0.2 * (rates > 0), 0.2 * (rates > 1), 1e-5, SHORT)) == expected
 
 
+@pytest.mark.parametrize("composed", [False, True])
+@pytest.mark.parametrize("schedule", [early, late, curriculum])
+def test_a_schedule_is_exported_at_its_end(
+    monkeypatch: pytest.MonkeyPatch, schedule: Callable[[float], float], composed: bool
+) -> None:
+    """Whatever the type, its evaluation is that of the last step's rates."""
+    kind = scheduled(schedule, Gain)
+    if composed:
+        kind = with_input(NOISE["input-dropout"], kind)
+    monkeypatch.setitem(NOISE, "scheduled", kind)
+    numbers = to_numbers(initialise([1]).network(0), Arm("scheduled", 0.4, 0.4, 0.0, SHORT))
+    expected = 1 / (1 - 0.4 * schedule(1.0))
+    assert numbers["factor"] == pytest.approx([expected, expected], abs=1e-6)
+
+
 def test_a_schedule_has_the_rates_of_its_end() -> None:
     ends = [
         make(name, 0.2).rates_at_the_end().max().item()
@@ -385,12 +413,11 @@ def test_the_best_arm_is_the_best_on_validation_images() -> None:
     )
 
 
-def post(port: int, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-    """Status and answer of a server on this machine."""
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(
-        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": "application/json"}
-    )
+def post(port: int, path: str, body: dict[str, Any] | str | None = None) -> tuple[int, Any]:
+    """Status and answer of a server on this machine; a text is CSV."""
+    kind = "text/csv" if isinstance(body, str) else "application/json"
+    data = None if body is None else (body if kind == "text/csv" else json.dumps(body)).encode()
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": kind})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
             request, timeout=60
@@ -447,7 +474,20 @@ def test_it_serves_in_a_fresh_environment_of_its_own_requirements(
         assert answer["predictions"]["probabilities"] == pytest.approx(
             np.array(predicted["probabilities"]), abs=1e-5
         )
-        for wrong in (x[:, :100].tolist(), [[1.0], [1.0, 2.0]]):
+        columns = [f"pixel{i}" for i in range(784)]
+        rows = [",".join(map(str, row)) for row in x]
+        for body in (
+            {"inputs": {"images": x.tolist()}},
+            {"instances": [{"images": row} for row in x.tolist()]},
+            {"dataframe_split": {"columns": columns, "data": x.tolist()}},
+            "\n".join([",".join(columns), *rows]),
+        ):
+            status, answer = post(port, "/invocations", body)
+            assert status == 200, answer
+            assert answer["predictions"]["probabilities"] == pytest.approx(
+                np.array(predicted["probabilities"]), abs=1e-5
+            )
+        for wrong in (x[:, :100].tolist(), [[1.0], [1.0, 2.0]], []):
             status, answer = post(port, "/invocations", {"inputs": wrong})
             assert status == 400 and "expected raw images of shape (n, 28, 28)" in answer["message"]
     finally:
