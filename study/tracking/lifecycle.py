@@ -130,7 +130,7 @@ def _experiment(client: MlflowClient, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found:
         refuse_deleted(found)
-        studies = f"tags.`{schema.TAG_KIND}` = 'study'"
+        studies = f"tags.`{schema.TAG_KIND}` = 'study' and attributes.status != 'RUNNING'"
         if client.search_runs([found.experiment_id], studies, max_results=1):
             # MLflow would make the folder again, and write there.
             check_artifacts(found.artifact_location, f"experiment {name!r}")

@@ -738,3 +738,38 @@ def answers_of(study):
         QUESTIONS[one.name].answer(one, study.table, study.arms)
         for one in study.declaration.questions
     ]
+
+
+def test_types_with_fewer_trials_are_named(study):
+    searched = study.table["phase"] == schema.SEARCH
+    gone = searched & (study.table["noise"] == "gaussian") & (study.table["trial_number"] < 6)
+    rows = {row[0]: row[1:] for row in checks.panel(without(study, gone), []).rows}
+    state, told = rows["every noise type tuned on the same number of trials"]
+    assert state == checks.LOOK and re.fullmatch(r"gaussian, decay: \d of 6 trials", told)
+
+
+@pytest.mark.parametrize("accuracy", [1.0, 0.1])
+def test_a_data_set_that_tells_nothing_apart_is_named(study, accuracy):
+    table = study.table.copy()
+    table.loc[table["phase"] == schema.CONFIRM, "test/accuracy"] = accuracy
+    rows = {row[0]: row[1:] for row in checks.panel(replace(study, table=table), []).rows}
+    state, told = rows["networks differ in test accuracy"]
+    assert state == checks.LOOK and told.startswith(f"all are at {accuracy:.2%}".replace("%", " %"))
+
+
+def test_lost_scores_of_images_are_named(study):
+    arms = sorted(set(study.table.loc[study.table["phase"] == schema.CONFIRM, "arm"]))
+    some = replace(study, images=dict.fromkeys(arms[:-2]))
+    rows = {row[0]: row[1:] for row in checks.panel(some, []).rows}
+    state, told = rows["scores of single test images kept for every confirmed arm"]
+    assert state == checks.LOOK and told.startswith(f"2 confirmed arms of {len(arms)} without")
+
+
+def test_the_command_for_a_folder_of_ones_own_says_what_to_put_in(study):
+    declared = replace(study.declaration, data={**study.declaration.data, "name": "path:sep"})
+    own = replace(study, declaration=declared)
+    commands = []
+    for question in declared.questions:
+        if following := next_study.next_study(own, question, answer(question.name, own)):
+            commands.append(following.command)
+    assert commands and all("--dataset path:/PATH/TO/sep" in command for command in commands)

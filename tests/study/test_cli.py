@@ -291,3 +291,19 @@ def test_an_expected_error_is_its_first_line_that_says_something(
 
     monkeypatch.setattr(main_module, "resolve", fails)
     assert call("plan", "--preset", "smoke") == (code, told)
+
+
+@pytest.mark.parametrize("command", [("study", "--preset", "smoke"), ("report",)])
+def test_a_folder_of_somebodys_files_is_refused_before_anything_is_trained(
+    call: Call, tmp_path: Path, folder: Path, command: tuple[str, ...]
+) -> None:
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "index.html").write_text("mine")
+    more = ("--data", str(folder)) if command[0] == "study" else ()
+    start = time.monotonic()
+    code, stderr = call(*command, "--output", "thesis", *more)
+    assert code == 1
+    assert "thesis holds index.html, which no report" in one_line(stderr)
+    assert time.monotonic() - start < 10
+    assert (tmp_path / "thesis" / "index.html").read_text() == "mine"
+    assert not (tmp_path / "mlflow.db").exists()

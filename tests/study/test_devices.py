@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from benchmarks import precision
 from study import devices
+
+
+def test_auto_is_no_device_of_the_coordinator_where_others_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Mac's mps is not what Linux workers have."""
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert devices.pick_device("auto") in ("cuda", "mps")
+    assert devices.pick_device("auto", elsewhere=True) == "cpu"
+    assert devices.pick_device("cuda", elsewhere=True) == "cuda"
 
 
 def test_auto_is_bfloat16_only_if_the_record_says_that_it_leaves_the_answers_alone() -> None:

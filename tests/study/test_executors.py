@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -115,6 +116,18 @@ def test_a_worker_with_other_data_takes_no_part(
     ):
         in_a_worker(replace(SETTING, digest="0123456789abcdef"))
     assert replace(SETTING, digest="0123456789abcdef") == SETTING  # the data is still read once
+
+
+def test_a_worker_without_the_device_takes_no_part() -> None:
+    setting = replace(SETTING, device="mps")
+    with pytest.raises(work.WorkerDiffers, match="it has no device mps"):
+        work.train_in_worker([TRIAL], setting, True, (schema.CODE_VERSION, None))
+
+
+def test_workers_start_where_signals_have_no_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, simulated: it has neither masks nor a signal of the terminal's end."""
+    monkeypatch.setattr(processes, "signal", SimpleNamespace(SIGINT=signal.SIGINT))
+    processes._keep_from_ctrl_c()
 
 
 def test_a_worker_without_the_type_takes_no_part() -> None:

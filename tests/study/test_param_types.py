@@ -388,3 +388,16 @@ def test_a_folder_of_any_bytes_is_read_or_a_data_error(
         assert download.read_folder(tmp_path)[FILES[1]] == content
     except DataError as error:
         assert FILES[0] in str(error) and len(str(error).splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["~", "~/data", "~/größe & co/data"])
+def test_a_tilde_is_the_home_folder(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("HOME", "/home/alice")
+    expected = value.replace("~", "/home/alice")
+    assert param_types.folder("a folder").convert(value, None, None) == expected
+    assert param_types.dataset_name(f"path:{value}") == f"path:{expected}"
+
+
+@pytest.mark.parametrize("value", ["data", "/data/~", "a~", "./~", "-data", "path:~"])
+def test_another_path_stays_as_it_is(value: str) -> None:
+    assert param_types.folder("a folder").convert(value, None, None) == value
