@@ -64,9 +64,12 @@ def settle_address() -> str:
     uri = mlflow.get_tracking_uri()
     _parse(uri)
     file = sqlite_file(uri)
-    if file is not None and "%" in uri and not set("%?#") & set(str(file)):
-        scheme = uri.partition(":")[0]
-        mlflow.set_tracking_uri(f"{scheme}:///{file}")
+    if file is not None and "%" in uri:
+        here = Path.cwd()
+        paths = [file, *([file.relative_to(here)] if file.is_relative_to(here) else [])]
+        plain = [path for path in paths if not set("%?#") & set(str(path))]
+        if plain:  # else it must stay encoded
+            mlflow.set_tracking_uri(f"{uri.partition(':')[0]}:///{plain[0]}")
     return mlflow.get_tracking_uri()
 
 

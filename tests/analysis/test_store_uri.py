@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +22,7 @@ from analysis.formatting import one_line, redacted
 from analysis.store import reader, uri
 from analysis.store.uri import StoreError
 
+ROOT = Path(__file__).parents[2]
 SECRET = "hunter2-s3cret"
 ADDRESSES = [
     f"http://alice:{SECRET}@127.0.0.1:9",
@@ -98,18 +102,26 @@ def test_a_store_in_any_folder_is_found_by_its_encoded_address(
     assert [path.name for path in tmp_path.iterdir()] == [name]  # no encoded folder beside it
 
 
-@pytest.mark.parametrize("name", ["100%20", "a#b", "a?b"])
-def test_a_store_in_a_folder_that_must_be_encoded_is_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    place = tmp_path / name
+ENCODED = """
+import sys, mlflow
+from analysis.store import uri
+mlflow.set_tracking_uri(sys.argv[1])
+uri.check_writable()
+mlflow.MlflowClient().search_experiments()
+assert uri.inspect_store().endswith("is a store of MLflow's")
+"""
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_a_store_in_a_folder_that_must_be_encoded_is_found(tmp_path: Path, inside: bool) -> None:
+    place = tmp_path / "100%20 a#b?c"
     place.mkdir()
-    monkeypatch.chdir(place)
-    mlflow.set_tracking_uri(f"sqlite:///{quote(str(place))}/mlflow.db")
-    uri.check_writable()
-    MlflowClient().search_experiments()
+    address = f"sqlite:///{quote(str(place))}/mlflow.db"
+    subprocess.run(
+        [sys.executable, "-c", ENCODED, address],
+        cwd=place if inside else tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True,
+    )  # fmt: skip
     assert (place / "mlflow.db").exists()
-    assert uri.inspect_store().endswith("is a store of MLflow's")
 
 
 @pytest.mark.parametrize("address", ["sqlite:////proc/mlflow.db", "sqlite:////proc/none/mlflow.db"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, SMALL, command, environment
 
-NAMES = ("größe & co's %20 [x]", "-dash $HOME `x`", 'a"b#c;d')
+NAMES = ("größe & co's 100% [x]", '-dash $HOME `x` a"b;d')
 
 
 @pytest.mark.slow
@@ -41,8 +41,7 @@ def test_every_command_works_in_a_folder_of_any_name(
     absolute = tmp_path / f"absolute {name}"
     run("report", "--output", str(absolute))
     assert (absolute / "answers.json").exists()
-    if "#" not in name:  # of SQLAlchemy: begins a fragment
-        run("report", *output, MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
+    run("report", *output, MLFLOW_TRACKING_URI="sqlite:///mlflow.db")
     run("export")
     assert (place / "search.db").exists()
     assert {path.name for path in tmp_path.iterdir()} == {name, absolute.name}
