@@ -64,8 +64,11 @@ class Trial:
         return len(self.seeds) * self.arm.recipe.epochs
 
     def hash(self, setting: Setting, data_digest: str) -> str:
-        """Name the trial by all that its result depends on; two trials of one hash have the same
-        result."""
+        """Name the trial by all that its result depends on.
+
+        On processors of one kind, two trials of one hash agree bit for bit; on others (AVX2 in
+        place of AVX-512, say) in the last digits they do not.
+        """
         code = [schema.CODE_VERSION, *filter(None, [noise_version(self.arm.noise)])]
         return schema.digest(
             [

@@ -197,7 +197,7 @@ def test_its_tags_lead_to_the_evidence(stored: Stored) -> None:
     signature = mlflow.models.get_model_info(str(version.source)).signature
     assert signature.inputs is None  # every form of request is let through
     metadata = mlflow.models.get_model_info(str(version.source)).metadata
-    assert metadata["inputs"].startswith("images: (n, 28, 28)")
+    assert metadata and metadata["inputs"].startswith("images: (n, 28, 28)")
     assert {param.name: param.default for param in signature.params} == {
         "mc_samples": 0,
         "mc_seed": 0,
@@ -416,7 +416,8 @@ def test_the_best_arm_is_the_best_on_validation_images() -> None:
 def post(port: int, path: str, body: dict[str, Any] | str | None = None) -> tuple[int, Any]:
     """Status and answer of a server on this machine; a text is CSV."""
     kind = "text/csv" if isinstance(body, str) else "application/json"
-    data = None if body is None else (body if kind == "text/csv" else json.dumps(body)).encode()
+    text = body if isinstance(body, str) else json.dumps(body)
+    data = None if body is None else text.encode()
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, {"Content-Type": kind})
     try:
         with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
