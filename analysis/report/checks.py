@@ -138,9 +138,13 @@ def _unequal_tuning(study: Study) -> list[str]:
     declared = study.declaration
     searched = study.table.loc[study.table["phase"] == SEARCH]
     lines = []
-    for recipe, of_recipe in searched.groupby("recipe"):
+    for place, recipe in enumerate(declared.tuned_recipes):
+        of_recipe = searched.loc[searched["recipe"] == recipe]
         counts = of_recipe.groupby("noise")["trial_number"].nunique()
-        for noise, count in counts.items():
+        # Under later recipes only the finalists are tuned.
+        types = declared.noise_types if place == 0 and len(counts) else list(counts.index)
+        for noise in types:
+            count = int(counts.get(noise, 0))
             if count < declared.trials_per_type:
                 lines.append(f"{noise}, {recipe}: {count} of {declared.trials_per_type} trials")
     return lines

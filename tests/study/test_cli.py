@@ -205,7 +205,13 @@ def test_a_diverged_search_trial_leaves_no_hole(
     code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
     assert code == 0, stderr
     assert "1 trial failed and was excluded: hot(0.2,0.2)" in stderr
+    assert "hot(0.2,0.2) wd=1e-05 short@1 diverged" in stderr
     assert len(reader.load().failed) == 1 and "hot" in set(reader.load().table["noise"])
+    trained = len(mlflow.search_runs(search_all_experiments=True))
+    code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
+    assert code == 0, stderr
+    assert "1 trial failed and was excluded: hot(0.2,0.2)" in stderr
+    assert len(mlflow.search_runs(search_all_experiments=True)) == trained + 1  # the study's own
 
 
 class Exploding(Noise):
@@ -236,6 +242,7 @@ def test_a_type_that_diverges_is_left_out_and_told(
     }
     assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
     assert verdicts["dropout - none"] != "not answered"
+    assert "exploding, short: 0 of 2 trials" in (tmp_path / "results" / "report.md").read_text()
 
 
 def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
