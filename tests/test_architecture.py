@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import shutil
+import subprocess
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -169,3 +171,18 @@ def test_versions_are_said_once() -> None:
     assert "requirements.txt" in (ROOT / "Makefile").read_text()
     for line in (ROOT / "requirements.txt").read_text().splitlines():
         assert not line or line.startswith("#") or "==" in line
+
+
+def test_make_looks_for_no_command_on_the_path() -> None:
+    """macOS's make 3.81 runs plain lines by the user's own PATH, not by the one exported here.
+
+    Simulated: what make would run, where nothing but make itself is on the path.
+    """
+    targets = ["study", "plan", "doctor", "report", "test", "test-all", "docs"]
+    done = subprocess.run(
+        [str(shutil.which("make")), "-n", "-o", ".venv/installed", *targets],
+        cwd=ROOT, env={"PATH": "/nonexistent"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    lines = done.stdout.splitlines()
+    assert len(lines) >= len(targets)
+    assert [line for line in lines if not line.startswith(".venv/bin/")] == []

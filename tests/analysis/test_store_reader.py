@@ -298,3 +298,14 @@ def test_reading_leaves_the_store_untouched(store):
     before = database.read_bytes()
     reader.load(store[1].declared.study_id)
     assert database.read_bytes() == before
+
+
+def test_metrics_of_the_machine_are_no_columns(tmp_path):
+    """MLflow logs them where a user has set MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING."""
+    synthetic.use_store(tmp_path)
+    writer = Writer(synthetic.declaration())
+    machine = {"system/cpu_utilization_percentage": 3.0, "system/gpu_0_memory_usage": 5.0}
+    more = machine | {"test/accuracy_mc10": 0.9}
+    writer.trial(Arm("dropout", 0.5, 0.5, 0.0), (100,), schema.CONFIRM, "swap", scores=more)
+    columns = set(reader.load().table.columns)
+    assert columns - set(schema.RUN_TABLE) == {"test/accuracy_mc10"}

@@ -14,7 +14,8 @@ import urllib.error
 import urllib.request
 import venv
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ from models.rng import Stream
 from models.train import Trained, train_population
 from study.declaration import declare
 from study.presets import PRESETS
-from study.tracking import model_registry, served_model
+from study.tracking import model, model_registry, served_model
 from study.tracking.lifecycle import open_study
 from study.tracking.writer import Tracker
 from study.trial import Setting, Trial
@@ -299,6 +300,23 @@ def test_what_would_not_predict_the_same_is_no_model(
         tracker.finish()
         assert "could not be kept as a model" in model_registry.register(tracker, arm)
     assert set(reader.load().table["arm"]) == {arm.name}
+
+
+@pytest.mark.parametrize(("images_off", "kept"), [(0, True), (1, True), (-1, True), (2, False)])
+def test_a_model_may_differ_from_its_run_by_one_image(
+    setting: Setting, parts: Split, monkeypatch: pytest.MonkeyPatch, images_off: int, kept: bool
+) -> None:
+    """On a data set of any size: the sums of a float are no image."""
+    few = replace(parts, test_x=parts.test_x[:130], test_y=parts.test_y[:130])
+    monkeypatch.setattr(model.worker, "load_split", lambda setting: few)
+    (trained,) = train_population([DROPOUT], [1000], few.subset(200), test=True)
+    accuracy = trained.test["test/accuracy"] + images_off / 130
+    trained = replace(trained, test={**trained.test, "test/accuracy": accuracy})
+    logged: list[str] = []
+    monkeypatch.setattr(model.mlflow, "start_run", lambda run_id: nullcontext())
+    monkeypatch.setattr(model.mlflow.pyfunc, "log_model", lambda **more: logged.append("model"))
+    model.log_model("run", trained, setting)
+    assert bool(logged) == kept
 
 
 def network(name: str) -> tuple[served_model.Network, Any, Noise]:
