@@ -18,14 +18,21 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import artifacts
-from mlflow.entities import Experiment, Run, ViewType
+from mlflow.entities import Run
 
 from analysis import schema
 from analysis.schema import Declaration
 from analysis.store import image_scores, run_table
+from analysis.store.absent import (
+    check_artifacts,
+    count_deleted,
+    deleted_studies,
+    refuse_deleted,
+    studies_elsewhere,
+)
 from analysis.store.image_scores import ImageScores
 from analysis.store.run_table import TrialRun
-from analysis.store.uri import StoreError, address, check_address, local_path, one_line_errors
+from analysis.store.uri import StoreError, address, check_address, one_line_errors
 
 # Runs of one request: each sorts all the runs anew, and takes some 40 kB a run while it is read.
 PAGE = 20_000
@@ -117,7 +124,7 @@ def load(
             there = ", ".join(sorted(one.name for one in mlflow.search_experiments(max_results=20)))
             raise StoreError(
                 f"no experiment {experiment!r} in the tracking store {address()}; it has: {there}"
-                f"{_studies_elsewhere('')}"
+                f"{studies_elsewhere('')}"
             )
         study_runs = [
             run
@@ -130,7 +137,7 @@ def load(
         )  # newest first
         if not study_runs:
             of_preset = f" of preset {preset!r}" if preset else ""
-            deleted = _deleted_studies(found.experiment_id, preset)
+            deleted = deleted_studies(found.experiment_id, preset)
             if deleted:
                 raise StoreError(
                     f"the study runs{of_preset} of experiment {experiment!r} were deleted: restore "
@@ -138,7 +145,7 @@ def load(
                 )
             raise StoreError(
                 f"experiment {experiment!r} in {address()} holds no study run{of_preset} yet"
-                f"{_studies_elsewhere(found.experiment_id)}"
+                f"{studies_elsewhere(found.experiment_id)}"
             )
         known = list(dict.fromkeys(run.data.tags[schema.TAG_ID] for run in study_runs))
         study_id = study_id or known[0]
@@ -180,78 +187,10 @@ def load(
             failed=_with_status(trials, {"FAILED", "KILLED"}),
             running=_with_status(trials, {"RUNNING", "SCHEDULED"}),
             partial=tuple(partial.values()),
-            deleted=_count_deleted(found.experiment_id, study_id),
+            deleted=count_deleted(found.experiment_id, study_id),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
         )
-
-
-def refuse_deleted(experiment: Experiment) -> None:
-    """Refuse an experiment that lies in MLflow's trash.
-
-    Raises:
-        StoreError: it does; the message says how to restore it.
-    """
-    if experiment.lifecycle_stage != "active":
-        raise StoreError(
-            f"experiment {experiment.name!r} was deleted: restore it by `mlflow experiments "
-            f"restore -x {experiment.experiment_id}`, or name another by --experiment"
-        )
-
-
-def check_artifacts(location: str, owner: str) -> None:
-    """Refuse artifacts in a local folder that is not there any more.
-
-    Raises:
-        StoreError: the project's folder was moved or its artifacts removed; names the folder.
-    """
-    folder = local_path(location)
-    if folder is not None and not folder.exists():
-        raise StoreError(
-            f"the artifacts of {owner} cannot be read: {folder} is not there. Put it back (was the "
-            "project's folder moved?), or name another store by MLFLOW_TRACKING_URI"
-        )
-
-
-def _deleted_studies(experiment_id: str, preset: str | None) -> list[str]:
-    """Return the run ids of the studies in MLflow's trash, the newest first."""
-    runs = mlflow.MlflowClient().search_runs(
-        [experiment_id],
-        f"tags.`{schema.TAG_KIND}` = 'study'",
-        run_view_type=ViewType.DELETED_ONLY,
-        max_results=20,
-    )
-    return [
-        run.info.run_id for run in runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))
-    ]
-
-
-def _count_deleted(experiment_id: str, study_id: str) -> int:
-    runs = mlflow.MlflowClient().search_runs(
-        [experiment_id],
-        f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` != 'study'",
-        run_view_type=ViewType.DELETED_ONLY,
-        max_results=1000,
-    )
-    return len(runs)
-
-
-def _studies_elsewhere(experiment_id: str) -> str:
-    """Tell which other experiment holds the newest study, as one that `mlflow run` named."""
-    others = {
-        experiment.experiment_id: experiment.name
-        for experiment in mlflow.search_experiments(max_results=100)
-        if experiment.experiment_id != experiment_id
-    }
-    if not others:
-        return ""
-    runs = mlflow.MlflowClient().search_runs(
-        list(others), f"tags.`{schema.TAG_KIND}` = 'study'", max_results=1
-    )
-    if not runs:
-        return ""
-    name = others[runs[0].info.experiment_id]
-    return f"; the newest study is in experiment {name!r}: --experiment {name}"
 
 
 def _telling(of_study: Sequence[Run]) -> Run:

@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 from analysis import schema
 from analysis.formatting import duration, shortened
 from analysis.schema import Declaration
-from analysis.store.reader import check_artifacts, refuse_deleted
+from analysis.store.absent import check_artifacts, refuse_deleted
 from analysis.store.uri import (
     StoreError,
     check_writable,

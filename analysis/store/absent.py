@@ -1,0 +1,79 @@
+"""Where a study is that cannot be read: in MLflow's trash, in another experiment, in a folder that
+was moved."""
+
+from __future__ import annotations
+
+import mlflow
+from mlflow.entities import Experiment, ViewType
+
+from analysis import schema
+from analysis.store.uri import StoreError, local_path
+
+
+def refuse_deleted(experiment: Experiment) -> None:
+    """Refuse an experiment that lies in MLflow's trash.
+
+    Raises:
+        StoreError: it does; the message says how to restore it.
+    """
+    if experiment.lifecycle_stage != "active":
+        raise StoreError(
+            f"experiment {experiment.name!r} was deleted: restore it by `mlflow experiments "
+            f"restore -x {experiment.experiment_id}`, or name another by --experiment"
+        )
+
+
+def check_artifacts(location: str, owner: str) -> None:
+    """Refuse artifacts in a local folder that is not there any more.
+
+    Raises:
+        StoreError: the project's folder was moved or its artifacts removed; names the folder.
+    """
+    folder = local_path(location)
+    if folder is not None and not folder.exists():
+        raise StoreError(
+            f"the artifacts of {owner} cannot be read: {folder} is not there. Put it back (was the "
+            "project's folder moved?), or name another store by MLFLOW_TRACKING_URI"
+        )
+
+
+def deleted_studies(experiment_id: str, preset: str | None) -> list[str]:
+    """Return the run ids of the studies in MLflow's trash, the newest first."""
+    runs = mlflow.MlflowClient().search_runs(
+        [experiment_id],
+        f"tags.`{schema.TAG_KIND}` = 'study'",
+        run_view_type=ViewType.DELETED_ONLY,
+        max_results=20,
+    )
+    return [
+        run.info.run_id for run in runs if preset in (None, run.data.tags.get(schema.TAG_PRESET))
+    ]
+
+
+def count_deleted(experiment_id: str, study_id: str) -> int:
+    """Return how many trial and seed runs of a study lie in MLflow's trash, at most 1,000."""
+    runs = mlflow.MlflowClient().search_runs(
+        [experiment_id],
+        f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` != 'study'",
+        run_view_type=ViewType.DELETED_ONLY,
+        max_results=1000,
+    )
+    return len(runs)
+
+
+def studies_elsewhere(experiment_id: str) -> str:
+    """Tell which other experiment holds the newest study, as one that `mlflow run` named."""
+    others = {
+        experiment.experiment_id: experiment.name
+        for experiment in mlflow.search_experiments(max_results=100)
+        if experiment.experiment_id != experiment_id
+    }
+    if not others:
+        return ""
+    runs = mlflow.MlflowClient().search_runs(
+        list(others), f"tags.`{schema.TAG_KIND}` = 'study'", max_results=1
+    )
+    if not runs:
+        return ""
+    name = others[runs[0].info.experiment_id]
+    return f"; the newest study is in experiment {name!r}: --experiment {name}"
