@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
@@ -17,9 +18,14 @@ from analysis.questions import (
     noisy_inference,
     swap,
 )
-from analysis.questions.base import Design
-from analysis.schema import Question
-from analysis.stats.results import Answer
+from analysis.questions.base import Conclusion, Design, Evidence, Unanswered
+from analysis.questions.sentences import condition, numbers
+from analysis.schema import Question, base_metric
+from analysis.stats.results import Answer, Picture
+from analysis.stats.verdicts import Arms, answer_contrasts
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class QuestionModule(Protocol):
@@ -27,10 +33,8 @@ class QuestionModule(Protocol):
 
     DESIGN: Design
 
-    def answer(
-        self, question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]
-    ) -> Answer:
-        """Answer the declared question from the run table and recipe -> label -> arm name."""
+    def answer(self, evidence: Evidence) -> Conclusion:
+        """Conclude from the contrasts; Unanswered where those that decide are missing."""
 
 
 QUESTIONS: dict[str, QuestionModule] = {
@@ -48,8 +52,14 @@ QUESTIONS: dict[str, QuestionModule] = {
 
 DESIGNS: dict[str, Design] = {name: module.DESIGN for name, module in QUESTIONS.items()}
 
+CAPTION = (
+    "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and "
+    "95 % paired-t interval (not adjusted for multiplicity) beside the band within which a "
+    "difference is negligible."
+)
 
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+
+def answer(question: Question, table: pd.DataFrame, arms: Arms) -> Answer:
     """Answer a declared question from the run table and recipe -> label -> arm name.
 
     Raises:
@@ -62,4 +72,63 @@ def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, st
             f"the study asks {question.name!r}, a question that this version does not know: read "
             "the study with the commit that ran it, which its study run names"
         )
-    return QUESTIONS[question.name].answer(question, table, arms)
+    evidence = Evidence(question, table, arms, answer_contrasts(question, table, arms))
+    answered = evidence.answered
+    recipes = dict.fromkeys(one.contrast.recipe for one in answered.contrasts)
+    declared = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
+    holds = condition(question, recipes or declared, DESIGNS[question.name].values)
+    try:
+        conclusion = QUESTIONS[question.name].answer(evidence)
+        sentence = numbers(conclusion.shown or evidence.on("accuracy") or answered.contrasts)
+        takeaway = f"{conclusion.takeaway}. This holds {holds}."
+    except Unanswered as reason:
+        conclusion = Conclusion(f"Not answered: {str(reason) or _why_refused(evidence)}", "")
+        sentence = f"{conclusion.verdict}."
+        takeaway = "The runs do not answer this question, in either direction."
+    figure, caption, pictures = _figures(evidence, conclusion)
+    missing = dict.fromkeys(refused.reason for refused in answered.refused if refused.entered)
+    return Answer(
+        question=question.name,
+        title=question.title,
+        verdict=conclusion.verdict,
+        sentence=sentence,
+        takeaway=takeaway,
+        contrasts=answered.contrasts,
+        refused=answered.refused,
+        figure=figure,
+        caption=f"{caption} All of it holds {holds}.",
+        declared_hash=question.hash,
+        alpha=question.alpha,
+        declared=question.contrasts,
+        notes=(*missing, *answered.notes, *conclusion.notes),
+        pictures=pictures,
+        tables=conclusion.tables,
+        leading=tuple(one.contrast for one in conclusion.leading),
+    )
+
+
+def _why_refused(evidence: Evidence) -> str:
+    """Return why the first contrast on accuracy was refused, or any where none is on accuracy."""
+    refused = evidence.answered.refused
+    deciding = [one for one in refused if base_metric(one.contrast.metric) == "accuracy"]
+    for one in deciding or refused:
+        return one.reason
+    return "the contrasts that decide were not declared"
+
+
+def _figures(
+    evidence: Evidence, conclusion: Conclusion
+) -> tuple[Callable[[], Figure], str, tuple[Picture, ...]]:
+    """Return the main figure, its caption and the further pictures."""
+    if conclusion.pictures:
+        first, *others = conclusion.pictures
+        return first.draw, first.caption, tuple(others)
+    from analysis.plots import curves, forest  # costly to import
+
+    question, table, arms = evidence.question, evidence.table, evidence.arms
+
+    def figure() -> Figure:
+        names = {recipe: dict(labels) for recipe, labels in arms.items()}
+        return forest.question_figure(question, table, names, evidence.answered.contrasts)
+
+    return figure, CAPTION, tuple(curves.question_pictures(question, table, arms))

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import exp
 
-import pandas as pd
-
-from analysis import formatting
-from analysis.questions.base import HALF, RATE, Arm, Comparison, Design, Recipe, Tuned
-from analysis.questions.sentences import by_key, conclude, condition, not_answered
-from analysis.schema import Question, term
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+from analysis.questions.base import (
+    HALF,
+    RATE,
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
+)
+from analysis.questions.sentences import by_key
+from analysis.schema import term
+from analysis.stats.results import ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE
 
 LAYERS = (1, 2)
 LOG, EXCESS = "variance/log", "variance/excess"
@@ -70,74 +78,36 @@ DESIGN = Design(
     arms=arms,
     metrics={LOG: 0.1, EXCESS: 0.02},  # ten per cent of a variance, and two of the formula's
     measures=dict.fromkeys(("none", HALF), ("variance",)),
+    values="dropout at 0.5 without weight decay",
 )
 
-VALUES = "dropout at 0.5 without weight decay"
-CHANGES = {"higher": "raises", "lower": "lowers"}
 
-
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Say in each layer what dropout and its mask change, and whether the mask's formula holds."""
-    answered = answer_contrasts(question, table, arms)
-    clean = _by_layer(answered.contrasts, CLEAN)
-    masks = _by_layer(answered.contrasts, MASK)
-    formula = _by_layer(answered.contrasts, FORMULA)
+def answer(evidence: Evidence) -> Conclusion:
+    """Tell in each layer what dropout and its mask change, and whether the mask's formula holds."""
+    clean = _by_layer(evidence, CLEAN)
+    masks = _by_layer(evidence, MASK)
+    formula = _by_layer(evidence, FORMULA)
     if not (clean and masks):
-        reasons = [refused.reason for refused in answered.refused]
-        reason = reasons[0] if reasons else "no contrast of variances was declared"
-        return not_answered(question, table, arms, answered, VALUES, reason)
+        raise Unanswered
     holds = sum(contrast.verdict in NEGLIGIBLE for contrast in formula.values())
-    formula_holds = (
-        f"the formula for it holds within the margin in {holds} of {len(formula)} layers"
-    )
-    changes = "; ".join(
-        f"layer {layer}: dropout {_change(contrast)} the variance at evaluation"
-        for layer, contrast in clean.items()
-    )
-    mask = "; ".join(
-        f"in layer {layer} the mask {_change(contrast)} the variance in training"
-        for layer, contrast in masks.items()
-    )
-    ratios = ", ".join(
-        f"{contrast.contrast.name}: {_ratio(contrast)}"
-        for contrast in [*clean.values(), *masks.values()]
-    )
-    errors = ", ".join(
-        f"layer {layer} {formatting.plain(100 * contrast.estimate.mean, 2)} %"
-        for layer, contrast in formula.items()
-    )
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=f"{formatting.capital(changes)}; {formula_holds}",
-        sentence=(f"After training, {ratios}; relative error of Var(a) + p/(1-p) E[a²]: {errors}."),
-        takeaway=(
-            f"{formatting.capital(mask)}, and {formula_holds}. This holds "
-            f"{condition(question, VALUES)}."
+    return Conclusion(
+        verdict=(
+            f"Variance with dropout at evaluation: {_factors(clean)}; the mask's formula holds "
+            f"within the margin in {holds} of {len(formula)} layers"
         ),
-        values=VALUES,
+        takeaway=f"Variance after the mask in training: {_factors(masks)}",
     )
 
 
-def _by_layer(contrasts: Sequence[ContrastAnswer], compared: str) -> dict[int, ContrastAnswer]:
-    answers = by_key(contrasts)
+def _by_layer(evidence: Evidence, compared: str) -> dict[int, ContrastAnswer]:
+    answers = by_key(evidence.on("variance"))
     keys = {layer: key_of(layer, compared) for layer in LAYERS}
     return {layer: answers[key] for layer, key in keys.items() if key in answers}
 
 
-def _change(contrast: ContrastAnswer) -> str:
-    if contrast.verdict == "inconclusive":
-        return "moves, if at all, by an uncertain amount,"
-    if contrast.verdict in NEGLIGIBLE:
-        return "does not change by more than the margin"
-    return CHANGES[contrast.verdict]
-
-
-def _ratio(contrast: ContrastAnswer) -> str:
-    """Tell the ratio of two variances with its interval: "× 2.31 [2.20, 2.42]"."""
-    estimate = contrast.estimate
-    logs = (estimate.mean, estimate.ci_low, estimate.ci_high)
-    mean, low, high = (formatting.plain(exp(value), 2) for value in logs)
-    return f"× {mean} [{low}, {high}] ({contrast.verdict})"
+def _factors(contrasts: dict[int, ContrastAnswer]) -> str:
+    """Return "layer 1 lower (× 0.46), layer 2 lower (× 0.59)", from differences of logarithms."""
+    return ", ".join(
+        f"layer {layer} {contrast.verdict} (× {exp(contrast.estimate.mean):.2f})"
+        for layer, contrast in contrasts.items()
+    )

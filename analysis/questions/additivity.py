@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
-
 from analysis import formatting
-from analysis.questions.base import MARGINS, Arm, Comparison, Design, Recipe, Tuned
-from analysis.questions.sentences import (
-    brief,
-    by_key,
-    by_metric,
-    by_recipe,
-    conclude,
-    condition,
-    not_answered,
+from analysis.questions.base import (
+    MARGINS,
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
 )
-from analysis.schema import Question
+from analysis.questions.sentences import AGAINST, by_key, by_recipe
 from analysis.stats.paired import gain, gain_interval
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+from analysis.stats.results import ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE
 
 GRID_RATES = (0.0, 0.1, 0.2, 0.3, 0.5)
 GRID_WEIGHT_DECAYS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -75,9 +74,9 @@ DESIGN = Design(
     arms=arms,
     metrics=MARGINS | {"test/logit_error": 0.02},  # 0.2 points of accuracy at 88 %
     explore=explore,
+    values="this scale of measurement, the tuned rates and weight decay",
 )
 
-VALUES = "the tuned rates and weight decay"
 TOLERANCE = 0.25
 """So far an interaction may be from 0 and still count as none, of the smaller single gain."""
 
@@ -105,9 +104,10 @@ def classify(
         gains: "dropout", "weight decay" -> mean gain over no regularisation, positive is better.
         interaction: 90 % interval, positive is synergy, in the unit of the gains.
     """
-    if lacking := [single for single in SINGLES if verdicts[f"{single} - none"] != "better"]:
-        reasons = [_no_gain(single, verdicts[f"{single} - none"]) for single in lacking]
-        return "undetermined", " and ".join(reasons)
+    alone = {single: verdicts[f"{single} - none"] for single in SINGLES}
+    if set(alone.values()) != {"better"}:
+        told = [f"{single} alone is {AGAINST[verdict]} none" for single, verdict in alone.items()]
+        return "undetermined", " and ".join(told)
     stronger = max(SINGLES, key=lambda single: gains[single])
     over_stronger = verdicts[f"both - {stronger}"]
     bound = TOLERANCE * min(gains[single] for single in SINGLES)
@@ -125,72 +125,37 @@ def classify(
     return "undetermined", "both help alone, but what they gain together is too uncertain"
 
 
-def _no_gain(single: str, verdict: str) -> str:
-    if verdict == "inconclusive":
-        return f"{single} alone brings no gain yet"
-    if verdict in NEGLIGIBLE:
-        return f"{single} alone brings no gain that matters"
-    return f"{single} alone does harm"
-
-
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Classify the joint gain under each recipe; `long`, where regularisation binds, comes
-    first."""
-    answered = answer_contrasts(question, table, arms)
-    classes = {
-        scale: _classes(by_recipe(by_metric(answered.contrasts, scale), scale == "accuracy"))
-        for scale in ("accuracy", "loss", "logit_error")
-    }
-    deciding = classes["accuracy"]
+def answer(evidence: Evidence) -> Conclusion:
+    """Classify the joint gain under each recipe, `long` first: there regularisation binds."""
+    classes = {scale: _classes(evidence.on(scale)) for scale in ("accuracy", "loss", "logit_error")}
+    deciding = classes.pop("accuracy")
     if not deciding:
-        return not_answered(question, table, arms, answered, VALUES)
-    recipes = sorted(deciding, key=lambda recipe: recipe != "long")  # stable: the rest as declared
-    first, why = deciding[recipes[0]]
-    verdict = f"{first}: {why}"
-    if len(recipes) > 1:
-        verdict = ", ".join(f"{deciding[recipe][0]} ({recipe})" for recipe in recipes)
-    contrasts = by_recipe(answered.contrasts, accuracy=True)
-    parts = [_numbers(recipe, contrasts[recipe], deciding[recipe][0]) for recipe in recipes]
-    for scale in ("loss", "logit_error"):
-        if classes[scale]:
-            others = (f"{name} under {recipe}" for recipe, (name, _) in classes[scale].items())
-            parts.append(f"on {scale.replace('_', ' ')}: {', '.join(others)}")
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=formatting.capital(verdict),
-        sentence=f"On accuracy, {'; '.join(parts)}.",
-        takeaway=(
-            f"{_finding(first, why, recipes[0])} This holds {condition(question, VALUES)}, and on "
-            "this scale of measurement only."
-        ),
-        values=VALUES,
+        raise Unanswered
+    first = next(iter(deciding))
+    parts = [f"under {first}, {deciding[first][1]}"]
+    for scale, of_scale in classes.items():
+        if of_scale:
+            parts.append(f"on {scale.replace('_', ' ')}: {_names(of_scale)}")
+    return Conclusion(
+        verdict=formatting.capital(_names(deciding)),
+        takeaway=formatting.capital("; ".join(parts)),
     )
 
 
-def _classes(groups: Mapping[str, Sequence[ContrastAnswer]]) -> dict[str, tuple[str, str]]:
+def _classes(answers: Sequence[ContrastAnswer]) -> dict[str, tuple[str, str]]:
     """Return recipe -> class and meaning, where all six contrasts were answered."""
     classes = {}
-    for recipe, group in groups.items():
-        answers = by_key(group)
-        if answers.keys() >= COMPARISONS.keys():
-            verdicts = {key: contrast.verdict for key, contrast in answers.items()}
-            gains = {single: gain(answers[f"{single} - none"]) for single in SINGLES}
-            interval = gain_interval(answers["interaction"], level=0.9)
+    groups = by_recipe(answers)
+    for recipe in sorted(groups, key=lambda recipe: recipe != "long"):  # stable: else as declared
+        contrasts = by_key(groups[recipe])
+        if contrasts.keys() >= COMPARISONS.keys():
+            verdicts = {key: contrast.verdict for key, contrast in contrasts.items()}
+            gains = {single: gain(contrasts[f"{single} - none"]) for single in SINGLES}
+            interval = gain_interval(contrasts["interaction"], level=0.9)
             classes[recipe] = classify(verdicts, gains, interval)
     return classes
 
 
-def _numbers(recipe: str, group: Sequence[ContrastAnswer], name: str) -> str:
-    answers = by_key(group)
-    gains = ("dropout - none", "weight decay - none", "both - none", "interaction")
-    shown = (brief(answers[key]) for key in gains)
-    return f"under {recipe}, {', '.join(shown)}, hence {name}"
-
-
-def _finding(name: str, why: str, recipe: str) -> str:
-    if name == "undetermined":
-        return f"Under {recipe} it cannot be told whether the gains add up: {why}."
-    return f"Under {recipe} dropout and weight decay each help alone, and {why}."
+def _names(classes: Mapping[str, tuple[str, str]]) -> str:
+    """Return "additive (long), undetermined (decay)"."""
+    return ", ".join(f"{name} ({recipe})" for recipe, (name, _) in classes.items())

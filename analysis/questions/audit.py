@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-import pandas as pd
 from scipy.stats import norm
 
 from analysis import formatting
@@ -16,14 +14,17 @@ from analysis.questions.base import (
     VALIDATION_MARGINS,
     Arm,
     Comparison,
+    Conclusion,
     Design,
+    Evidence,
     Recipe,
     Tuned,
+    Unanswered,
 )
-from analysis.questions.sentences import brief, by_key, by_metric, conclude, not_answered
-from analysis.schema import AUDIT, Contrast, Question, term
-from analysis.stats.results import Answer, Answered, ContrastAnswer, Table
-from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+from analysis.questions.sentences import brief, by_key
+from analysis.schema import AUDIT, Contrast, term
+from analysis.stats.results import ContrastAnswer, Table
+from analysis.stats.verdicts import NEGLIGIBLE
 
 WEIGHT_DECAY = 0.5
 DROPCONNECT = f"dropconnect({RATE:g},{RATE:g})"
@@ -78,12 +79,12 @@ DESIGN = Design(
     metrics=VALIDATION_MARGINS,
     measures={HALF: ("raw-pixels",)},
     phase=AUDIT,
+    values="the settings of the solutions",
 )
 
 SOURCE = (
     "narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning 5.6"
 )
-VALUES = "the settings of the solutions"
 DROPPED = float(norm.cdf(RATE))  # what a mask of "normal number > 0.5" drops
 GAIN = (1 - DROPPED) / (1 - RATE)  # and what it makes of the mean
 
@@ -160,47 +161,41 @@ NO_RUN = (
 )
 
 
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Count the faults that moved the result, and say how little a single seed tells."""
-    answered = answer_contrasts(question, table, arms)
-    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
+def answer(evidence: Evidence) -> Conclusion:
+    """Count the faults that moved the result, and tell how little a single seed says."""
+    accuracy = by_key(evidence.on("accuracy"))
     faults = [accuracy[key] for key in FAULTS if key in accuracy]
     if not faults:
-        return not_answered(question, table, arms, answered, VALUES)
-    matter = sum(fault.verdict in ("better", "worse") for fault in faults)
+        raise Unanswered
+    move = sum(fault.verdict in ("better", "worse") for fault in faults)
     negligible = sum(fault.verdict in NEGLIGIBLE for fault in faults)
     undecided = sum(fault.verdict == "inconclusive" for fault in faults)
     worst = min(faults, key=lambda fault: fault.estimate.mean)
-    points = formatting.difference(worst.estimate.mean, "val/accuracy")
-    takeaway = (
-        f"{matter} of {len(faults)} faults in the code change validation accuracy by an amount "
-        "that is shown to differ from none and not shown to be negligible; the worst moves it by "
-        f"{points}. {_single_seed(question, table, arms)}"
-    )
-    concluded = conclude(
-        question,
-        table,
-        arms,
-        answered,
+    points = formatting.difference(worst.estimate.mean, worst.contrast.metric)
+    takeaway = f"The worst fault moves it by {points}"
+    if REFERENCE in accuracy:
+        takeaway += (
+            "; the solutions show one seed of each arm, and here one seed each of dropout and "
+            "none are not ordered as their means in "
+            f"{100 * _misordered_pairs(evidence, accuracy[REFERENCE].contrast):.0f} % of the pairs"
+        )
+    return Conclusion(
         verdict=(
-            f"{matter} of {len(faults)} faults move the accuracy, {negligible} negligible, "
+            f"{move} of {len(faults)} faults move the accuracy, {negligible} negligible, "
             f"{undecided} undecided"
         ),
-        sentence=f"On validation accuracy, {', '.join(map(brief, faults))}.",
-        takeaway=takeaway.strip(),
-        values=VALUES,
+        takeaway=takeaway,
+        shown=faults,
+        tables=(claims(accuracy),),
     )
-    return replace(concluded, tables=(claims(answered),))
 
 
-def claims(answered: Answered) -> Table:
-    """Return a row for each claim or number: what its code did, what is right, what runs of both
-    say."""
-    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
-    rows = [
-        (f"{place}: {key}", did, right, _measured(accuracy.get(key)))
-        for key, (place, did, right) in CLAIMS.items()
-    ]
+def claims(accuracy: Mapping[str, ContrastAnswer]) -> Table:
+    """Return a row for each claim: what the code did, what is right, what runs of both say."""
+    rows = []
+    for key, (place, did, right) in CLAIMS.items():
+        measured = brief(accuracy[key]) if key in accuracy else formatting.MISSING
+        rows.append((f"{place}: {key}", did, right, measured))
     header = (
         "claim or number",
         "what its code did, or what it says",
@@ -210,51 +205,15 @@ def claims(answered: Answered) -> Table:
     return Table(f"Source: {SOURCE}", header, (*rows, *NO_RUN))
 
 
-def _measured(fault: ContrastAnswer | None) -> str:
-    return f"{brief(fault)}, n = {fault.estimate.n}" if fault else formatting.MISSING
-
-
-def _single_seed(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> str:
-    """Tell how often one seed of each arm of the reference orders them against their means."""
-    references = [one for one in question.contrasts if one.key == REFERENCE]
-    if not references:
-        return ""
-    labels = [label for label, _, _ in references[0].terms]
-    first, second = (_scores(question, table, arms, references[0], label) for label in labels)
-    if len(first) < 2 or len(second) < 2:
-        return ""
-    return (
-        f"The solutions show one seed of each arm: here one seed each orders {labels[0]} and "
-        f"{labels[1]} against their means in {100 * misordered(first, second):.0f} % of the pairs "
-        "of runs."
-    )
+def _misordered_pairs(evidence: Evidence, contrast: Contrast) -> float:
+    rows = evidence.table[evidence.table["phase"] == evidence.question.phase]
+    rows = rows[rows["seed"].isin(evidence.question.seeds)]
+    scores = rows.set_index("arm")[contrast.metric].astype(float)
+    first, second = (evidence.arms[contrast.recipe][label] for label in (HALF, "none"))
+    return misordered(scores.loc[first].to_numpy(), scores.loc[second].to_numpy())
 
 
 def misordered(first: np.ndarray, second: np.ndarray) -> float:
-    """Return the share of pairs, one value of each, that are not ordered as the means.
-
-    The pairs are counted by sorting, not held one by one.
-    """
-    lower, upper = (
-        np.searchsorted(np.sort(second), first, side).sum() for side in ("left", "right")
-    )
-    pairs = len(first) * len(second)
-    ordered = {1.0: lower, 0.0: upper - lower, -1.0: pairs - upper}  # sign of the difference
-    sign = float(np.sign(first.mean() - second.mean()))
-    return float((pairs - ordered.get(sign, 0)) / pairs)
-
-
-def _scores(
-    question: Question,
-    table: pd.DataFrame,
-    arms: dict[str, dict[str, str]],
-    contrast: Contrast,
-    label: str,
-) -> np.ndarray:
-    arm = arms.get(contrast.recipe, {}).get(label, "")
-    chosen = (
-        (table["phase"] == question.phase)
-        & (table["arm"] == arm)
-        & table["seed"].isin(question.seeds)
-    )
-    return table.loc[chosen, "val/accuracy"].to_numpy(dtype=float)
+    """Return the share of pairs, one value of each, that are not ordered as the means."""
+    order = np.sign(np.subtract.outer(first, second))
+    return float(np.mean(order != np.sign(first.mean() - second.mean())))

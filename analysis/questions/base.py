@@ -1,4 +1,4 @@
-"""What a declared question consists of."""
+"""The two halves of a question: its Design, which is declared, and the Conclusion from its runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from analysis.schema import CONFIRM, Contrast, Question
+import pandas as pd
+
+from analysis.schema import CONFIRM, Contrast, Question, base_metric
+from analysis.stats.results import Answered, ContrastAnswer, Picture, Table
+from analysis.stats.verdicts import Arms
 
 MARGINS = {"test/accuracy": 0.002, "test/loss": 0.005}
 """The metrics a contrast is taken on -> what is negligible on each: 0.2 points, 0.005 nats."""
@@ -74,6 +78,7 @@ class Design:
             images.
         names_winner: the best of its arms, on validation images, is kept as a model.
         phase: "confirm", or "audit" for runs that judge nobody's arm and never see test images.
+        values: the arms' settings in words; the answer holds for these.
     """
 
     name: str
@@ -88,6 +93,7 @@ class Design:
     explore: Callable[[Recipe, Tuned], list[Arm]] = lambda recipe, tuned: []
     phase: str = CONFIRM
     names_winner: bool = False
+    values: str = "these settings"
 
     def declare(
         self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]
@@ -118,3 +124,50 @@ class Design:
             family=family,
             candidate=comparison.candidate,
         )
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """The runs that answer a question, and its contrasts as answered from them.
+
+    Attributes:
+        arms: recipe -> arm label -> arm name.
+    """
+
+    question: Question
+    table: pd.DataFrame
+    arms: Arms
+    answered: Answered
+
+    def on(self, kind: str) -> list[ContrastAnswer]:
+        """Return the contrasts on one kind of score: "accuracy", "loss", "brier", ..."""
+        return [
+            answer
+            for answer in self.answered.contrasts
+            if base_metric(answer.contrast.metric) == kind
+        ]
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What the contrasts of a question come to.
+
+    Attributes:
+        verdict: the answer in a few words.
+        takeaway: one sentence more, derived from the verdicts; without a full stop.
+        shown: contrasts whose numbers follow the verdict; by default all on accuracy.
+        leading: contrasts that head the table of verdicts, where the declared order would not do.
+        pictures: in place of the common figure.
+    """
+
+    verdict: str
+    takeaway: str
+    shown: Sequence[ContrastAnswer] = ()
+    leading: Sequence[ContrastAnswer] = ()
+    notes: Sequence[str] = ()
+    tables: tuple[Table, ...] = ()
+    pictures: Sequence[Picture] = ()
+
+
+class Unanswered(Exception):
+    """The contrasts that decide a question were not answered; by default the report says why."""

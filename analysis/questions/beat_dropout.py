@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-
-import pandas as pd
+from dataclasses import dataclass
 
 from analysis import formatting
-from analysis.questions.base import Arm, Comparison, Design, Recipe, Tuned, tuned_label
-from analysis.questions.sentences import (
-    AGAINST,
-    brief,
-    by_recipe,
-    conclude,
-    condition,
-    listed,
-    not_answered,
+from analysis.questions.base import (
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
+    tuned_label,
 )
-from analysis.schema import Question
+from analysis.questions.sentences import AGAINST, listed
+from analysis.schema import base_metric
 from analysis.stats.paired import gain, gain_interval
-from analysis.stats.results import Answer, Answered, ContrastAnswer
-from analysis.stats.verdicts import answer_contrasts
+from analysis.stats.results import Answered, ContrastAnswer
 
 DROPOUT, NONE = tuned_label("dropout"), tuned_label("none")
 
@@ -59,9 +58,8 @@ DESIGN = Design(
     comparisons=comparisons,
     arms=arms,
     names_winner=True,
+    values="the tuned rates and weight decays",
 )
-
-VALUES = "the tuned rates and weight decays"
 
 
 @dataclass(frozen=True)
@@ -100,65 +98,78 @@ class Candidate:
         return min(gain_interval(one)[0] for one in self.contrasts)
 
 
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+def answer(evidence: Evidence) -> Conclusion:
     """Name the noise types that beat tuned dropout and tuned no noise under every recipe."""
     from analysis.plots import leaderboard  # takes seconds to import, and declaring does without
 
-    answered = answer_contrasts(question, table, arms)
-    notes = (*answered.notes, *_not_entered(answered), *_worse_than_none(answered.contrasts))
-    answered = replace(answered, notes=notes)
-    on_accuracy = _flat(by_recipe(answered.contrasts, accuracy=True))
-    on_loss = _flat(by_recipe(answered.contrasts, accuracy=False))
-    candidates = _candidates(question, on_accuracy)
+    accuracy = evidence.on("accuracy")
+    candidates = _candidates(evidence, "accuracy")
     if not candidates:
-        searched = any(contrast.candidate for contrast in question.contrasts)
-        reason = "" if searched else "no other noise type was searched"
-        return not_answered(question, table, arms, answered, VALUES, reason)
-    references = [one for one in on_accuracy if not one.contrast.candidate]
-    sentence = [
-        _told_on_accuracy(question, candidates, references),
-        _told_on_loss(_candidates(question, on_loss)),
-    ]
-    if not any(candidate.beats_by_margin for candidate in candidates):
-        sentence.append(_allowed(on_accuracy))
-    concluded = conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=_verdict(candidates),
-        sentence=f"{'; '.join(filter(None, sentence))}.",
-        takeaway=f"{_takeaway(candidates, references)} This holds {condition(question, VALUES)}.",
-        values=VALUES,
+        searched = any(contrast.candidate for contrast in evidence.question.contrasts)
+        raise Unanswered("" if searched else "no other noise type was searched")
+    winners = [candidate for candidate in candidates if candidate.beats]
+    on_loss = [candidate.name for candidate in _candidates(evidence, "loss") if candidate.beats]
+    by_margin = sum(winner.beats_by_margin for winner in winners)
+    ruled_out = sum(candidate.ruled_out for candidate in candidates)
+    undecided = len(candidates) - len(winners) - ruled_out
+    verdict = "Nothing beat both dropout and no noise"
+    if undecided:
+        verdict = f"{verdict}, {undecided} of {len(candidates)} undecided"
+    if winners:
+        names = listed(winner.name for winner in winners)
+        verdict = f"{names} beat dropout and no noise, {by_margin} by more than the margin"
+    references = [one for one in accuracy if not one.contrast.candidate]
+    dropout = [f"{AGAINST[one.verdict]} none under {one.contrast.recipe}" for one in references]
+    nearest = sorted(candidates, key=lambda candidate: (not candidate.beats, -candidate.least_gain))
+    shown = [one for candidate in winners or nearest[:1] for one in candidate.contrasts]
+    leading = [one for candidate in nearest for one in candidate.contrasts]
+    return Conclusion(
+        verdict=verdict,
+        takeaway=(
+            f"A gain that matters is ruled out for {ruled_out} of {len(candidates)} candidates: "
+            f"{_largest_gain(accuracy)}; on loss, these beat both: {listed(on_loss)}; dropout is "
+            f"{listed(dropout)}"
+        ),
+        shown=[*shown, *references],
+        leading=[*references, *leading],
+        notes=[*_not_entered(evidence.answered), *_worse_than_none(accuracy)],
+        pictures=leaderboard.pictures(
+            evidence.question, evidence.table, evidence.arms, evidence.answered.contrasts
+        ),
     )
-    nearest = sorted(candidates, key=lambda one: (not one.beats, -one.least_gain))
-    leading = [*references, *(one for candidate in nearest for one in candidate.contrasts)]
-    first, *others = leaderboard.pictures(question, table, arms, answered.contrasts)
-    return replace(
-        concluded,
-        figure=first.draw,
-        caption=f"{first.caption} All of it holds {condition(question, VALUES)}.",
-        pictures=tuple(others),
-        leading=tuple(one.contrast for one in leading),
-    )
 
 
-def _flat(groups: dict[str, list[ContrastAnswer]]) -> list[ContrastAnswer]:
-    return [one for group in groups.values() for one in group]
-
-
-def _candidates(question: Question, contrasts: Sequence[ContrastAnswer]) -> list[Candidate]:
-    """Return the candidates of which every declared contrast on these metrics was answered."""
-    metrics = {one.contrast.metric for one in contrasts}
+def _candidates(evidence: Evidence, kind: str) -> list[Candidate]:
+    """Return the candidates of which every declared contrast on one kind of score was answered."""
     declared = Counter(
-        one.candidate for one in question.contrasts if one.candidate and one.metric in metrics
+        contrast.candidate
+        for contrast in evidence.question.contrasts
+        if contrast.candidate and base_metric(contrast.metric) == kind
     )
     candidates = []
     for name, count in declared.items():
-        own = tuple(one for one in contrasts if one.contrast.candidate == name)
+        own = tuple(one for one in evidence.on(kind) if one.contrast.candidate == name)
         if len(own) == count:
-            candidates.append(Candidate(name, own, question.alpha))
+            candidates.append(Candidate(name, own, evidence.question.alpha))
     return candidates
+
+
+def _largest_gain(accuracy: Sequence[ContrastAnswer]) -> str:
+    """Return the largest gain over both rivals that the data still allow any candidate.
+
+    A candidate may still gain the least upper end of its contrasts' 95 % intervals (unadjusted), as
+    it must gain that over each rival under each recipe. One that did not go on to a later recipe
+    counts with the contrasts that it has: the others could only lower its bound.
+    """
+    ends: dict[str, float] = {}
+    for one in accuracy:
+        candidate = one.contrast.candidate
+        if candidate:
+            end = gain_interval(one)[1]
+            ends[candidate] = min(ends.get(candidate, end), end)
+    name = max(ends, key=lambda candidate: ends[candidate])
+    gain = formatting.difference(ends[name], accuracy[0].contrast.metric)
+    return f"the 95 % intervals allow no candidate more than {gain} ({name}) over both"
 
 
 def _not_entered(answered: Answered) -> list[str]:
@@ -169,111 +180,19 @@ def _not_entered(answered: Answered) -> list[str]:
     names = listed(dict.fromkeys(contrast.candidate for contrast in out))
     recipes = listed(dict.fromkeys(contrast.recipe for contrast in out))
     return [
-        f"{names} did not go on to {recipes}: by the declared rule only the best types on "
-        "validation images do. They were not trained there and cannot win; they count in Holm's "
-        "adjustment with p = 1"
+        f"not trained under {recipes}: {names}. By the declared rule only the best types on "
+        "validation images go on; the others cannot win, and count in Holm's adjustment with p = 1"
     ]
 
 
-def _worse_than_none(contrasts: Sequence[ContrastAnswer]) -> list[str]:
+def _worse_than_none(accuracy: Sequence[ContrastAnswer]) -> list[str]:
     """Note tuned types that do harm, which a search whose rates include 0 could have avoided."""
-    harmful = dict.fromkeys(
-        one.contrast.candidate or "dropout"
-        for one in contrasts
-        if one.verdict == "worse"
-        and formatting.is_accuracy(one.contrast.metric)
-        and NONE in one.contrast.coefficients
-    )
-    if not harmful:
+    against_none = [one for one in accuracy if NONE in one.contrast.coefficients]
+    worse = [one.contrast for one in against_none if one.verdict == "worse"]
+    if not worse:
         return []
+    names = dict.fromkeys(contrast.candidate or "dropout" for contrast in worse)
     return [
-        f"worse than no noise although rate 0 was in the search: tuned {listed(harmful)}. More "
+        f"worse than no noise although rate 0 was in the search: tuned {listed(names)}. More "
         "search trials would find weaker noise"
     ]
-
-
-def _verdict(candidates: Sequence[Candidate]) -> str:
-    winners = [candidate for candidate in candidates if candidate.beats]
-    undecided = _undecided(candidates)
-    if not winners:
-        rest = f", {undecided} of {len(candidates)} undecided" if undecided else ""
-        return f"Nothing beat both dropout and no noise{rest}"
-    by_margin = sum(winner.beats_by_margin for winner in winners)
-    names = _names(winners) if len(winners) <= 3 else f"{len(winners)} of {len(candidates)} types"
-    return (
-        f"{names} beat dropout and no noise; by more than the margin: {by_margin} of {len(winners)}"
-    )
-
-
-def _undecided(candidates: Sequence[Candidate]) -> int:
-    return sum(not candidate.beats and not candidate.ruled_out for candidate in candidates)
-
-
-def _told_on_accuracy(
-    question: Question, candidates: Sequence[Candidate], references: Sequence[ContrastAnswer]
-) -> str:
-    """Tell the winners, or the nearest candidate, against both rivals; then dropout itself."""
-    winners = [candidate for candidate in candidates if candidate.beats]
-    shown = winners or [max(candidates, key=lambda candidate: candidate.least_gain)]
-    names = listed(f"{one.name} (candidate {formatting.p_equals(one.p_value)})" for one in shown)
-    details = [one for candidate in shown for one in candidate.contrasts] + list(references)
-    numbers = ", ".join(
-        brief(one, f"{one.contrast.name} under {one.contrast.recipe}") for one in details
-    )
-    declared = {one.candidate for one in question.contrasts if one.candidate}
-    others = len(declared) - len(candidates)
-    more = f" ({others} more were not confirmed under every recipe)" if others else ""
-    return (
-        f"On accuracy {len(winners) or 'none'} of {formatting.plural(len(candidates), 'candidate')}"
-        f"{more} beat both tuned dropout and tuned training without noise under every recipe"
-        f"{': ' if winners else '; nearest: '}{names}, with {numbers}"
-    )
-
-
-def _told_on_loss(candidates: Sequence[Candidate]) -> str:
-    winners = [candidate for candidate in candidates if candidate.beats]
-    return f"on loss {_names(winners) if winners else 'none'} did" if candidates else ""
-
-
-def _allowed(on_accuracy: Sequence[ContrastAnswer]) -> str:
-    """Tell the largest gain over both rivals that the data still allow any candidate.
-
-    A candidate may still gain the least upper end of its contrasts' 95 % intervals (unadjusted), as
-    it must gain that over each rival under each recipe. One that did not go on to a later recipe
-    counts with the contrasts that it has: the others could only lower its bound.
-    """
-    ends: dict[str, tuple[float, str]] = {}
-    for one in on_accuracy:
-        candidate = one.contrast.candidate
-        if candidate:
-            end = gain_interval(one)[1], one.contrast.metric
-            ends[candidate] = min(ends.get(candidate, end), end)
-    name = max(ends, key=lambda candidate: ends[candidate])
-    largest, metric = ends[name]
-    amount = "any gain"
-    if largest > 0:
-        amount = f"more than {formatting.difference(largest, metric)} ({name})"
-    return f"the 95 % intervals allow no candidate {amount} over both under every recipe"
-
-
-def _takeaway(candidates: Sequence[Candidate], references: Sequence[ContrastAnswer]) -> str:
-    winners = [candidate for candidate in candidates if candidate.beats]
-    by_margin = [winner for winner in winners if winner.beats_by_margin]
-    ruled_out = len(candidates) - len(winners) - _undecided(candidates)
-    if winners:
-        matters = f"for {_names(by_margin)}" if by_margin else "for none of them"
-        finding = (
-            f"Tuned {_names(winners)} did better than tuned dropout and than no noise under every "
-            f"recipe; the gain over both is shown to matter {matters}"
-        )
-    else:
-        finding = (
-            "No noise type was shown to beat both tuned dropout and no noise under every recipe; a "
-            f"gain that matters is ruled out for {ruled_out} of {len(candidates)}"
-        )
-    dropout = [f"{AGAINST[one.verdict]} no noise under {one.contrast.recipe}" for one in references]
-    return f"{finding}; dropout itself was {' and '.join(dropout)}." if dropout else f"{finding}."
-
-
-def _names(candidates: Sequence[Candidate]) -> str:
-    return listed(candidate.name for candidate in candidates)

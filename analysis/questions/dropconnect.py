@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-import pandas as pd
-
-from analysis.questions.base import RATE, Arm, Comparison, Design, Recipe, Tuned, tuned_label
-from analysis.questions.sentences import (
-    AGAINST,
-    brief,
-    by_key,
-    by_metric,
-    conclude,
-    condition,
-    not_answered,
+from analysis.questions.base import (
+    RATE,
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
+    tuned_label,
 )
-from analysis.schema import Question, term
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import answer_contrasts
+from analysis.questions.sentences import AGAINST, by_key, listed
+from analysis.schema import term
 
 WEIGHT_TYPES = ("dropconnect", "gaussian-weights")
 INFERENCE = "dropconnect: moment-matched - mean weights"
@@ -54,8 +53,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
-    """Return dropout and both kinds of weight noise: at rate 0.5 without weight decay, and
-    tuned."""
+    """Return dropout and both weight noises: tuned, and at rate 0.5 without weight decay."""
     types = ("dropout", *WEIGHT_TYPES)
     fixed = {matched_label(noise): recipe.arm(noise, RATE, RATE, 0.0) for noise in types}
     return fixed | {tuned_label(noise): tuned[noise] for noise in types if noise in tuned}
@@ -86,50 +84,23 @@ DESIGN = Design(
     arms=arms,
     measures={matched_label("dropconnect"): ("moment-matched",)},
     explore=explore,
+    values="rate 0.5 and the tuned values",
 )
 
-VALUES = "rate 0.5 and the tuned values"
 
-
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+def answer(evidence: Evidence) -> Conclusion:
     """Compare noise on weights with dropout, then the two ways to predict with it."""
-    answered = answer_contrasts(question, table, arms)
-    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
-    tuned = _of_types(accuracy, tuned_key)
-    matched = _of_types(accuracy, matched_key)
+    accuracy = by_key(evidence.on("accuracy"))
+    tuned: list[str] = []
+    matched: list[str] = []
+    for noise in WEIGHT_TYPES:
+        for findings, key in ((tuned, tuned_key(noise)), (matched, matched_key(noise))):
+            if key in accuracy:
+                findings.append(f"{noise} is {AGAINST[accuracy[key].verdict]} dropout")
     if not tuned and not matched:
-        return not_answered(question, table, arms, answered, VALUES)
-    told_tuned = _tell(tuned, "dropout")
-    told_matched = _tell(matched, "dropout")
-    findings = [f"tuned, {told_tuned}"] if tuned else []
-    findings += [f"at the same rate, {told_matched}"] if matched else []
+        raise Unanswered
+    takeaway = f"At rate {RATE:g}: {listed(matched)}"
     if INFERENCE in accuracy:
         inference = AGAINST[accuracy[INFERENCE].verdict]
-        findings.append(f"moment-matched inference is {inference} mean weights")
-    loss = by_metric(answered.contrasts, "loss")
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=f"Tuned: {told_tuned}" if tuned else f"At the same rate: {told_matched}",
-        sentence=(
-            f"On accuracy, {', '.join(map(brief, accuracy.values()))}; "
-            f"on loss, {', '.join(map(brief, loss))}."
-        ),
-        takeaway=f"On accuracy: {'; '.join(findings)}. This holds {condition(question, VALUES)}.",
-        values=VALUES,
-    )
-
-
-def _of_types(
-    answers: Mapping[str, ContrastAnswer], key_of: Callable[[str], str]
-) -> dict[str, ContrastAnswer]:
-    keys = {noise: key_of(noise) for noise in WEIGHT_TYPES}
-    return {noise: answers[key] for noise, key in keys.items() if key in answers}
-
-
-def _tell(answers: Mapping[str, ContrastAnswer], rival: str) -> str:
-    return "; ".join(
-        f"{noise} is {AGAINST[contrast.verdict]} {rival}" for noise, contrast in answers.items()
-    )
+        takeaway += f"; moment-matched inference is {inference} mean weights"
+    return Conclusion(verdict=f"Tuned: {listed(tuned)}", takeaway=takeaway)

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from math import log2
 
-import pandas as pd
-
-from analysis.questions.base import HALF, RATE, Arm, Comparison, Design, Recipe, Tuned
-from analysis.questions.sentences import (
-    brief,
-    by_key,
-    by_metric,
-    conclude,
-    condition,
-    not_answered,
+from analysis.questions.base import (
+    HALF,
+    RATE,
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
 )
-from analysis.schema import Question, term
-from analysis.stats.paired import gain
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import answer_contrasts
+from analysis.questions.sentences import by_key, listed
+from analysis.schema import term
 
 HORIZONS = (5, 10, 20, 50, 100)
 ARMS = ("dropout", HALF)
@@ -83,76 +82,48 @@ DESIGN = Design(
     comparisons=comparisons,
     arms=arms,
     measures=dict.fromkeys(("none", *ARMS), ("horizons",)),
+    values="the rates tuned under another recipe and rate 0.5",
 )
 
-VALUES = "the rates tuned under another recipe and 0.5"
+TRENDS = {
+    "better": "moves in its favour",
+    "worse": "moves against it",
+    "inconclusive": "has no sure trend",
+}
+"""Verdict on a slope -> words; else the gap stays where it is."""
 
 
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Say where dropout gains on no noise, and whether the gap moves with the epochs."""
-    answered = answer_contrasts(question, table, arms)
-    deciding = by_metric(answered.contrasts, "accuracy")
-    by_arm = {arm: _gaps(by_key(deciding), arm) for arm in ARMS}
-    gaps = [gap for of_arm in by_arm.values() for gap in of_arm.values()]
+def answer(evidence: Evidence) -> Conclusion:
+    """Count the horizons at which dropout gains on no noise, and tell the gap's trend."""
+    answers = by_key(evidence.on("accuracy"))
+    gaps: dict[tuple[str, int], str] = {}  # arm, horizon -> verdict
+    trends = []
+    for arm in ARMS:
+        for epochs in HORIZONS:
+            if gap_key(arm, epochs) in answers:
+                gaps[arm, epochs] = answers[gap_key(arm, epochs)].verdict
+        if slope_key(arm) in answers:
+            verdict = answers[slope_key(arm)].verdict
+            trends.append(f"{arm} {TRENDS.get(verdict, 'stays where it is')}")
     if not gaps:
-        return not_answered(question, table, arms, answered, VALUES)
-    slopes = _slopes(deciding)
-    loss_slopes = _slopes(by_metric(answered.contrasts, "loss"))
-    movement = _movement(slopes)
-    better, worse = (sum(gap.verdict == word for gap in gaps) for word in ("better", "worse"))
-    verdict = f"Dropout is better in {better} of {len(gaps)} gaps to no noise, worse in {worse}"
-    verdict += f"; with the epochs the gap {movement}" if slopes else ""
-    sentence = f"On accuracy, {', '.join(map(brief, [*gaps, *slopes.values()]))}"
-    sentence += f"; on loss, {', '.join(map(brief, loss_slopes.values()))}." if loss_slopes else "."
-    takeaway = (
-        f"At a constant learning rate dropout did better than no noise {_where(by_arm, 'better')} "
-        f"and worse {_where(by_arm, 'worse')}; with the epochs the gap {movement or 'is unknown'}. "
-        f"This holds {condition(question, VALUES)}."
-    )
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=verdict,
-        sentence=sentence,
-        takeaway=takeaway,
-        values=VALUES,
+        raise Unanswered
+    verdicts = list(gaps.values())
+    return Conclusion(
+        verdict=(
+            f"Dropout is better in {verdicts.count('better')} of {len(gaps)} gaps to no noise, "
+            f"worse in {verdicts.count('worse')}; the gap with more epochs: {listed(trends)}"
+        ),
+        takeaway=(
+            f"Better than no noise: {_places(gaps, 'better')}; worse: {_places(gaps, 'worse')}"
+        ),
     )
 
 
-def _gaps(answers: Mapping[str, ContrastAnswer], arm: str) -> dict[int, ContrastAnswer]:
-    """Return horizon -> the arm's answered gap."""
-    keys = {epochs: gap_key(arm, epochs) for epochs in HORIZONS}
-    return {epochs: answers[key] for epochs, key in keys.items() if key in answers}
-
-
-def _slopes(contrasts: Sequence[ContrastAnswer]) -> dict[str, ContrastAnswer]:
-    answers = by_key(contrasts)
-    return {arm: answers[slope_key(arm)] for arm in ARMS if slope_key(arm) in answers}
-
-
-def _movement(slopes: Mapping[str, ContrastAnswer]) -> str:
-    """ "stays where it is for dropout, has no sure trend for dropout(0.5,0.5)"."""
-    arms_of: dict[str, list[str]] = {}
-    for arm, slope in slopes.items():
-        arms_of.setdefault(_trend(slope), []).append(arm)
-    return ", ".join(f"{trend} for {' and '.join(names)}" for trend, names in arms_of.items())
-
-
-def _trend(slope: ContrastAnswer) -> str:
-    if slope.verdict == "inconclusive":
-        return "has no sure trend"
-    if slope.verdict not in ("better", "worse"):
-        return "stays where it is"
-    return f"moves {'in favour of' if gain(slope) > 0 else 'against'} dropout with the epochs"
-
-
-def _where(by_arm: Mapping[str, Mapping[int, ContrastAnswer]], verdict: str) -> str:
-    """ "for dropout after 5, 10 epochs and for dropout(0.5,0.5) after 5 epochs"; "nowhere"."""
+def _places(gaps: Mapping[tuple[str, int], str], verdict: str) -> str:
+    """Return "dropout after 5, 10 epochs, dropout(0.5,0.5) after 5 epochs"."""
     places = []
-    for arm, gaps in by_arm.items():
-        epochs = [str(horizon) for horizon, gap in gaps.items() if gap.verdict == verdict]
-        if epochs:
-            places.append(f"for {arm} after {', '.join(epochs)} epochs")
-    return " and ".join(places) or "nowhere"
+    for arm in ARMS:
+        horizons = [str(n) for n in HORIZONS if gaps.get((arm, n)) == verdict]
+        if horizons:
+            places.append(f"{arm} after {', '.join(horizons)} epochs")
+    return listed(places)

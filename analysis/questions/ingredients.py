@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-
-import pandas as pd
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from analysis import formatting
 from analysis.questions.base import (
     VALIDATION_MARGINS,
     Arm,
     Comparison,
+    Conclusion,
     Design,
+    Evidence,
     Recipe,
     Tuned,
+    Unanswered,
     tuned_label,
 )
-from analysis.questions.sentences import (
-    AGAINST,
-    brief,
-    by_key,
-    by_recipe,
-    conclude,
-    condition,
-    not_answered,
-)
-from analysis.schema import AUDIT, Question
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+from analysis.questions.sentences import AGAINST, by_key, by_recipe, listed
+from analysis.schema import AUDIT
 
 CANDIDATE = "shift+one-sided"
 BARE, NOTHING = "constant factor alone", "no noise, same weight decay"
@@ -105,76 +96,37 @@ DESIGN = Design(
     arms=arms,
     metrics=VALIDATION_MARGINS,
     phase=AUDIT,
+    values="the candidate's tuned rates and weight decay",
 )
 
-VALUES = "the candidate's tuned rates and weight decay"
+EFFECTS = {"better": "helps", "worse": "does harm", "inconclusive": "is undecided"}
+"""Verdict on the whole against the rest -> words; else it makes no difference that matters."""
 
 
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Say what is lost with each ingredient, on validation images."""
-    answered = answer_contrasts(question, table, arms)
-    deciding = by_recipe(answered.contrasts, accuracy=True)
-    beside = by_recipe(answered.contrasts, accuracy=False)
-    if not deciding:
-        return not_answered(question, table, arms, answered, VALUES)
-    out = dict.fromkeys(
-        refused.contrast.recipe for refused in answered.refused if not refused.entered
-    )
-    notes = [
-        f"the candidate did not go on to {name}: it was not among the best there" for name in out
-    ]
-    answered = replace(answered, notes=(*answered.notes, *notes))
+def answer(evidence: Evidence) -> Conclusion:
+    """Tell what is lost with each ingredient, on validation images."""
     findings = []
     controls = []
-    for recipe, contrasts in deciding.items():
+    for recipe, contrasts in by_recipe(evidence.on("accuracy")).items():
         answers = by_key(contrasts)
-        whole = _tuned_candidate(table, arms[recipe])
-        findings.append(f"under {recipe}, {_effects(answers, whole)}")
+        arm = evidence.arms[recipe][tuned_label(CANDIDATE)]
+        whole = evidence.table[evidence.table["arm"] == arm].iloc[0]
+        effects = []
+        for part in INGREDIENTS:
+            if part.key in answers:
+                effect = EFFECTS.get(answers[part.key].verdict, "makes no difference that matters")
+                effects.append(f"{part.effect} {effect if whole[part.rate] else 'was tuned off'}")
+        findings.append(f"under {recipe}, {', '.join(effects)}")
         if CONTROL in answers:
             controls.append(f"{AGAINST[answers[CONTROL].verdict]} no noise under {recipe}")
-    verdict = formatting.capital("; ".join(findings))
-    bare = f" A constant factor without any noise is {' and '.join(controls)}." if controls else ""
-    declared = tuple(contrast.contrast for contrast in answered.contrasts)
-    entered = replace(question, contrasts=declared)  # what the claims hold for
-    loss = _tell_all(beside)
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=verdict,
-        sentence=f"On accuracy, {_tell_all(deciding)}" + (f"; on loss, {loss}." if loss else "."),
-        takeaway=f"{verdict}.{bare} This holds {condition(entered, VALUES)}.",
-        values=VALUES,
-    )
-
-
-def _tuned_candidate(table: pd.DataFrame, arms: Mapping[str, str]) -> pd.Series:
-    """Return a run of the whole candidate; its rates are those of the arm."""
-    return table.loc[table["arm"] == arms[tuned_label(CANDIDATE)]].iloc[0]
-
-
-def _effects(answers: Mapping[str, ContrastAnswer], whole: pd.Series) -> str:
-    """ "shifting helps, amplifying was tuned off"."""
-    effects = []
-    for part in INGREDIENTS:
-        if part.key in answers:
-            off = whole[part.rate] == 0
-            does = "was tuned off" if off else _effect(answers[part.key])
-            effects.append(f"{part.effect} {does}")
-    return ", ".join(effects)
-
-
-def _effect(contrast: ContrastAnswer) -> str:
-    if contrast.verdict == "inconclusive":
-        return "is undecided"
-    if contrast.verdict in NEGLIGIBLE:
-        return "makes no difference that matters"
-    return "helps" if contrast.verdict.startswith("better") else "does harm"
-
-
-def _tell_all(groups: Mapping[str, Sequence[ContrastAnswer]]) -> str:
-    return "; ".join(
-        f"under {recipe}, {', '.join(map(brief, contrasts))}"
-        for recipe, contrasts in groups.items()
+    if not findings:
+        raise Unanswered
+    out = [refused for refused in evidence.answered.refused if not refused.entered]
+    return Conclusion(
+        verdict=formatting.capital("; ".join(findings)),
+        takeaway=f"A constant factor without any noise is {listed(controls)}",
+        notes=[
+            f"the candidate did not go on to {recipe}: it was not among the best there"
+            for recipe in dict.fromkeys(refused.contrast.recipe for refused in out)
+        ],
     )

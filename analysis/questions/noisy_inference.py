@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-import pandas as pd
-
-from analysis.questions.base import MARGINS, Arm, Comparison, Design, Recipe, Tuned, tuned_label
-from analysis.questions.sentences import (
-    AGAINST,
-    brief,
-    by_key,
-    by_metric,
-    conclude,
-    condition,
-    not_answered,
+from analysis.questions.base import (
+    MARGINS,
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
+    tuned_label,
 )
-from analysis.schema import Question, term
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import answer_contrasts
+from analysis.questions.sentences import AGAINST, by_key
+from analysis.schema import term
 
 ARM = tuned_label("dropout")
 PASSES = 200
@@ -27,11 +26,8 @@ PASSES = 200
 
 PROBABILITIES = {"test/loss": MARGINS["test/loss"], "test/brier": 0.002, "test/ece": 0.005}
 ONE = "one noisy pass - deterministic"
-
-
-def many_key(passes: int) -> str:
-    """Return the key of the contrast between a mean of passes and the deterministic pass."""
-    return f"mean of {passes} passes - deterministic"
+MANY = "mean of {} passes - deterministic"
+"""Keys of the contrasts with the deterministic pass."""
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
@@ -49,7 +45,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     tempered = f"both tempered: mean of {PASSES} - deterministic"
     return [
         minus(ONE, "_mc1", ""),
-        minus(many_key(PASSES), many, ""),
+        minus(MANY.format(PASSES), many, ""),
         minus(f"mean of {PASSES} passes - one noisy pass", many, "_mc1"),
         minus("deterministic: tempered - as it is", "_tempered", "", fitted),
         minus(tempered, f"{many}_tempered", "_tempered", fitted),
@@ -73,58 +69,26 @@ DESIGN = Design(
     arms=arms,
     metrics={"test/accuracy": MARGINS["test/accuracy"]} | PROBABILITIES,
     measures={ARM: ("test-time",)},
+    values="tuned dropout",
 )
 
-VALUES = "tuned dropout"
 
-
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
-    """Say what noise at test time costs or brings: one pass, and the mean of many."""
-    answered = answer_contrasts(question, table, arms)
-    accuracy = by_key(by_metric(answered.contrasts, "accuracy"))
-    loss = by_key(by_metric(answered.contrasts, "loss"))
-    passes = _most_passes(accuracy)
-    if ONE not in accuracy or not passes:
-        return not_answered(question, table, arms, answered, VALUES)
+def answer(evidence: Evidence) -> Conclusion:
+    """Tell what noise at test time costs or brings: one pass, and the mean of many."""
+    accuracy = by_key(evidence.on("accuracy"))
+    loss = by_key(evidence.on("loss"))
+    # A study in the store may have been declared with another number of passes.
+    many = [key for key in accuracy if re.fullmatch(MANY.format(r"\d+"), key)]
+    if ONE not in accuracy or not many:
+        raise Unanswered
     single = AGAINST[accuracy[ONE].verdict]
-    mean = AGAINST[accuracy[many_key(passes)].verdict]
-    takeaway = (
-        f"On accuracy one random mask at test time is {single} none, and averaging {passes} masks, "
-        f"at {passes} times the cost, is {mean} none"
-    )
-    if many_key(passes) in loss:
-        mean_on_loss = AGAINST[loss[many_key(passes)].verdict]
-        takeaway += f"; on loss the average is {mean_on_loss} the deterministic pass"
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
+    mean = AGAINST[accuracy[many[0]].verdict]
+    takeaway = "A mean of passes that beats one pass on loss is Jensen's inequality, no finding"
+    if many[0] in loss:
+        takeaway += f"; on loss, {many[0]}: {loss[many[0]].verdict}"
+    return Conclusion(
         verdict=(
-            f"One noisy pass is {single} the deterministic one; the mean of {passes} is {mean} it"
+            f"One noisy pass is {single} the deterministic one; the mean of many is {mean} it"
         ),
-        sentence=(
-            f"On accuracy, {', '.join(map(brief, accuracy.values()))}; "
-            f"on loss, {', '.join(map(brief, loss.values()))}."
-        ),
-        takeaway=(
-            f"{takeaway} (that it beats a single pass in loss is Jensen's inequality, no finding). "
-            f"This holds {condition(question, VALUES)}."
-        ),
-        values=VALUES,
+        takeaway=takeaway,
     )
-
-
-def _most_passes(answers: Mapping[str, ContrastAnswer]) -> int:
-    """Return the most passes whose mean is compared with the deterministic pass, else 0.
-
-    They are read off the metrics' column names, such as test/accuracy_mc200.
-    """
-    most = 0
-    for contrast in answers.values():
-        for _, metric, _ in contrast.contrast.terms:
-            column = re.fullmatch(r".+_mc(\d+)", metric)
-            passes = int(column[1]) if column else 0
-            if many_key(passes) == contrast.contrast.key:
-                most = max(most, passes)
-    return most

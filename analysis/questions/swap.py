@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
-import pandas as pd
-
-from analysis.questions.base import Arm, Comparison, Design, Recipe, Tuned
-from analysis.questions.sentences import brief, by_recipe, conclude, condition, not_answered
-from analysis.schema import Question
-from analysis.stats.results import Answer, ContrastAnswer
-from analysis.stats.verdicts import NEGLIGIBLE, answer_contrasts
+from analysis.questions.base import (
+    Arm,
+    Comparison,
+    Conclusion,
+    Design,
+    Evidence,
+    Recipe,
+    Tuned,
+    Unanswered,
+)
+from analysis.questions.sentences import listed
+from analysis.stats.results import ContrastAnswer
 
 GRID = (0.0, 0.2, 0.5, 0.8)
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
@@ -57,71 +61,37 @@ DESIGN = Design(
     comparisons=comparisons,
     arms=arms,
     explore=explore,
+    values="these fixed rates",
 )
 
-VALUES = "these fixed rates"
 
-
-def answer(question: Question, table: pd.DataFrame, arms: dict[str, dict[str, str]]) -> Answer:
+def answer(evidence: Evidence) -> Conclusion:
     """Count the pairs of rates in which swapping matters: significant and not negligible."""
-    answered = answer_contrasts(question, table, arms)
-    deciding = by_recipe(answered.contrasts, accuracy=True)
-    beside = by_recipe(answered.contrasts, accuracy=False)
-    if not deciding:
-        return not_answered(question, table, arms, answered, VALUES)
-    counts = []
-    for recipe, pairs in deciding.items():
-        suffix = f" ({recipe})" if len(deciding) > 1 else ""
-        counts.append(_count(pairs) + suffix)
-    accuracy = "; ".join(
-        f"under {recipe}, {', '.join(map(brief, pairs))}" for recipe, pairs in deciding.items()
+    pairs = evidence.on("accuracy")
+    if not pairs:
+        raise Unanswered
+    better = [_better_order(pair) for pair in pairs if _matters(pair)]
+    return Conclusion(
+        verdict=f"Swapping matters in {_count(pairs)}",
+        takeaway=(
+            f"Better than swapped: {listed(better)}; on loss, swapping matters in "
+            f"{_count(evidence.on('loss'))}"
+        ),
     )
-    loss = "; ".join(f"under {recipe} in {_count(pairs)}" for recipe, pairs in beside.items())
-    all_pairs = [pair for pairs in deciding.values() for pair in pairs]
-    return conclude(
-        question,
-        table,
-        arms,
-        answered,
-        verdict=f"Swapping matters in {'; in '.join(counts)}",
-        sentence=f"On accuracy, {accuracy}"
-        + (f"; on loss swapping matters {loss}." if loss else "."),
-        takeaway=f"{_finding(all_pairs)} This holds {condition(question, VALUES)}.",
-        values=VALUES,
-    )
+
+
+def _matters(pair: ContrastAnswer) -> bool:
+    return pair.verdict in ("better", "worse")
 
 
 def _count(pairs: Sequence[ContrastAnswer]) -> str:
-    """ "1 of 3 pairs, 1 undecided": pairs that matter, of those answered."""
-    kinds = Counter(map(_kind, pairs))
-    undecided = f", {kinds['undecided']} undecided" if kinds["undecided"] else ""
-    return f"{kinds['matters'] or 'none'} of {len(pairs)} pairs{undecided}"
-
-
-def _kind(pair: ContrastAnswer) -> str:
-    if pair.verdict == "inconclusive":
-        return "undecided"
-    return "negligible" if pair.verdict in NEGLIGIBLE else "matters"
-
-
-def _finding(pairs: Sequence[ContrastAnswer]) -> str:
-    kinds = Counter(map(_kind, pairs))
-    if kinds["matters"]:
-        better = " and ".join(_better_order(pair) for pair in pairs if _kind(pair) == "matters")
-        return (
-            f"Which layer gets the larger rate can matter: {better} did better than swapped; "
-            f"negligible in {kinds['negligible']} and undecided in {kinds['undecided']} of "
-            f"{len(pairs)} pairs."
-        )
-    if kinds["undecided"]:
-        return (
-            f"No order was shown to matter; undecided: {kinds['undecided']} of {len(pairs)} pairs."
-        )
-    return "Which layer gets the larger rate makes no difference that matters."
+    undecided = sum(pair.verdict == "inconclusive" for pair in pairs)
+    open_ones = f", {undecided} undecided" if undecided else ""
+    return f"{sum(map(_matters, pairs))} of {len(pairs)} pairs{open_ones}"
 
 
 def _better_order(pair: ContrastAnswer) -> str:
-    """Name the better arm: the one counted positive if the contrast is better, else the other."""
-    sign = 1 if pair.verdict.startswith("better") else -1
-    labels = (arm for arm, weight in pair.contrast.coefficients.items() if weight * sign > 0)
-    return f"{next(labels)} under {pair.contrast.recipe}"
+    """Return the better arm: the one counted positive if the contrast is better, else the other."""
+    sign = 1 if pair.verdict == "better" else -1
+    labels = [arm for arm, weight in pair.contrast.coefficients.items() if weight * sign > 0]
+    return labels[0]

@@ -210,7 +210,7 @@ def test_the_command(
         ("sqlite:////dev/null/search.db", "cannot be opened as an Optuna storage"),
         ("postgresql://127.0.0.1:1/none", "cannot be opened as an Optuna storage"),
         ("x" * 4096, "cannot be opened as an Optuna storage"),
-        ("nosuch://user:secret@host/db", "nosuch://user:***@host/db cannot be opened"),
+        ("nosuch://user:secret@host/db", "nosuch://host/db cannot be opened"),
         ("THE STORE", "holds the tables of another program"),
     ],
 )

@@ -25,10 +25,9 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import answer, formatting, schema
+from analysis import answer, formatting, questions, schema
 from analysis.plots import forest, search, style
 from analysis.plots.style import to_svg
-from analysis.questions import QUESTIONS
 from analysis.report import checks, next_study, page, tables, writer
 from analysis.report.folder import FIXED, ForeignFiles
 from analysis.stats.contrast_table import NUMBERS
@@ -428,7 +427,7 @@ def test_a_dollar_in_a_name_is_no_formula(small):
         replace(one, name=f"{name}: {one.name}", recipe=name) for one in question.contrasts
     )
     table = small.table.assign(recipe=name)
-    answered = QUESTIONS["swap"].answer(
+    answered = questions.answer(
         replace(question, contrasts=contrasts), table, {name: small.arms[synthetic.RECIPE]}
     )
     assert to_svg(answered.figure())
@@ -734,10 +733,7 @@ def test_what_is_inconclusive_comes_with_the_study_that_would_settle_it(small):
 
 
 def answers_of(study):
-    return [
-        QUESTIONS[one.name].answer(one, study.table, study.arms)
-        for one in study.declaration.questions
-    ]
+    return [questions.answer(one, study.table, study.arms) for one in study.declaration.questions]
 
 
 def test_types_with_fewer_trials_are_named(study):

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.questions.ingredients import CANDIDATE, DESIGN, answer, arms
+from analysis.questions import answer
+from analysis.questions.ingredients import CANDIDATE, DESIGN, arms
 from analysis.schema import AUDIT, RUN_TABLE, SEARCH
 from models.config import Arm, Recipe
 from models.noise import NOISE

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from statistics import fmean
+from types import SimpleNamespace
 from typing import Any
 
 import optuna
@@ -108,8 +109,8 @@ def test_an_adopted_score_is_that_of_a_fresh_trial_to_the_last_bit() -> None:
     )
 
     class Resumed(ResumableStudy):
-        def table(self) -> pd.DataFrame:
-            return table
+        def read(self, images: bool = False) -> Any:
+            return SimpleNamespace(table=table, diverged=set())
 
     nothing: Any = None
     session = Resumed(nothing, declaration(), nothing, nothing, nothing)
