@@ -198,8 +198,8 @@ MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] =
     "epochs": epochs,
     "variance": variance,
     "test-time": noisy_passes,
-    "swap": grids.swap,
-    "additivity": grids.additivity,
+    "swap": grids.plane,
+    "additivity": grids.plane,
     "dropconnect": grids.dropconnect,
 }
 """Question -> what draws its pictures."""

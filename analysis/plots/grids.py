@@ -26,34 +26,24 @@ def explored_rows(question: Question, table: pd.DataFrame) -> pd.DataFrame:
     return table.loc[(table["phase"] == EXPLORE) & rows_for_question(table, question.name)]
 
 
-def swap(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Draw the plane of the two rates."""
-    labels = {"rate1": "rate of layer 1", "rate2": "rate of layer 2"}
-    yield from _plane(
-        question,
-        table,
-        labels,
+PLANES = {
+    "swap": (
+        {"rate1": "rate of layer 1", "rate2": "rate of layer 2"},
         "Dropout over the plane of its two rates, on validation images, the brighter the better: "
         "swapping mirrors at the diagonal.",
-    )
-
-
-def additivity(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Draw rates against weight decay."""
-    labels = {"rate1": "rate of both layers", "weight_decay": "weight decay"}
-    yield from _plane(
-        question,
-        table,
-        labels,
+    ),
+    "additivity": (
+        {"rate1": "rate of both layers", "weight_decay": "weight decay"},
         "How the best weight decay moves with the dropout rate (the same in both layers), on "
         "validation images: the brighter the better.",
-    )
+    ),
+}
+"""Question -> columns of the run table with their labels, and the caption."""
 
 
-def _plane(
-    question: Question, table: pd.DataFrame, labels: Mapping[str, str], caption: str
-) -> Iterator[Picture]:
-    """Draw validation scores over two settings, columns of the run table -> labels."""
+def plane(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+    """Draw validation scores over two settings."""
+    labels, caption = PLANES[question.name]
     rows = explored_rows(question, table)
     x, y = labels
     if len(rows[[x, y]].drop_duplicates()) < 4:

@@ -9,20 +9,12 @@ from pathlib import Path
 
 from analysis.formatting import shortened
 from analysis.questions import QUESTIONS
-from analysis.schema import ARMS_FILE, DECLARATION_FILE, Declaration
+from analysis.schema import DECLARATION_FILE, REPORT_FILES, Declaration
 
 MANIFEST = "report_files.json"
 """Names the files of the report in its folder; reports of older code have none."""
 
-FIXED = (
-    "index.html",
-    "report.md",
-    "answers.json",
-    "run_table.csv",
-    DECLARATION_FILE,
-    ARMS_FILE,
-    MANIFEST,
-)
+FIXED = (*(name for name in REPORT_FILES if name != "figures"), MANIFEST)
 FIGURES = ("search-", *QUESTIONS)
 """Beginnings of the names of figures."""
 

@@ -19,7 +19,7 @@ from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from analysis.formatting import one_line
+from analysis.formatting import one_line, redacted
 from analysis.schema import SEARCH, higher_is_better
 from analysis.store.optuna_space import distributions, parameters
 from analysis.store.reader import Study
@@ -108,7 +108,7 @@ def _make_room(storage: RDBStorage, url: str, names: set[str]) -> None:
     for summary in present:
         if summary.n_trials and not summary.user_attrs.get(UNDER_WAY):
             raise ExportError(
-                f"{shown(url)} has a study {summary.study_name!r} already: delete it, or name "
+                f"{redacted(url)} has a study {summary.study_name!r} already: delete it, or name "
                 "another storage"
             )
     for summary in present:
@@ -122,7 +122,7 @@ def _one_line_errors(url: str) -> Iterator[None]:
         yield
     except (OptunaError, SQLAlchemyError, KeyError) as error:  # KeyError: deleted meanwhile
         cause = error.__cause__ or error
-        raise ExportError(f"{shown(url)} cannot be written: {one_line(cause)}") from error
+        raise ExportError(f"{redacted(url)} cannot be written: {one_line(cause)}") from error
 
 
 def study_name(study: Study, recipe: str) -> str:
@@ -211,7 +211,9 @@ def open_storage(url: str) -> RDBStorage:
     try:
         parts = make_url(url)
         if parts.get_backend_name() == "sqlite" and parts.database in (None, "", ":memory:"):
-            raise ExportError(f"{url} would keep nothing: name a file, such as sqlite:///search.db")
+            raise ExportError(
+                f"{redacted(url)} would keep nothing: name a file, such as sqlite:///search.db"
+            )
         engine = create_engine(parts)
         try:
             tables = inspect(engine).get_table_names()
@@ -219,7 +221,7 @@ def open_storage(url: str) -> RDBStorage:
             engine.dispose()
         if tables and "studies" not in tables:
             raise ExportError(
-                f"{shown(url)} holds the tables of another program: name another database for "
+                f"{redacted(url)} holds the tables of another program: name another database for "
                 "Optuna"
             )
         return RDBStorage(url)
@@ -227,16 +229,8 @@ def open_storage(url: str) -> RDBStorage:
         raise
     except (SQLAlchemyError, ImportError, RuntimeError, ValueError, OSError) as error:
         raise ExportError(
-            f"{shown(url)} cannot be opened as an Optuna storage: {one_line(error)}"
+            f"{redacted(url)} cannot be opened as an Optuna storage: {one_line(error)}"
         ) from error
-
-
-def shown(url: str) -> str:
-    """Return an address without its password."""
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except SQLAlchemyError:
-        return repr(url)
 
 
 @contextlib.contextmanager

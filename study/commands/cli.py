@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from analysis import schema
-from analysis.formatting import duration, one_line, plural
+from analysis.formatting import duration, one_line, plural, redacted
 from study import signals
 from study.commands import console, param_types
 from study.commands.arguments import resolve, trains_elsewhere, writable_folder
@@ -246,7 +246,7 @@ def export(storage: str, study_id: str | None, experiment: str) -> None:
     loaded = reader.load(study_id, experiment)
     for name, trials in optuna_export.export(loaded, storage).items():
         click.echo(f"{trials} trials: {name}")
-    click.echo(f"exported: {optuna_export.shown(storage)} (optuna-dashboard opens it)")
+    click.echo(f"exported: {redacted(storage)} (optuna-dashboard opens it)")
 
 
 def set_defaults() -> None:

@@ -201,7 +201,7 @@ def test_the_command(
 @pytest.mark.parametrize(
     ("address", "expected"),
     [
-        ("search.db", "'search.db' cannot be opened as an Optuna storage"),
+        ("search.db", "search.db cannot be opened as an Optuna storage"),
         ("sqlite:///no/such/folder/search.db", "cannot be opened as an Optuna storage"),
         ("sqlite://", "would keep nothing"),
         ("größe 📁", "cannot be opened as an Optuna storage"),
@@ -211,6 +211,7 @@ def test_the_command(
         ("postgresql://127.0.0.1:1/none", "cannot be opened as an Optuna storage"),
         ("x" * 4096, "cannot be opened as an Optuna storage"),
         ("nosuch://user:secret@host/db", "nosuch://host/db cannot be opened"),
+        ("nosuch://host/db?password=secret", "nosuch://host/db?password=*** cannot be opened"),
         ("THE STORE", "holds the tables of another program"),
     ],
 )
