@@ -152,6 +152,16 @@ class Noise:
         return Evaluated()
 
 
+class Multiplicative(Noise):
+    """Noise that multiplies each activation h by draws of mean 1 and variance v = p / (1 - p)."""
+
+    site = "activation"
+
+    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
+        """v h^2."""
+        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Negative log-likelihood in nats, (networks, batch): of logits (networks, batch, classes) and
     labels.

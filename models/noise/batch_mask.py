@@ -3,23 +3,18 @@
 from torch import Tensor
 
 from models.masks import inverted_mask
-from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.base import Context, Multiplicative, Rate, per_layer
 
 
-class BatchMask(Noise):
+class BatchMask(Multiplicative):
     """h m / (1 - p), m Bernoulli(1 - p) for each unit, one draw for the whole batch. Evaluation is
     the identity.
 
     Source: Graham et al. 2015, Efficient batchwise dropout training using submatrices.
     """
 
-    site = "activation"
     rates = per_layer(Rate("probability p of dropping a unit for the whole batch"))
     dependent = ("examples",)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         return z.mul_(inverted_mask((1, z.shape[2]), self.rate_of(layer), context.stream)).relu_()
-
-    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
-        """v h^2."""
-        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.base import Context, Multiplicative, Rate, multiplier_variance, per_layer
 
 
-class Lognormal(Noise):
+class Lognormal(Multiplicative):
     """h exp(s e - s^2 / 2), s^2 = ln(1 + v), e standard normal: a positive multiplier of mean 1 and
     variance v.
 
@@ -15,7 +15,6 @@ class Lognormal(Noise):
     Noisy Computation (there s is computed from the input).
     """
 
-    site = "activation"
     rates = per_layer(Rate("p, where the multiplier's variance is that of dropout, p/(1-p)"))
     multiplier = "lognormal"
 
@@ -23,7 +22,3 @@ class Lognormal(Noise):
         squared = multiplier_variance(self.rate_of(layer)).log1p()
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
         return z.relu_() * noise.mul_(squared.sqrt()).sub_(squared / 2).exp_()
-
-    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
-        """v h^2."""
-        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()

@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from models.masks import masked_relu
-from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.base import Context, Multiplicative, Rate, per_layer
 from models.rng import Stream
 
 
-class Stratified(Noise):
+class Stratified(Multiplicative):
     """h m / (1 - p), where unit j is dropped in floor(p B + u_j) of the B examples, u_j uniform: p
     of each, to 2^-16.
 
@@ -29,7 +29,6 @@ class Stratified(Noise):
     sampling, Madow & Madow 1944, On the Theory of Systematic Sampling.
     """
 
-    site = "activation"
     rates = per_layer(Rate("probability p of dropping a unit, in a fixed share of the batch"))
     dependent = ("examples",)
 
@@ -37,10 +36,6 @@ class Stratified(Noise):
         return masked_relu(
             z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer)
         )
-
-    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
-        """v h^2."""
-        return multiplier_variance(self.rate_of(layer)) * inputs[0].relu().square()
 
 
 def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
