@@ -72,9 +72,11 @@ class Scheduled(Noise):
 
     def finish(self) -> None:
         torch.mul(self._rates, self.schedule(1.0), out=self.now)
+        self.inner.finish()
 
     def rates_at_the_end(self) -> Tensor:
-        return self._rates * self.schedule(1.0)
+        self.finish()
+        return self.inner.rates_at_the_end()
 
     @property
     def parameters(self) -> Sequence[Tensor]:

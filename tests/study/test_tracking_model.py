@@ -391,6 +391,21 @@ def test_a_schedule_is_exported_at_its_end(
     assert numbers["factor"] == pytest.approx([expected, expected], abs=1e-6)
 
 
+def test_a_schedule_within_a_schedule_is_exported_at_its_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def third(progress: float) -> float:
+        return 1 - 2 * progress / 3
+
+    def half(progress: float) -> float:
+        return 1 - progress / 2
+
+    monkeypatch.setitem(NOISE, "scheduled", scheduled(third, scheduled(half, Gain)))
+    numbers = to_numbers(initialise([1]).network(0), Arm("scheduled", 0.4, 0.4, 0.0, SHORT))
+    assert numbers["rate"] == pytest.approx(0.4 / 6, abs=1e-6)
+    assert numbers["factor"] == pytest.approx(1 / (1 - 0.4 / 6), abs=1e-6)
+
+
 def test_a_schedule_has_the_rates_of_its_end() -> None:
     ends = [
         make(name, 0.2).rates_at_the_end().max().item()
