@@ -12,9 +12,13 @@ MISSING = "–"
 OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
 
 
-USER_INFO = re.compile(r"(?<=://)[^\s'\"<>]*@")
+USER_INFO = re.compile(r"(?<=://)\S*@")
 SECRETS = re.compile(
-    r"(?i)([?&;][\w.-]*(?:pass|pwd|token|secret|key|credential|signature|sig)[\w.-]*=)[^&;\s'\"]+"
+    r"""(?ix)
+    ([?&;][\w.-]*(?:pass|pwd|token|secret|key|credential|signature|sig|auth)[\w.-]*=  # address
+    |(?:password|passwd|pwd)['"]?(?:\s*[=:]\s*|%3D)['"]?  # a driver's settings
+    |\bauthorization['"]?\s*[=:]\s*['"]?(?:basic|bearer)\s+)  # a request's header
+    [^&;,%}\s'"]+"""
 )
 WEB_PAGE = re.compile(r"['\"]?\s*<(?:!doctype|html|head|body)\b.*", re.IGNORECASE | re.DOTALL)
 

@@ -35,7 +35,7 @@ def search(
     Args:
         max_rate: highest rate proposed; on the grid of `space`.
         told: trial number -> arm, of the finished trials of an earlier process; they are not
-            proposed anew. A proposal depends only on the trials of earlier rounds, so a resumed
+            proposed again. A proposal depends only on the trials of earlier rounds, so a resumed
             search goes on as if never stopped.
         score: trains what is not trained yet and tells the objective, which is maximised.
     """

@@ -162,11 +162,18 @@ def _without_images(study: Study) -> list[str]:
 
 
 def _indistinct(study: Study) -> list[str]:
-    confirmed = study.table.loc[study.table["phase"] == CONFIRM, "test/accuracy"]
-    if len(confirmed) < 2 or confirmed.nunique() > 1:
-        return []
-    score = formatting.score(float(confirmed.iloc[0]), "test/accuracy")
-    return [f"all are at {score}: this data set tells nothing of noise"]
+    """Name the recipes under which every arm has the same accuracy with every seed."""
+    confirmed = study.table.loc[study.table["phase"] == CONFIRM]
+    lines = []
+    for recipe, rows in confirmed.groupby("recipe"):
+        by_seed = rows.groupby("seed")["test/accuracy"].agg(["nunique", "size", "first"])
+        if (by_seed["size"] > 1).all() and (by_seed["nunique"] == 1).all():
+            score = formatting.score(float(by_seed["first"].mean()), "test/accuracy")
+            lines.append(
+                f"{recipe}: all arms are alike with every seed, at {score}: this data set tells "
+                "nothing of noise"
+            )
+    return lines
 
 
 def _early_looks(study: Study) -> list[str]:

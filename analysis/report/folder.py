@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,10 +15,14 @@ from analysis.schema import DECLARATION_FILE, REPORT_FILES, Declaration
 
 MANIFEST = "report_files.json"
 """Names the files of the report in its folder; reports of older code have none."""
+WRITTEN_BY, PROJECT = "written by", "dropout-study"
 
 FIXED = (*(name for name in REPORT_FILES if name != "figures"), MANIFEST)
-FIGURES = ("search-", *QUESTIONS)
-"""Beginnings of the names of figures."""
+FIGURE = re.compile(
+    rf"(?:{'|'.join(map(re.escape, QUESTIONS))})(?:-(?:curves|example|grid|passes))?\.svg"
+    r"|search-(?:budget|rates|contour|history|importance|slice)-[\w.+@-]+\.svg"
+)
+"""Names of figures, those of older reports among them."""
 
 
 class ForeignFiles(ValueError):
@@ -58,11 +64,12 @@ def replace_report(folder: Path, files: Mapping[str, bytes]) -> None:
 
 def _taken(folder: Path) -> set[str]:
     """Return the files there whose names a report takes."""
-    taken = {name for name in FIXED if (folder / name).exists()}
-    if (folder / "figures").is_file():
+    taken = {name for name in FIXED if os.path.lexists(folder / name)}
+    figures = folder / "figures"
+    if os.path.lexists(figures) and not figures.is_dir():
         taken.add("figures")
-    for path in folder.glob("figures/*.svg"):
-        if path.name.startswith(FIGURES):
+    for path in figures.glob("*.svg"):
+        if FIGURE.fullmatch(path.name):
             taken.add(f"figures/{path.name}")
     return taken
 
@@ -70,12 +77,14 @@ def _taken(folder: Path) -> set[str]:
 def _written_before(folder: Path) -> set[str]:
     """Return the files that an earlier report wrote."""
     try:
-        names = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
-        return {name for name in names if _is_ours(name)}
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if manifest[WRITTEN_BY] != PROJECT:
+            return set()
+        return {str(name) for name in manifest["files"] if _is_ours(str(name))}
     except FileNotFoundError:
         pass
     except (OSError, ValueError, TypeError, KeyError):
-        return set()  # a manifest of something else
+        return set()  # a file of somebody else
     try:
         Declaration.from_json((folder / DECLARATION_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -86,20 +95,29 @@ def _written_before(folder: Path) -> set[str]:
 def _is_ours(name: str) -> bool:
     """False for a name that leads out of the folder, or that no report has."""
     place, _, figure = name.rpartition("/")
-    return name in FIXED or (place == "figures" and figure.endswith(".svg"))
+    return name in FIXED or (place == "figures" and FIGURE.fullmatch(figure) is not None)
 
 
 def _write_manifest(folder: Path, names: set[str]) -> None:
-    text = json.dumps({"written by": "dropout-study", "files": sorted(names)}, indent=2)
+    text = json.dumps({WRITTEN_BY: PROJECT, "files": sorted(names)}, indent=2)
     _replace(folder / MANIFEST, f"{text}\n".encode())
 
 
 def _replace(path: Path, data: bytes) -> None:
     """Write beside the file, then rename: a reader sees the old bytes or the new, never half."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".report-", delete=False) as part:
+        try:
+            part.write(data)
+            part.close()
+            os.chmod(part.name, 0o666 & ~_umask())  # temporary files are for their owner alone
+            os.replace(part.name, path)
+        except BaseException:
+            os.unlink(part.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

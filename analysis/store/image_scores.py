@@ -14,7 +14,7 @@ from analysis import schema
 from analysis.store.run_table import TrialRun
 from analysis.store.uri import StoreError
 
-MEND = "delete that run (mlflow runs delete --run-id {}), and the study's command trains it anew"
+MEND = "delete that run (mlflow runs delete --run-id {}), and the study's command trains it again"
 
 
 @dataclass(frozen=True)

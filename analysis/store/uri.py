@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from analysis.formatting import one_line, redacted
 
 OTHER_STORE = "or set MLFLOW_TRACKING_URI to another store"
+UNAUTHORIZED = 401
 PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 
@@ -33,7 +34,8 @@ class StoreAway(StoreError):
 
 def address() -> str:
     """Return the tracking URI without its secrets."""
-    return redacted(mlflow.get_tracking_uri())
+    scheme, separator, rest = mlflow.get_tracking_uri().partition("://")
+    return redacted(f"{scheme}{separator}{rest.rpartition('@')[2]}")
 
 
 def sqlite_file(uri: str) -> Path | None:
@@ -130,15 +132,18 @@ def inspect_store() -> str:
     scheme = urlsplit(uri).scheme
     if scheme.startswith("http"):
         try:
-            _ask_server(uri)
+            check_address()
         except StoreError as error:
             raise StoreError(f"{error}; start one by `mlflow server`, {OTHER_STORE}") from error
+        _ask_server(uri)
         return f"{address()} answers"
     check_writable()
     file = sqlite_file(uri)
     if file is None:
         if "sql" in scheme:
-            return _inspect_database(create_engine(uri))
+            with one_line_errors():
+                engine = create_engine(uri)
+            return _inspect_database(engine)
         _ask_server(uri)
         return f"{address()} answers"
     if not file.exists() or not file.stat().st_size:
@@ -209,7 +214,15 @@ def one_line_errors() -> Iterator[None]:
     """Turn errors of MLflow or its database into a StoreAway of one line that names the store."""
     try:
         yield
+    except ImportError as error:
+        raise StoreError(
+            f"the tracking store {address()} needs a driver that is not installed: python -m pip "
+            f"install {error.name}"
+        ) from error
     except STORE_ERRORS[1:] as error:
+        login = ""
+        if isinstance(error, MlflowException) and error.get_http_status_code() == UNAUTHORIZED:
+            login = "; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         raise StoreAway(
-            f"the tracking store {address()} cannot be read: {one_line(error)}"
+            f"the tracking store {address()} cannot be read: {one_line(error)}{login}"
         ) from error

@@ -50,8 +50,7 @@ class OnCluster(TrialExecutor):
         return count
 
     def cancel(self) -> None:
-        """Cancel pending batches; the result of one already training is discarded,
-        for nobody."""
+        """Cancel pending batches; the result of one already training is discarded."""
         with suppress(
             ClosedClientError
         ):  # Dask closes it when the scheduler is gone, and with it what was handed out

@@ -37,6 +37,7 @@ from analysis.store.uri import StoreError
 from study import presets
 from study.commands.cli import cli
 
+ROOT = Path(__file__).parents[2]
 OPTIONAL = ("p_candidate", "crossed_low", "crossed_high")
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
@@ -501,7 +502,7 @@ def test_a_list_of_files_that_leads_out_of_the_folder_deletes_nothing(small, tmp
     writer.write(small, place)
     names = ["../outside.svg", "figures/../../outside.svg", str(tmp_path / "outside.svg")]
     (place / "report_files.json").write_text(
-        json.dumps({"files": [*names, *FIXED, "figures/swap.svg"]})
+        json.dumps({"written by": "dropout-study", "files": [*names, *FIXED, "figures/swap.svg"]})
     )
     writer.write(small, place)
     assert (tmp_path / "outside.svg").read_text() == "mine"
@@ -540,7 +541,6 @@ RC: dict[Any, Any] = {
     "ytick.labelsize": 30.0,
     "image.cmap": "gray",
     "path.simplify": False,
-    "path.effects": [],
     "hatch.linewidth": 5.0,
     "date.converter": "concise",
     "errorbar.capsize": 9.0,
@@ -750,7 +750,7 @@ def test_a_data_set_that_tells_nothing_apart_is_named(study, accuracy):
     table.loc[table["phase"] == schema.CONFIRM, "test/accuracy"] = accuracy
     rows = {row[0]: row[1:] for row in checks.panel(replace(study, table=table), []).rows}
     state, told = rows["networks differ in test accuracy"]
-    assert state == checks.LOOK and told.startswith(f"all are at {accuracy:.2%}".replace("%", " %"))
+    assert state == checks.LOOK and f", at {accuracy:.2%}:".replace("%", " %") in told
 
 
 def test_lost_scores_of_images_are_named(study):
@@ -769,3 +769,84 @@ def test_the_command_for_a_folder_of_ones_own_says_what_to_put_in(study):
         if following := next_study.next_study(own, question, answer(question.name, own)):
             commands.append(following.command)
     assert commands and all("--dataset path:/PATH/TO/sep" in command for command in commands)
+
+
+def test_arms_that_are_alike_seed_by_seed_are_named(study):
+    """Under one recipe of two, and not all at one value."""
+    confirmed = study.table["phase"] == schema.CONFIRM
+    alike = study.table[confirmed].assign(recipe="long")
+    alike["test/accuracy"] = 0.8 + alike["seed"] / 1e4
+    table = pd.concat([study.table, alike], ignore_index=True)
+    rows = {row[0]: row[1:] for row in checks.panel(replace(study, table=table), []).rows}
+    state, told = rows["networks differ in test accuracy"]
+    assert state == checks.LOOK and told.startswith("long: all arms are alike with every seed")
+    assert "decay" not in told
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["swap-notes.svg", "variance_explained.svg", "epochs-of-history.svg", "search-results.svg"],
+)
+def test_a_figure_whose_name_only_begins_like_one_of_ours_is_kept(study, small, tmp_path, name):
+    """In a report of older code, in a fresh folder, and in one that lists its files."""
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / name).write_text("mine")
+    writer.write(study, tmp_path)
+    (tmp_path / "report_files.json").unlink()
+    for _ in range(2):
+        writer.write(small, tmp_path)
+        assert (tmp_path / "figures" / name).read_text() == "mine"
+
+
+def test_a_download_that_is_under_way_is_kept(small, tmp_path):
+    (tmp_path / "index.html.part").write_text("mine")
+    writer.write(small, tmp_path)
+    assert (tmp_path / "index.html.part").read_text() == "mine"
+    assert not list(tmp_path.rglob(".report-*"))
+    assert (tmp_path / "index.html").stat().st_mode & 0o444 == 0o444 & ~os.umask(os.umask(0o22))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"files": [1]}', "[1]", "{", '{"written by": "me", "files": ["index.html"]}', "5"]
+)
+def test_a_list_of_files_of_somebody_else_is_foreign(small, tmp_path, text):
+    (tmp_path / "report_files.json").write_text(text)
+    (tmp_path / "index.html").write_text("mine")
+    with pytest.raises(ForeignFiles, match="holds index.html and 1 more"):
+        writer.write(small, tmp_path)
+    assert (tmp_path / "index.html").read_text() == "mine"
+
+
+def test_a_link_that_leads_nowhere_is_foreign_too(small, tmp_path):
+    (tmp_path / "index.html").symlink_to("nowhere")
+    with pytest.raises(ForeignFiles, match="holds index.html, which"):
+        writer.write(small, tmp_path)
+    assert (tmp_path / "index.html").is_symlink()
+
+
+DRAWN = """
+import sys
+from pathlib import Path
+from analysis import answer, draw, load_runs
+from analysis.plots.style import to_svg
+runs = load_runs("docs/results")
+figures = [to_svg(draw(answer(name, runs))[0].figure) for name in ("swap", "beat-dropout")]
+Path(sys.argv[1]).write_bytes(b"".join(figures))
+"""
+
+
+def test_a_matplotlibrc_and_a_backend_change_no_figure(tmp_path):
+    """As a user has them, in a process of its own."""
+    settings = {
+        "text.usetex": True, "figure.autolayout": True, "axes.titley": 0.5, "date.epoch": "2000-01-01",
+        "font.family": "monospace", "savefig.transparent": True, "svg.fonttype": "none", "backend": "pdf",
+    }  # fmt: skip
+    (tmp_path / "matplotlibrc").write_text("\n".join(f"{k}: {v}" for k, v in settings.items()))
+    drawn = []
+    for more in ({}, {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc")}, {"MPLBACKEND": "svg"}):
+        subprocess.run(
+            [sys.executable, "-c", DRAWN, str(tmp_path / "figures")],
+            cwd=ROOT, env={**os.environ, **more}, check=True,
+        )  # fmt: skip
+        drawn.append((tmp_path / "figures").read_bytes())
+    assert drawn[0] == drawn[1] == drawn[2]

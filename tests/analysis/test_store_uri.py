@@ -35,6 +35,10 @@ ADDRESSES = [
     f"mssql+pyodbc://127.0.0.1:9/db?driver=x;PWD={SECRET}",
     f"http://127.0.0.1:9/?access_token={SECRET}",
     f"http://127.0.0.1:9/?X-Signature={SECRET}",
+    f"http://127.0.0.1:9/?auth={SECRET}",
+    f"http://alice:a'{SECRET}@127.0.0.1:9",
+    f'http://alice:a"{SECRET}@127.0.0.1:9',
+    f"http://alice:<{SECRET}@127.0.0.1:9",
 ]
 
 
@@ -62,6 +66,37 @@ def test_a_text_from_outside_is_shown_without_its_secrets(address: str) -> None:
     text = f"API request to {address}/api failed (see '{address}'): no"
     assert SECRET not in redacted(text) and SECRET not in one_line(RuntimeError(text))
     assert redacted(text).startswith("API request to ") and redacted(text).endswith("no")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"connection of password={SECRET} host=db failed",
+        f"settings {{'password': '{SECRET}', 'user': 'me'}}",
+        f"Authorization: Basic {SECRET}",
+        f"Authorization: Bearer {SECRET}",
+        f"odbc_connect=DRIVER%3Dx%3BPWD%3D{SECRET}",
+    ],
+)
+def test_secrets_of_drivers_and_requests_are_not_shown(text: str) -> None:
+    assert SECRET not in one_line(RuntimeError(text))
+
+
+def test_a_password_with_a_blank_is_not_shown() -> None:
+    mlflow.set_tracking_uri(f"http://alice:a {SECRET}@127.0.0.1:9")
+    assert uri.address() == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("address", ["mysql+pymysql://127.0.0.1/db", "mssql+pyodbc://127.0.0.1/db"])
+def test_a_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(uri, "check_address", lambda: None)
+    monkeypatch.setattr(uri, "check_writable", lambda: None)
+    monkeypatch.setattr(reader, "check_address", lambda: None)
+    mlflow.set_tracking_uri(address)
+    driver = address.partition("+")[2].partition(":")[0]
+    for act in (uri.inspect_store, reader.load):
+        with pytest.raises(StoreError, match=f"not installed: python -m pip install {driver}"):
+            act()
 
 
 @pytest.mark.parametrize(
