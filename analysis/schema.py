@@ -63,6 +63,9 @@ REPORT_FILES = (
     "figures",
 )
 
+TUNED = "tuned "
+"""Before a noise type, in the label of its tuned arm."""
+
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"
 EXPLORE = "explore"  # grids and sketches on few seeds and validation images: pictures, no verdicts

@@ -16,13 +16,12 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.plots import style
-from analysis.schema import Question, higher_is_better
+from analysis.schema import TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 
 Arms = Mapping[str, Mapping[str, str]]
 
-TUNED = "tuned "
 DROPOUT, NONE = "dropout", "none"
 ACCURACY, LOSS = "test/accuracy", "test/loss"
 PANELS = (

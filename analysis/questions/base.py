@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.schema import CONFIRM, Contrast, Question, base_metric
+from analysis.schema import CONFIRM, TUNED, Contrast, Question, base_metric
 from analysis.stats.results import Answered, ContrastAnswer, Picture, Table
 from analysis.stats.verdicts import Arms
 
@@ -37,7 +37,7 @@ Tuned = dict[str, Arm]
 
 def tuned_label(noise: str) -> str:
     """Return the label of a noise type's tuned arm."""
-    return f"tuned {noise}"
+    return f"{TUNED}{noise}"
 
 
 @dataclass(frozen=True)
