@@ -3,6 +3,8 @@ was moved."""
 
 from __future__ import annotations
 
+import shlex
+
 import mlflow
 from mlflow.entities import Experiment, ViewType
 
@@ -76,4 +78,4 @@ def studies_elsewhere(experiment_id: str) -> str:
     if not runs:
         return ""
     name = others[runs[0].info.experiment_id]
-    return f"; the newest study is in experiment {name!r}: --experiment {name}"
+    return f"; the newest study is in experiment {name!r}: --experiment {shlex.quote(name)}"

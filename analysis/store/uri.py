@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import socket
 import sqlite3
 import tempfile
@@ -47,11 +48,14 @@ def sqlite_file(uri: str) -> Path | None:
 
 
 def local_path(uri: str) -> Path | None:
-    """Return the local folder that an artifact address names; None for one that is elsewhere."""
+    """Return the local folder that an artifact address names; None for one that is elsewhere.
+
+    MLflow decodes a plain path too: it keeps the artifacts of `my%20project` in `my project`.
+    """
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return Path(url2pathname(parts.path))
-    return Path(uri) if not parts.scheme else None
+    return Path(url2pathname(uri)) if not parts.scheme else None
 
 
 def settle_address() -> str:
@@ -198,7 +202,7 @@ def _inspect_database(engine: Engine) -> str:
             f"{OTHER_STORE}"
         )
     if versions != [_get_latest_schema_revision()]:
-        remedy = f"upgrade a copy by `mlflow db upgrade {address()}`"
+        remedy = f"upgrade a copy by `mlflow db upgrade {shlex.quote(address())}`"
         raise StoreError(
             f"{address()} was made by another version of MLflow: {remedy}, {OTHER_STORE}"
         )

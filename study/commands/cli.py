@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
 import sys
 import time
 from typing import Any, NoReturn
@@ -137,7 +138,7 @@ def study(
         were = "was" if len(running.failed) == 1 else "were"
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()
-    ui = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {uri}"
+    ui = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
     click.echo(f"report: {page.resolve()} (runs: {ui})")
     if tracker.is_fetched:
         console.tell(

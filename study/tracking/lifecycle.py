@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import mlflow
 from filelock import FileLock, Timeout
@@ -138,12 +139,25 @@ def _experiment(client: MlflowClient, name: str) -> str:
     try:
         # Without this the UI opens the experiment among its tools for language models.
         return client.create_experiment(
-            name, tags={"mlflow.experimentKind": "custom_model_development"}
+            name,
+            artifact_location=_artifact_location(name),
+            tags={"mlflow.experimentKind": "custom_model_development"},
         )
     except MlflowException:
         if found := client.get_experiment_by_name(name):  # another study was faster
             return found.experiment_id
         raise
+
+
+def _artifact_location(experiment: str) -> str | None:
+    """Return the address of a new experiment's artifacts; None leaves it to the store.
+
+    Below a folder such as `my%20project` MLflow would keep them in `my project`.
+    """
+    folder = Path.cwd()
+    if sqlite_file(mlflow.get_tracking_uri()) is None or unquote(str(folder)) == str(folder):
+        return None
+    return f"{folder.as_uri()}/mlruns/{quote(experiment, safe='')}"
 
 
 def _adopted_project_run(client: MlflowClient) -> Run | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 from running import ROOT, SMALL, command, environment
 
-NAMES = ("größe & co's 100% [x]", '-dash $HOME `x` a"b;d')
+NAMES = ("größe & co's 100% [x]", '-dash $HOME `x` a"b;d', "my%20project %41")
 
 
 @pytest.mark.slow
@@ -37,6 +38,9 @@ def test_every_command_works_in_a_folder_of_any_name(
     stdout = run("study", *SMALL, *data, *output)
     assert str(place / f"out {name}" / "index.html") in stdout
     assert (place / f"out {name}" / "index.html").exists() and (place / "mlflow.db").exists()
+    command_of_ui = stdout.rpartition("(runs: ")[2].strip().removesuffix(")")
+    assert len(shlex.split(command_of_ui)) == 4
+    run("study", *SMALL, *data, *output)  # goes on from what is finished
     assert "is a store of MLflow's" in run("doctor", *data, *output)
     absolute = tmp_path / f"absolute {name}"
     run("report", "--output", str(absolute))
