@@ -187,10 +187,13 @@ def _adopted_project_run(client: MlflowClient) -> Run | None:
 
 
 def _is_of_this_project(run: Run) -> bool:
-    source, _, _ = run.data.tags.get("mlflow.source.name", "").partition("#")
-    folder = local_path(source)
-    elsewhere = folder is not None and folder.exists() and not folder.samefile(PROJECT)
-    return ENTRY_POINT in run.data.tags and not elsewhere
+    if ENTRY_POINT not in run.data.tags:
+        return False
+    source, _, below = run.data.tags.get("mlflow.source.name", "").partition("#")
+    if provenance.is_fetched(source):
+        return True
+    folder = Path(local_path(source) or "", below)
+    return not folder.exists() or folder.samefile(PROJECT)
 
 
 def _coordinators(

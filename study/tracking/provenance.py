@@ -5,12 +5,17 @@ from __future__ import annotations
 import getpass
 import os
 import platform
+import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import torch
 
+from analysis.store.uri import local_path
+
+SSH_ADDRESS = re.compile(r"[^/]+@[^/]+:")
+"""Begins an address such as git@host:path, which has no scheme."""
 PACKAGES = (
     "torch",
     "torchvision",
@@ -50,6 +55,16 @@ def git_complaint() -> str:
     except OSError:
         pass
     return ""
+
+
+def is_fetched(source: str) -> bool:
+    """Return True if `mlflow run` takes a project's source into a temporary folder: a zip or git.
+
+    Args:
+        source: as MLflow names it, without the "#" and folder below it.
+    """
+    folder = local_path(source)
+    return folder is None or folder.is_file() or SSH_ADDRESS.match(source) is not None
 
 
 def user() -> str:

@@ -28,7 +28,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from analysis import schema
 from analysis.schema import Declaration
-from analysis.store.uri import local_path
 from models.download import IN_FOLDER
 from models.train import Trained
 from study.tracking import model, provenance, ui_views
@@ -51,7 +50,7 @@ class Tracker:
         self.run_id, self.experiment_id = study_run.info.run_id, study_run.info.experiment_id
         self.experiment = client.get_experiment(self.experiment_id).name
         source, _, _ = study_run.data.tags.get("mlflow.source.name", "").partition("#")
-        self.is_fetched = source != "" and local_path(source) is None
+        self.is_fetched = source != "" and provenance.is_fetched(source)
         """True if `mlflow run` fetched the project from elsewhere into a temporary folder."""
         self.taken_over = False
         """Whether another process goes on with this study; set by whoever finds out."""

@@ -263,15 +263,34 @@ def project_run(source: str, status: str = "RUNNING", entry_point: str = "study"
     return str(run.info.run_id)
 
 
-@pytest.mark.parametrize("source", [str(lifecycle.PROJECT), "https://example.org/study.git#"])
+@pytest.mark.parametrize(
+    ("source", "fetched"),
+    [
+        (str(lifecycle.PROJECT), False),
+        (lifecycle.PROJECT.as_uri(), False),
+        (f"{lifecycle.PROJECT.parent}#{lifecycle.PROJECT.name}", False),
+        ("https://example.org/study.git#", True),
+        ("ssh://git@example.org/study.git", True),
+        ("git@example.org:me/study.git#part", True),
+        ("study.zip", True),
+    ],
+)
 def test_the_run_of_mlflow_run_is_adopted(
-    declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch, source: str
+    declared: Declaration,
+    setting: Setting,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    source: str,
+    fetched: bool,
 ) -> None:
+    if source == "study.zip":
+        (tmp_path / source).touch()
+        source = str(tmp_path / source)
     run_id = project_run(source)
     monkeypatch.setenv("MLFLOW_RUN_ID", run_id)
     with open_study(declared, setting, schema.EXPERIMENT) as tracker:
         assert tracker.run_id == run_id
-        assert tracker.is_fetched == source.startswith("https")
+        assert tracker.is_fetched == fetched
         tracker.finish()
 
 
