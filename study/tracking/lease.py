@@ -71,7 +71,10 @@ class Heartbeat(NamedTuple):
         fresh = abs(time.time() - self.time) < self.silent
         if not self.boot or self.boot != _boot():
             return fresh
-        return self.pid != os.getpid() and _start_of(self.pid) == self.started
+        started = _start_of(self.pid)
+        if started is None and _belongs_to_another(self.pid):  # /proc hides it (hidepid)
+            return fresh
+        return self.pid != os.getpid() and started == self.started
 
 
 def _boot() -> str:
@@ -91,3 +94,14 @@ def _start_of(pid: int) -> str | None:
     except (OSError, ValueError):
         return None
     return None if state in "ZX" else fields[18]
+
+
+def _belongs_to_another(pid: int) -> bool:
+    """Return True for a living process of another user."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except OSError:
+        pass
+    return False

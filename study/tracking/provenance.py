@@ -93,5 +93,10 @@ def versions(device: str) -> dict[str, dict[str, str]]:
 def _git(*arguments: str) -> str:
     folder = Path(__file__).parent
     return subprocess.run(
-        ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
+        ["git", *arguments],
+        cwd=folder,
+        env={**os.environ, "LC_ALL": "C"},
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()

@@ -75,6 +75,23 @@ def test_a_number_that_is_another_process_by_now_holds_nothing() -> None:
     assert not beat_of(os.getppid())._replace(started="1").is_held()
 
 
+@LINUX
+def test_a_process_of_another_user_that_proc_hides_is_trusted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As under hidepid, simulated."""
+
+    def not_permitted(pid: int, number: int) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(lease, "_start_of", lambda pid: None)
+    beat = Heartbeat.now()._replace(pid=2**22 + 1, started="5")
+    assert not beat.is_held()
+    monkeypatch.setattr(lease.os, "kill", not_permitted)
+    assert beat.is_held()
+    assert not beat._replace(time=time.time() - beat.silent - 10).is_held()
+
+
 def test_one_does_not_hold_the_lease_against_oneself() -> None:
     if lease._boot():
         assert not Heartbeat.now().is_held()
