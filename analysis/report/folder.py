@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 from analysis.formatting import shortened
-from analysis.questions import QUESTIONS
+from analysis.report.escaping import figure_path
 from analysis.schema import DECLARATION_FILE, REPORT_FILES, Declaration
 
 MANIFEST = "report_files.json"
@@ -18,24 +18,43 @@ MANIFEST = "report_files.json"
 WRITTEN_BY, PROJECT = "written by", "dropout-study"
 
 FIXED = (*(name for name in REPORT_FILES if name != "figures"), MANIFEST)
-FIGURE = re.compile(
-    rf"(?:{'|'.join(map(re.escape, QUESTIONS))})(?:-(?:curves|example|grid|passes))?\.svg"
-    r"|search-(?:budget|rates|contour|history|importance|slice)-[\w.+@-]+\.svg"
-)
-"""Names of figures, those of older reports among them."""
+PICTURES = ("curves", "example", "grid", "passes")
+"""Names of pictures of questions; others are named after a recipe."""
+SEARCH_FIGURES = ("budget", "rates", "contour", "history", "importance", "slice")
+"""Kinds of figures of a search, those of older reports last."""
 
 
 class ForeignFiles(ValueError):
     """The folder holds files that no report wrote, under names that a report takes."""
 
 
-def refuse_foreign_files(folder: Path) -> None:
+def figure_names(declaration: Declaration) -> set[str]:
+    """Return the paths that figures of a study may have below the report's folder."""
+    names = set()
+    for question in declaration.questions:
+        names.add(figure_path(question.name))
+        for picture in (*PICTURES, *declaration.recipes):
+            names.add(figure_path(question.name, picture))
+    for kind, recipe in product(SEARCH_FIGURES, declaration.recipes):
+        names.add(figure_path("search", kind, recipe))
+    return names
+
+
+def refuse_foreign_files(folder: Path, figures: Iterable[str] = ()) -> None:
     """Refuse a folder in which a report would replace files of somebody else.
+
+    Args:
+        folder: need not exist.
+        figures: paths of figures below it, which a report would write beside its other files.
 
     Raises:
         ForeignFiles: it holds some; the message is one line for the user.
     """
-    foreign = sorted(_taken(folder) - _written_before(folder))
+    taken = {name for name in (*FIXED, *figures) if os.path.lexists(folder / name)}
+    place = folder / "figures"
+    if os.path.lexists(place) and not place.is_dir():
+        taken.add("figures")
+    foreign = sorted(taken - _written_before(folder))
     if foreign:
         others = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise ForeignFiles(
@@ -51,7 +70,7 @@ def replace_report(folder: Path, files: Mapping[str, bytes]) -> None:
         ForeignFiles: the folder holds files of somebody else under their names.
         OSError: the folder cannot be written to.
     """
-    refuse_foreign_files(folder)
+    refuse_foreign_files(folder, files)
     before = _written_before(folder)
     names = {*files, MANIFEST}
     _write_manifest(folder, before | names)  # a report that is cut short still knows its files
@@ -62,40 +81,36 @@ def replace_report(folder: Path, files: Mapping[str, bytes]) -> None:
     _write_manifest(folder, names)
 
 
-def _taken(folder: Path) -> set[str]:
-    """Return the files there whose names a report takes."""
-    taken = {name for name in FIXED if os.path.lexists(folder / name)}
-    figures = folder / "figures"
-    if os.path.lexists(figures) and not figures.is_dir():
-        taken.add("figures")
-    for path in figures.glob("*.svg"):
-        if FIGURE.fullmatch(path.name):
-            taken.add(f"figures/{path.name}")
-    return taken
-
-
 def _written_before(folder: Path) -> set[str]:
     """Return the files that an earlier report wrote."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         if manifest[WRITTEN_BY] != PROJECT:
             return set()
-        return {str(name) for name in manifest["files"] if _is_ours(str(name))}
+        return {str(name) for name in manifest["files"] if _is_inside(str(name))}
     except FileNotFoundError:
         pass
     except (OSError, ValueError, TypeError, KeyError):
         return set()  # a file of somebody else
+    return _written_by_older_code(folder)
+
+
+def _written_by_older_code(folder: Path) -> set[str]:
+    """Return the names of a report without a list, if the folder holds one."""
     try:
-        Declaration.from_json((folder / DECLARATION_FILE).read_text(encoding="utf-8"))
+        text = (folder / DECLARATION_FILE).read_text(encoding="utf-8")
+        declaration = Declaration.from_json(text)
     except (OSError, ValueError):
         return set()
-    return _taken(folder) if (folder / "answers.json").exists() else set()
+    if not (folder / "answers.json").exists():
+        return set()
+    return {*FIXED, *figure_names(declaration)}
 
 
-def _is_ours(name: str) -> bool:
-    """False for a name that leads out of the folder, or that no report has."""
+def _is_inside(name: str) -> bool:
+    """False for a name that leads out of the folder."""
     place, _, figure = name.rpartition("/")
-    return name in FIXED or (place == "figures" and FIGURE.fullmatch(figure) is not None)
+    return name in FIXED or (place == "figures" and figure.endswith(".svg"))
 
 
 def _write_manifest(folder: Path, names: set[str]) -> None:

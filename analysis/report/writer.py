@@ -19,7 +19,7 @@ from analysis.plots import search
 from analysis.plots.style import to_svg
 from analysis.report import page
 from analysis.report.escaping import figure_path, in_markdown
-from analysis.report.folder import refuse_foreign_files, replace_report
+from analysis.report.folder import figure_names, refuse_foreign_files, replace_report
 from analysis.stats import crossed_bootstrap
 from analysis.stats.contrast_table import contrast_table, to_records
 from analysis.stats.results import Answer
@@ -56,7 +56,7 @@ def write(study: Study, folder: Path) -> Path:
         OSError: the folder cannot be written to.
         StoreError: a question that only another version of this code knows.
     """
-    refuse_foreign_files(folder)
+    refuse_foreign_files(folder, figure_names(study.declaration))
     answers = [
         questions.answer(question, study.table, study.arms)
         for question in study.declaration.questions

@@ -92,6 +92,7 @@ def study(
     **options: Any,
 ) -> None:
     """Run a study, or resume it, and write its report."""
+    from analysis.report.folder import figure_names, refuse_foreign_files
     from analysis.store.uri import address
     from study.commands.progress import Progress
     from study.executors import open_executor
@@ -104,6 +105,7 @@ def study(
     folder = writable_folder(output)
     elsewhere = trains_elsewhere(workers, scheduler)
     preset, setting, declaration = resolve(**options, elsewhere=elsewhere)
+    refuse_foreign_files(folder, figure_names(declaration))
     progress = Progress(planned_trials(preset, declaration.noise_types))
     with (
         signals.remembered(),

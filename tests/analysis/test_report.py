@@ -25,11 +25,11 @@ from cycler import cycler
 from matplotlib import pyplot as plt
 from scipy import stats
 
-from analysis import answer, formatting, questions, schema
+from analysis import answer, formatting, load_runs, questions, schema
 from analysis.plots import forest, search, style
 from analysis.plots.style import to_svg
 from analysis.report import checks, next_study, page, tables, writer
-from analysis.report.folder import FIXED, ForeignFiles
+from analysis.report.folder import FIXED, ForeignFiles, figure_names
 from analysis.stats.contrast_table import NUMBERS
 from analysis.store import reader
 from analysis.store.search_trials import search_trials
@@ -815,6 +815,29 @@ def test_a_list_of_files_of_somebody_else_is_foreign(small, tmp_path, text):
     with pytest.raises(ForeignFiles, match="holds index.html and 1 more"):
         writer.write(small, tmp_path)
     assert (tmp_path / "index.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize("place", ["results", "results/contest"])
+def test_every_figure_of_a_report_is_known_by_its_name(place):
+    """Before anything is drawn, also those of older code: all questions, two recipes."""
+    names = figure_names(load_runs(ROOT / "docs" / place).declaration)
+    figures = {f"figures/{path.name}" for path in (ROOT / "docs" / place / "figures").iterdir()}
+    assert len(figures) > 10 and figures <= names
+
+
+def test_every_figure_of_a_report_of_now_is_known_too(study, written):
+    listed = json.loads((written / "report_files.json").read_text())["files"]
+    figures = {name for name in listed if name.startswith("figures/")}
+    assert figures and figures <= figure_names(study.declaration)
+
+
+@pytest.mark.parametrize("name", ["beat-dropout-decay.svg", "additivity-grid.svg"])
+def test_a_picture_named_after_a_recipe_is_refused_as_well(study, tmp_path, name):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / name).write_text("mine")
+    with pytest.raises(ForeignFiles, match=re.escape(f"holds figures/{name}, which")):
+        writer.write(study, tmp_path)
+    assert (tmp_path / "figures" / name).read_text() == "mine"
 
 
 def test_a_link_that_leads_nowhere_is_foreign_too(small, tmp_path):

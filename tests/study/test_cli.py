@@ -300,17 +300,25 @@ def test_an_expected_error_is_its_first_line_that_says_something(
     assert call("plan", "--preset", "smoke") == (code, told)
 
 
-@pytest.mark.parametrize("command", [("study", "--preset", "smoke"), ("report",)])
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (("study", "--preset", "smoke"), "index.html"),
+        (("study", "--preset", "smoke"), "figures/beat-dropout-short.svg"),
+        (("report",), "index.html"),
+    ],
+)
 def test_a_folder_of_somebodys_files_is_refused_before_anything_is_trained(
-    call: Call, tmp_path: Path, folder: Path, command: tuple[str, ...]
+    call: Call, tmp_path: Path, folder: Path, command: tuple[str, ...], name: str
 ) -> None:
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "index.html").write_text("mine")
+    file = tmp_path / "thesis" / name
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
     more = ("--data", str(folder)) if command[0] == "study" else ()
     start = time.monotonic()
     code, stderr = call(*command, "--output", "thesis", *more)
     assert code == 1
-    assert "thesis holds index.html, which no report" in one_line(stderr)
+    assert f"thesis holds {name}, which no report" in stderr.splitlines()[-1]
     assert time.monotonic() - start < 10
-    assert (tmp_path / "thesis" / "index.html").read_text() == "mine"
+    assert file.read_text() == "mine"
     assert not (tmp_path / "mlflow.db").exists()

@@ -523,7 +523,7 @@ def test_it_serves_in_a_fresh_environment_of_its_own_requirements(
             )
         status, _ = post(port, "/invocations", {"inputs": [[1.0], [1.0, 2.0]]})
         assert status == 400  # by MLflow itself, which makes an array of it first
-        for wrong in (x[:, :100].tolist(), []):
+        for wrong in (x[:, :100].tolist(), x[:0].tolist()):
             status, answer = post(port, "/invocations", {"inputs": wrong})
             assert status == 400 and "expected raw images of shape (n, 28, 28)" in answer["message"]
     finally:
