@@ -108,9 +108,10 @@ def _written_by_older_code(folder: Path) -> set[str]:
 
 
 def _is_inside(name: str) -> bool:
-    """False for a name that leads out of the folder."""
+    """False for a name that leads out of the folder, as on Windows by a backslash."""
     place, _, figure = name.rpartition("/")
-    return name in FIXED or (place == "figures" and figure.endswith(".svg"))
+    is_figure = place == "figures" and figure.endswith(".svg") and "\\" not in figure
+    return name in FIXED or is_figure
 
 
 def _write_manifest(folder: Path, names: set[str]) -> None:

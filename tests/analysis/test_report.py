@@ -500,12 +500,19 @@ def test_a_list_of_files_that_leads_out_of_the_folder_deletes_nothing(small, tmp
     (tmp_path / "outside.svg").write_text("mine")
     place = tmp_path / "report"
     writer.write(small, place)
-    names = ["../outside.svg", "figures/../../outside.svg", str(tmp_path / "outside.svg")]
+    backslash = "figures/..\\outside.svg"  # leads out on Windows; elsewhere a name like any other
+    (place / backslash).write_text("mine")
+    names = [
+        "../outside.svg",
+        "figures/../../outside.svg",
+        str(tmp_path / "outside.svg"),
+        backslash,
+    ]
     (place / "report_files.json").write_text(
         json.dumps({"written by": "dropout-study", "files": [*names, *FIXED, "figures/swap.svg"]})
     )
     writer.write(small, place)
-    assert (tmp_path / "outside.svg").read_text() == "mine"
+    assert (tmp_path / "outside.svg").read_text() == (place / backslash).read_text() == "mine"
 
 
 RC: dict[Any, Any] = {
