@@ -79,11 +79,17 @@ def answer(question: str, runs: Study) -> Answer:
         analysis.store.uri.StoreError: it did, but only another version of this code knows it.
     """
     from analysis import questions
+    from analysis.stats.verdicts import sharing
 
     declared = {one.name: one for one in runs.declaration.questions}
     if question not in declared:
         raise ValueError(f"this study has no question {question!r}; it has {', '.join(declared)}")
-    return questions.answer(declared[question], runs.table, runs.arms)
+    # Together with those that ask for the same difference, which has one verdict.
+    asked = declared[question]
+    known = [one for one in declared.values() if one.name in questions.QUESTIONS or one == asked]
+    together = sharing(asked, known, runs.arms)
+    answers = questions.answer_all(together, runs.table, runs.arms, runs.images)
+    return next(one for one in answers if one.question == question)
 
 
 def estimates(answer: Answer) -> pd.DataFrame:

@@ -68,7 +68,7 @@ def metric_name(metric: str) -> str:
         return OWN_NAMES[metric]
     part, _, name = metric.partition("/")
     words = {
-        "accuracy_last3": "accuracy, mean of the last 3 epochs",
+        "accuracy_last3": "accuracy, mean of the last 3 points",
         "loss": "loss (NLL)",
         "brier": "Brier score",
         "ece": "ECE",

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-CODE_VERSION = 6
+CODE_VERSION = 7
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
 
 EXPERIMENT = "dropout-study"
@@ -99,7 +99,7 @@ RUN_TABLE: dict[str, str] = {
     "train/loss": "float64",
     "val/loss": "float64",  # mean cross-entropy in nats, after the last step
     "val/accuracy": "float64",  # fraction in [0, 1], after the last step
-    "val/accuracy_last3": "float64",  # mean over the last three epochs
+    "val/accuracy_last3": "float64",  # mean of the curve's last three points
     "test/loss": "float64",  # missing outside the confirm phase
     "test/accuracy": "float64",  # missing outside the confirm phase
     "test/brier": "float64",  # squared distance of the probabilities from the label, 0 to 2
@@ -230,7 +230,7 @@ class Declaration:
     # So many types beside none and dropout, the best re-ranked, go on to the next tuned recipe.
     finalists: int
     trials_per_type: int
-    search_seeds: tuple[int, ...]
+    search_seeds: tuple[int, ...]  # of older studies each trial has all, else one of them
     rerank_top: int
     rerank_seeds: tuple[int, ...]
     explore_seeds: tuple[int, ...]
@@ -238,18 +238,26 @@ class Declaration:
     search_space: dict[str, Any]  # the sampler's settings and grids
     objective: str
     questions: tuple[Question, ...]
-    data: dict[str, Any]  # name, digest (content and split), content, sizes
-    train_examples: int
+    # Name, digest (content and split), content, sizes; recipe -> the images it is trained on.
+    data: dict[str, Any]
     precision: str
     device: str  # its type: cpu, cuda or mps
     code_version: int = CODE_VERSION
+    robustness_seeds: tuple[int, ...] | None = None  # none in older studies
+    train_examples: int | None = None  # of older studies, whose recipes did not say so themselves
 
     @property
     def study_id(self) -> str:
         """The hash that tags all runs of the study."""
-        fields = asdict(self)
+        fields = {name: value for name, value in asdict(self).items() if value is not None}
         questions = [_hashed(question) for question in fields["questions"]]
         return digest(fields | {"questions": questions})
+
+    def train_examples_of(self, recipe: str) -> int:
+        """Return how many training images a recipe uses: all of a smaller data set."""
+        own = self.recipes.get(recipe, {}).get("train_examples") or self.train_examples
+        there = int(self.data["train"])
+        return min(int(own), there) if own else there
 
     def rate_bounds(self, noise: str) -> list[tuple[float, float]]:
         """Lowest and highest value searched of each rate that a noise type has."""

@@ -48,7 +48,7 @@ def trained(arm: Arm, seed: int) -> Trained:
 @click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
 def main(trials: int, folder: str) -> None:
     """Log trials of confirmed seed runs, and time it."""
-    preset, setting = PRESETS["smoke"], Setting("fashion-mnist", folder, 1000, "cpu")
+    preset, setting = PRESETS["smoke"], Setting("fashion-mnist", folder, "cpu")
     declaration = declare(preset, ("none", "dropout"), 0.8, load_split(setting), setting)
     seconds = []
     with open_study(declaration, setting, "benchmark-logging") as tracker:

@@ -12,6 +12,10 @@ from models.noise import noise_type
 
 Schedule = Literal["constant", "linear", "cosine"]
 
+POINTS = 16
+"""Points of a curve at most: an evaluation of 10,000 images costs as much as training on 3,000, so
+that after each of 100 epochs of 5,000 images it would take longer than the training."""
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -20,6 +24,8 @@ class Recipe:
     Attributes:
         schedule: the learning rate stays (`constant`) or falls to 0 by a line (`linear`) or half a
             cosine (`cosine`).
+        train_examples: images trained on, the same ones in every study (`Split.subset`); all of a
+            smaller data set.
     """
 
     name: str
@@ -28,6 +34,14 @@ class Recipe:
     momentum: float = 0.0
     schedule: Schedule = "constant"
     batch_size: int = 256
+    train_examples: int = 50_000
+
+    @property
+    def evaluated_epochs(self) -> tuple[int, ...]:
+        """The epochs after which a curve has a point: all, or POINTS spread evenly up to the
+        last."""
+        points = min(POINTS, self.epochs)
+        return tuple(-(-self.epochs * point // points) for point in range(1, points + 1))
 
     def learning_rate_at(self, progress: float) -> float:
         """The learning rate when the fraction `progress` in [0, 1) of all steps is done."""
@@ -46,6 +60,10 @@ class Recipe:
     def with_epochs(self, epochs: int) -> Recipe:
         """Return the same recipe of another length."""
         return replace(self, epochs=epochs)
+
+    def scaled(self, factor: float, name: str) -> Recipe:
+        """Return the same recipe at `factor` times its learning rate, under another name."""
+        return replace(self, name=name, learning_rate=self.learning_rate * factor)
 
 
 @dataclass(frozen=True)

@@ -33,8 +33,9 @@ class Trained:
     """One trained network.
 
     Attributes:
-        curves: metric -> its value after each epoch: train/loss (mean over the epoch's steps),
-            val/loss, val/accuracy.
+        curves: metric -> its value after each epoch of `evaluated`: train/loss (mean over that
+            epoch's steps), val/loss, val/accuracy. The last point is of the float32 weights, the
+            others in the precision of training.
         test: test/loss, test/accuracy, test/brier and test/ece, where asked for; else empty.
         measured: (epoch, metric, value) of the measures asked for.
         images: "nll" (float16) and "correct" (bool) of each test image, where test images were
@@ -44,6 +45,7 @@ class Trained:
         seconds: training time, tests and measures left out, of the network's population, divided by
             its networks.
         error: why it was not trained to its end, in one line; else empty.
+        evaluated: the epochs of the curves' points; by default the first ones.
     """
 
     arm: Arm
@@ -55,11 +57,17 @@ class Trained:
     measured: list[tuple[int, str, float]] = field(default_factory=list)
     images: dict[str, np.ndarray] = field(default_factory=dict)
     error: str = ""
+    evaluated: tuple[int, ...] = ()
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """The epochs of the curves' points."""
+        return self.evaluated or tuple(range(1, len(self.curves["val/accuracy"]) + 1))
 
     @property
     def scores(self) -> dict[str, float]:
-        """The run's numbers: after the last step, the mean accuracy of the last three epochs, and
-        what was measured."""
+        """The run's numbers: after the last step, the mean accuracy of the curve's last three
+        points, and what was measured."""
         last = {name: curve[-1] for name, curve in self.curves.items()}
         measured = {name: value for _, name, value in self.measured}
         return {
@@ -92,28 +100,38 @@ def train_population(
     measures: Sequence[str] = (),
     on_step: Callable[[float], None] | None = None,
 ) -> list[Trained]:
-    """Train every arm with every seed, on the device and in the precision of `split`.
+    """Train every arm with every seed: `train_networks` of all pairs, arms outermost."""
+    networks = [(arm, seed) for arm in arms for seed in seeds]
+    return train_networks(networks, split, test=test, measures=measures, on_step=on_step)
+
+
+def train_networks(
+    networks: Sequence[tuple[Arm, int]],
+    split: Split,
+    *,
+    test: bool = False,
+    measures: Sequence[str] = (),
+    on_step: Callable[[float], None] | None = None,
+) -> list[Trained]:
+    """Train a network for each arm and seed, on the device and in the precision of `split`.
 
     Args:
-        arms: of one noise type and one recipe; rates and weight decay may differ.
+        networks: arms of one noise type and one recipe; rates and weight decay may differ.
         test: whether the test images may be read: after the last step, and by the measures.
         measures: names in `models.probes.MEASURES`.
-        on_step: called after each step with the share of an epoch it was, times the networks; may
-            raise to stop.
-
-    Returns:
-        One result for each (arm, seed), arms outermost.
+        on_step: called after each step with its images, over all networks; may raise to stop.
 
     Raises:
         ValueError: the arms differ in noise type or recipe.
     """
-    if len({(arm.noise, arm.recipe) for arm in arms}) != 1:
+    if len({(arm.noise, arm.recipe) for arm, _ in networks}) != 1:
         raise ValueError("a population is trained with one noise type and one recipe")
-    networks = [(arm, seed) for arm in arms for seed in seeds]
+    recipe = networks[0][0].recipe
     populations = -(-len(networks) // population_size(split.train_x.device))
     size = -(-len(networks) // populations)
-    chunks = [networks[i : i + size] for i in range(0, len(networks), size)]
+    chunks = [list(networks[i : i + size]) for i in range(0, len(networks), size)]
     seen = split if test else split.without_test()
+    seen = seen.subset(min(recipe.train_examples, len(split.train_y)))
     return [trained for chunk in chunks for trained in _train_chunk(chunk, seen, measures, on_step)]
 
 
@@ -149,15 +167,24 @@ def _train_chunk(
     population, noise = build(arms, seeds, split)
     curves: dict[str, list[list[float]]] = {"train/loss": [], "val/loss": [], "val/accuracy": []}
     measured: list[tuple[int, str, list[float]]] = []
+    evaluated: list[int] = []
+    rough_x = split.validation_x.to(split.train_x.dtype)  # of all points but the last
+    recipe = arms[0].recipe
     start, paused = time.perf_counter(), 0.0
     for epoch, train_loss in enumerate(
         fit(population, noise, arms, seeds, split, on_step), start=1
     ):
-        scores = evaluate(population, noise, seeds, split.validation_x, split.validation_y)
-        for curve, values in zip(
-            curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True
-        ):
-            curve.append(values.tolist())
+        if epoch in recipe.evaluated_epochs:
+            x = split.validation_x if epoch == recipe.epochs else rough_x
+            weights = population.rounded(x.dtype)
+            scores = evaluate(weights, noise, seeds, x, split.validation_y)
+            for curve, values in zip(
+                curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True
+            ):
+                curve.append(values.tolist())
+            evaluated.append(epoch)
+            if not any(map(math.isfinite, curves["train/loss"][-1])):
+                break  # all have diverged
         pause = time.perf_counter()
         moment = Moment(population, noise, arms, seeds, split, epoch)
         for measure in measures:
@@ -177,6 +204,7 @@ def _train_chunk(
             seconds=seconds,
             measured=[(epoch, name, values[i]) for epoch, name, values in measured],
             images={name: values[i] for name, values in images.items()},
+            evaluated=tuple(evaluated),
         )
         for i, (arm, seed) in enumerate(networks)
     ]
@@ -231,7 +259,7 @@ def fit(
             sgd.step(losses, recipe.learning_rate_at(progress))
             epoch_loss += losses.detach() * indices.shape[1]
             if on_step:
-                on_step(indices.numel() / examples)
+                on_step(indices.numel())
         yield epoch_loss / examples
 
 

@@ -60,9 +60,10 @@ def declare(
     preset: Preset, noise_types: tuple[str, ...], max_rate: float, split: Split, setting: Setting
 ) -> Declaration:
     """Return everything the study fixes before its first run; the hash of it is the study's id."""
+    recipes = every_recipe(preset)
     return Declaration(
         preset=preset.name,
-        recipes={recipe.name: asdict(recipe) for recipe in every_recipe(preset)},
+        recipes={recipe.name: asdict(recipe) for recipe in recipes},
         tuned_recipes=tuple(recipe.name for recipe in preset.recipes),
         noise_types=noise_types,
         finalists=preset.finalists,
@@ -72,7 +73,11 @@ def declare(
         rerank_seeds=preset.rerank_seeds,
         explore_seeds=preset.explore_seeds,
         max_rate=max_rate,
-        search_space={**search_space.declared(noise_types), "sampler": "TPE", "seed": STUDY_SEED},
+        search_space={
+            **search_space.declared(noise_types, preset.recipes),
+            "sampler": "anchors, then Sobol's sequence",
+            "seed": STUDY_SEED,
+        },
         objective=OBJECTIVE,
         questions=tuple(
             DESIGNS[name].declare(recipes, preset.seeds_of(DESIGNS[name].phase), noise_types)
@@ -85,11 +90,17 @@ def declare(
             "train": len(split.train_y),
             "validation": len(split.validation_y),
             "test": len(split.test_y),
+            "digests": {recipe.name: _part_of(split, recipe).digest for recipe in recipes},
         },
-        train_examples=len(split.train_y),  # the preset's, or all of a smaller data set
         precision=setting.precision,
         device=setting.device_type,
+        robustness_seeds=preset.robustness_seeds,
     )
+
+
+def _part_of(split: Split, recipe: Recipe) -> Split:
+    """Return the split with the training images of a recipe, all of a smaller data set."""
+    return split.subset(min(recipe.train_examples, len(split.train_y)))
 
 
 def every_recipe(preset: Preset) -> list[Recipe]:

@@ -7,19 +7,35 @@ from dataclasses import dataclass, replace
 
 from analysis import schema
 from analysis.questions import DESIGNS
+from analysis.questions.epochs import SIZES
 from models.config import Recipe
 from models.noise import NOISE
 
+# Two recipes tune and decide: there the network overfits without noise, and the learning rate ends
+# at 0, so that a larger step gains nothing (docs/decisions/0017).
+SMALL = Recipe("small", epochs=100, momentum=0.9, schedule="cosine", train_examples=5_000)
+"""Few data, which the network can memorise: the textbook's case for dropout."""
+LONG = Recipe("long", epochs=80, momentum=0.9, schedule="cosine")
+"""All data, for long enough to overfit."""
+
+# Where an exercise asks for them; they tune nothing and crown nobody.
 BOOK = Recipe("book", epochs=10)
 """The exercises' own: SGD at a constant 0.1. Its last step is mostly oscillation."""
 CONSTANT = Recipe("constant", epochs=100)
 """`book` for ten times as long: one training passes through all shorter ones."""
 DECAY = Recipe("decay", epochs=10, schedule="linear")
-"""`book` with the learning rate falling to 0: the end point is a property of the arm."""
-LONG = Recipe("long", epochs=80, momentum=0.9, schedule="cosine")
-"""A horizon at which the network overfits and regularisation binds."""
-SHORT = Recipe("short", epochs=3, momentum=0.9, schedule="cosine")
-"""`long` in three epochs, too short to overfit."""
+"""`book` with the learning rate falling to 0: too short to overfit."""
+
+
+def of_size(name: str, images: int) -> Recipe:
+    """Return `small` on so many training images, for as many steps."""
+    steps = SMALL.epochs * -(-SMALL.train_examples // SMALL.batch_size)
+    epochs = round(steps / -(-images // SMALL.batch_size))
+    return replace(SMALL, name=name, epochs=epochs, train_examples=images)
+
+
+BY_SIZE = tuple(of_size(name, images) for name, images in SIZES.items())
+"""`small`, and the same over the size of the training set."""
 
 CLASSIC = (
     "none",
@@ -29,8 +45,12 @@ CLASSIC = (
     "dropconnect",
     "gaussian-weights",
     "randomised-slope",
+    "input-dropout",
+    "input-gaussian",
+    "input-dropout+dropout",
+    "shift",
 )
-"""The noise types that a preset searches by itself: one or two of each site."""
+"""The noise types that `full` searches: one or two of each site."""
 
 CONTEST_ONLY = "ingredients"
 """The question about a candidate of the contest, which other presets do not search."""
@@ -52,10 +72,10 @@ class Preset:
     Attributes:
         recipes: those that arms are tuned under; any other takes the values tuned under the first.
         questions: each question asked -> the recipes it is asked under.
-        trials_per_type: Optuna trials of each noise type, the same for all.
+        trials_per_type: search trials of each noise type, the same for all.
         rerank_top: so many best arms of each type are trained again on `rerank_seeds`.
         finalists: so many noise types beside none and dropout are tuned under the later recipes.
-        train_examples: training images used, at most 50,000; fewer make a demonstration.
+        robustness_seeds: of the best types again at other learning rates.
         noise_types: those searched where none are asked for.
     """
 
@@ -63,15 +83,24 @@ class Preset:
     recipes: tuple[Recipe, ...]
     questions: dict[str, tuple[Recipe, ...]]
     confirm_seeds: tuple[int, ...]
-    trials_per_type: int = 5
-    search_seeds: tuple[int, ...] = seeds(0, 3)
-    rerank_top: int = 2
-    rerank_seeds: tuple[int, ...] = seeds(100, 3)
+    trials_per_type: int = 25
+    rerank_top: int = 3
+    rerank_seeds: tuple[int, ...] = seeds(100, 5)
     explore_seeds: tuple[int, ...] = ()
+    robustness_seeds: tuple[int, ...] = seeds(400, 5)
     audit_seeds: tuple[int, ...] = seeds(300, 10)
-    finalists: int = 5
-    train_examples: int = 50_000
+    finalists: int = 8
     noise_types: tuple[str, ...] = CLASSIC
+
+    @property
+    def search_seeds(self) -> tuple[int, ...]:
+        """The seeds of a type's search: each of its trials has another one."""
+        return seeds(0, self.trials_per_type)
+
+    @property
+    def alone_seeds(self) -> tuple[int, ...]:
+        """The same of the search for dropout without weight decay."""
+        return seeds(50, self.trials_per_type)
 
     def seeds_of(self, phase: str) -> tuple[int, ...]:
         """Return the seeds that a phase trains on."""
@@ -139,35 +168,43 @@ def every_question(*recipes: Recipe) -> dict[str, tuple[Recipe, ...]]:
     return questions
 
 
-_GLIMPSE = replace(SHORT, epochs=1)
-_LONG_20, _LONG_30 = replace(LONG, epochs=20), replace(LONG, epochs=30)
+GLIMPSE = replace(SMALL, name="glimpse", epochs=4, train_examples=1_000)
+"""`small` at a size that shows nothing: that a study runs can be seen in seconds."""
 
 SMOKE = Preset(
     "smoke",
-    recipes=(_GLIMPSE,),
-    questions=headline(_GLIMPSE),
+    recipes=(GLIMPSE,),
+    questions=headline(GLIMPSE),
     confirm_seeds=seeds(1000, 3),
-    trials_per_type=2,
-    search_seeds=seeds(0, 2),
+    trials_per_type=4,
     rerank_top=1,
     rerank_seeds=seeds(100, 1),
-    explore_seeds=seeds(200, 1),
+    robustness_seeds=seeds(400, 1),
     audit_seeds=seeds(300, 3),
-    train_examples=1_000,
+    noise_types=("none", "dropout", "gaussian", "shift"),
 )
-QUICK = Preset("quick", recipes=(SHORT,), questions=headline(SHORT), confirm_seeds=seeds(1000, 10))
+QUICK = Preset(
+    "quick",
+    recipes=(SMALL,),
+    questions=headline(SMALL),
+    confirm_seeds=seeds(1000, 8),
+    trials_per_type=16,
+    rerank_top=2,
+    rerank_seeds=seeds(100, 3),
+    robustness_seeds=seeds(400, 2),
+    noise_types=("none", "dropout", "input-dropout+dropout", "shift"),
+)
 FULL = Preset(
     "full",
-    recipes=(DECAY, _LONG_30),
-    questions=every_question(DECAY, _LONG_30, CONSTANT, BOOK),
+    recipes=(SMALL, LONG),
+    questions=every_question(*BY_SIZE, LONG, DECAY, CONSTANT, BOOK),
     confirm_seeds=seeds(1000, 20),
     explore_seeds=seeds(200, 3),
-    finalists=2,
 )
 CONTEST = Preset(
     "contest",
-    recipes=(DECAY, _LONG_20),
-    questions=dict.fromkeys(("beat-dropout", CONTEST_ONLY), (DECAY, _LONG_20)),
+    recipes=(SMALL, LONG),
+    questions=dict.fromkeys(("beat-dropout", CONTEST_ONLY), (SMALL, LONG)),
     confirm_seeds=seeds(2000, 20),  # `full` has used those from 1000 on
     noise_types=tuple(NOISE),
 )

@@ -12,17 +12,17 @@ import pandas as pd
 
 from analysis import schema
 from analysis.formatting import one_line, shortened
-from analysis.questions.base import Tuned
+from analysis.questions.base import DROPOUT_ALONE, Tuned
 from analysis.report import writer
 from analysis.schema import Declaration
 from analysis.stats import selection
 from analysis.store import reader
-from analysis.store.search_trials import search_trials as search_trials_of
 from models.config import Arm, Recipe
-from study import search, signals
+from study import search_space, signals
 from study.executors import TrialExecutor
 from study.presets import Preset
-from study.runner import REFERENCES, search_trials
+from study.runner import NO_NOISE, REFERENCES, search_trials
+from study.search import Search
 from study.signals import KEPT
 from study.tracking.retry import CutShort, patient
 from study.tracking.writer import Tracker
@@ -67,12 +67,13 @@ class ResumableStudy:
         self._executor = executor
         self._progress = progress
         adopted = self.read()
-        self._adopted = adopted.table
-        # By the same mean as in `run`: that of pandas may differ in the last bit, and TPE sees it.
-        by_trial = self._adopted.groupby("trial_hash")[declaration.objective]
-        self._scores = {str(trial_hash): fmean(scores) for trial_hash, scores in by_trial}
+        # Hash of a trial -> the objective of its networks, in the order of their seeds.
+        self._scores: dict[str, list[float]] = {}
+        for trial_hash, rows in adopted.table.sort_values("seed").groupby("trial_hash"):
+            self._scores[str(trial_hash)] = [float(score) for score in rows[declaration.objective]]
         for trial_hash in adopted.diverged:  # it would diverge again
-            self._scores.setdefault(trial_hash, math.nan)
+            self._scores.setdefault(trial_hash, [math.nan])
+        self._searches: dict[tuple[Recipe, str], tuple[Search, list[Trial]]] = {}
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Train and log the trials that are not finished; of the winner, also log a model."""
@@ -93,68 +94,80 @@ class ResumableStudy:
                 signals.check()
                 with_model = trial.arm == winner and trial.phase == schema.CONFIRM
                 self.tracker.log_trial(trial, networks, with_model=with_model)
-                score = fmean(network.scores[self.declaration.objective] for network in networks)
+                scores = [network.scores[self.declaration.objective] for network in networks]
                 if not all(network.converged for network in networks):
-                    score = math.nan
+                    scores = [math.nan]
                     self.failed.append(trial)
                     self._progress.tell(networks[0].error or f"{trial.arm.name} diverged")
-                self._scores[self._hash(trial)] = score
-                self._progress.finish(trial, score, sum(one.seconds for one in networks))
+                self._scores[self._hash(trial)] = scores
+                seconds = sum(one.seconds for one in networks)
+                self._progress.finish(trial, self.objective(trial), seconds)
 
-    def search(self, recipe: Recipe, noise_types: Sequence[str]) -> None:
-        """Run Optuna's trials; those that an earlier process finished are not proposed again."""
+    def search(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Run the search trials; those of an earlier process are found finished."""
+        asked: list[Trial] = []
+        for label in labels:
+            search = self._new_search(recipe, label)
+            first = (*self.noise_types, DROPOUT_ALONE).index(label) * search.trials
+            trials = search_trials(self.preset, label, search.propose(), first)
+            self._searches[recipe, label] = (search, trials)
+            asked += trials
+        self.run(asked)
 
-        def score(arms: dict[int, Arm]) -> dict[int, float]:
-            trials = search_trials(self.preset, arms)
-            self.run(trials)
-            return dict(zip(arms, map(self.objective, trials), strict=True))
-
-        declared = self.declaration
-        adopted = search_trials_of(self._adopted, recipe.name, declared.objective)
-        finished = {
-            int(str(number)): Arm.from_row(row.to_dict(), recipe)
-            for number, row in adopted.iterrows()
-        }
-        search.search(
-            recipe,
-            tuple(noise_types),
-            declared.trials_per_type,
-            declared.max_rate,
-            finished,
-            score,
-        )
-
-    def best_searched(self, recipe: Recipe, noise_types: Sequence[str]) -> list[Arm]:
-        """Return the arms to re-rank; none of a noise type of which every trial diverged."""
-        table, declared = self.table(), self.declaration
-        searched = set(_rows_of(table, schema.SEARCH, recipe)["noise"])
+    def shortlist(self, recipe: Recipe, labels: Sequence[str]) -> list[Arm]:
+        """Return the arms to re-rank; none of a search in which every trial diverged."""
         arms = []
-        for noise in noise_types:
-            if noise in searched:
-                ranking = selection.search_ranking(table, noise, declared.objective, recipe.name)
-                best = ranking[: declared.rerank_top]
-                arms += [Arm.from_row(row._asdict(), recipe) for row in best]
+        for label in labels:
+            search, trials = self._searches[recipe, label]
+            best = search.shortlist(self._scored(trials), self.preset.rerank_top)
+            trials += [Trial(arm, self.preset.rerank_seeds, schema.RERANK) for arm in best]
+            arms += best
         return arms
 
     def tuned_arms(self, recipe: Recipe) -> Tuned:
-        """Return the winner of each noise type, the best first; none where every trial diverged.
+        """Return the winner of each search, the best first; none where every trial diverged.
 
         Raises:
             NothingToCompare: every trial of no noise or of dropout diverged.
         """
-        table, objective = self.table(), self.declaration.objective
-        reranked = set(_rows_of(table, schema.RERANK, recipe)["noise"])
-        if missing := [noise for noise in REFERENCES if noise not in reranked]:
+        best: dict[str, tuple[Arm, float]] = {}
+        for (of_recipe, label), (search, trials) in self._searches.items():
+            again = [trial.arm for trial in trials if trial.phase == schema.RERANK]
+            if of_recipe == recipe and (winner := search.winner(self._scored(trials), again)):
+                best[label] = winner
+        if missing := [noise for noise in REFERENCES if noise not in best]:
             raise NothingToCompare(
                 f"every trial of {' and of '.join(missing)} diverged under {recipe.name}"
             )
-        best = [
-            selection.rerank_ranking(table, noise, recipe.name, objective)[0]
-            for noise in self.noise_types
-            if noise in reranked
-        ]
-        best.sort(key=lambda row: -row.score)
-        return {row.noise: Arm.from_row(row._asdict(), recipe) for row in best}
+        return {label: best[label][0] for label in sorted(best, key=lambda one: -best[one][1])}
+
+    def _new_search(self, recipe: Recipe, label: str) -> Search:
+        """Return a search; each but the one without noise begins at no noise's tuned arm.
+
+        Raises:
+            NothingToCompare: every trial of no noise diverged.
+        """
+        count, max_rate = self.preset.trials_per_type, self.declaration.max_rate
+        if label in NO_NOISE:
+            return Search(label, recipe, count, max_rate)
+        search, trials = self._searches[recipe, NO_NOISE[0]]
+        scored = self._scored(trials)
+        again = [trial.arm for trial in trials if trial.phase == schema.RERANK]
+        tuned = search.winner(scored, again)
+        if not tuned:
+            raise NothingToCompare(f"every trial of none diverged under {recipe.name}")
+        own = search_space.at_rate_0(label, tuned[0])
+        without = own.recipe.arm("none", 0.0, 0.0, own.weight_decay)
+        known = {own: scored[without]} if without in scored else {}
+        return Search(label, recipe, count, max_rate, tuned[0], known)
+
+    def _scored(self, trials: Sequence[Trial]) -> dict[Arm, list[float]]:
+        """Return the scores of the arms of finished trials."""
+        scored: dict[Arm, list[float]] = {}
+        for trial in trials:
+            if scores := self._scores.get(self._hash(trial)):
+                scored.setdefault(trial.arm, []).extend(scores)
+        return scored
 
     def best_of(self, arms: Sequence[Arm]) -> Arm | None:
         """Return the best of the arms on the re-ranking's validation images, if any was
@@ -170,7 +183,7 @@ class ResumableStudy:
 
     def objective(self, trial: Trial) -> float:
         """Return the mean of the declared objective over a trial's seeds; NaN if one diverged."""
-        return self._scores[self._hash(trial)]
+        return fmean(self._scores[self._hash(trial)])
 
     @property
     def incomplete(self) -> bool:
@@ -213,7 +226,3 @@ class ResumableStudy:
 
     def _hash(self, trial: Trial) -> str:
         return trial.hash(self.tracker.setting, self.declaration.data["digest"])
-
-
-def _rows_of(table: pd.DataFrame, phase: str, recipe: Recipe) -> pd.DataFrame:
-    return table[(table["phase"] == phase) & (table["recipe"] == recipe.name)]

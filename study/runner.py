@@ -7,12 +7,14 @@ from typing import Protocol
 
 from analysis import schema
 from analysis.questions import DESIGNS
-from analysis.questions.base import Tuned
+from analysis.questions.base import DROPOUT_ALONE, Tuned, tuned_label
+from analysis.questions.beat_dropout import at_other_rates
 from models.config import Arm, Recipe
 from study.presets import Preset
 from study.trial import Trial
 
-REFERENCES = ("none", "dropout")
+NO_NOISE = ("none",)
+REFERENCES = (*NO_NOISE, "dropout")
 """The noise types that every question is measured against."""
 
 Picked = dict[tuple[str, str], dict[str, Arm]]
@@ -26,17 +28,17 @@ class Study(Protocol):
     preset: Preset
     noise_types: tuple[str, ...]
 
-    def search(self, recipe: Recipe, noise_types: Sequence[str]) -> None:
-        """Run Optuna's trials on validation images."""
+    def search(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Run the search trials of noise types, or of DROPOUT_ALONE, on validation images."""
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Finish the trials; of the winner, keep one network as a model."""
 
-    def best_searched(self, recipe: Recipe, noise_types: Sequence[str]) -> list[Arm]:
-        """Return the best few arms of each noise type, to train again on new seeds."""
+    def shortlist(self, recipe: Recipe, labels: Sequence[str]) -> list[Arm]:
+        """Return the best few arms of each search, to train again on new seeds."""
 
     def tuned_arms(self, recipe: Recipe) -> Tuned:
-        """Return the winner of each noise type's re-ranking, the best type first."""
+        """Return the winner of each search, the best type first."""
 
     def best_of(self, arms: Sequence[Arm]) -> Arm | None:
         """Return the best of the arms on the re-ranking's validation images."""
@@ -50,32 +52,54 @@ def run_study(study: Study) -> None:
     preset, types = study.preset, study.noise_types
     tuned: dict[Recipe, Tuned] = {}
     for recipe in preset.recipes:
-        study.search(recipe, types)
-        study.run(rerank_trials(study, recipe, types))
+        # No noise first: the others begin at its weight decay.
+        for labels in (NO_NOISE, searched_beside(preset, types, recipe)):
+            study.search(recipe, labels)
+            study.run(rerank_trials(study, recipe, labels))
         tuned[recipe] = study.tuned_arms(recipe)
         types = finalists(types, tuned[recipe], preset.finalists)
     picked = pick_arms(preset, tuned)
-    study.log_arms(arm_names(picked))
-    study.run(explore_trials(preset, tuned))
+    study.log_arms(arm_names(picked, tuned))
+    study.run([*explore_trials(preset, tuned), *robustness_trials(preset, tuned)])
     study.run(question_trials(preset, picked), winner=study.best_of(candidates(picked)))
 
 
-def search_trials(preset: Preset, arms: dict[int, Arm]) -> list[Trial]:
-    """Return a trial for each of Optuna's trial numbers."""
-    seeds = preset.search_seeds
-    return [Trial(arm, seeds, schema.SEARCH, number=number) for number, arm in arms.items()]
+def searched_beside(preset: Preset, types: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+    """Return what is searched beside no noise: the other types, and dropout without weight decay
+    where a question asks for it."""
+    asked = any(
+        DESIGNS[name].tunes_alone and recipe in recipes
+        for name, recipes in preset.questions.items()
+    )
+    others = [noise for noise in types if noise not in NO_NOISE]
+    return (*others, DROPOUT_ALONE) if asked else tuple(others)
 
 
-def rerank_trials(study: Study, recipe: Recipe, noise_types: Sequence[str]) -> list[Trial]:
-    """Return the best few arms of each noise type, on new seeds."""
+def search_trials(preset: Preset, label: str, arms: Sequence[Arm], first: int) -> list[Trial]:
+    """Return the trials of a search: a seed for each, another one each time.
+
+    Dropout alone has seeds of its own: with those of dropout, a trial could be one of both.
+
+    Args:
+        first: number of the search's first trial.
+    """
+    seeds = preset.alone_seeds if label == DROPOUT_ALONE else preset.search_seeds
+    return [
+        Trial(arm, (seed,), schema.SEARCH, number=first + place)
+        for place, (arm, seed) in enumerate(zip(arms, seeds, strict=True))
+    ]
+
+
+def rerank_trials(study: Study, recipe: Recipe, labels: Sequence[str]) -> list[Trial]:
+    """Return the best few arms of each search, on new seeds."""
     seeds = study.preset.rerank_seeds
-    arms = study.best_searched(recipe, noise_types)
+    arms = dict.fromkeys(study.shortlist(recipe, labels))  # two searches may find the same arm
     return [Trial(arm, seeds, schema.RERANK) for arm in arms]
 
 
 def finalists(types: Sequence[str], tuned: Tuned, count: int) -> tuple[str, ...]:
     """Return the noise types tuned under the next recipe: the references and the best others."""
-    best = [noise for noise in tuned if noise not in REFERENCES][:count]
+    best = [noise for noise in tuned if noise in types and noise not in REFERENCES][:count]
     return tuple(noise for noise in types if noise in (*REFERENCES, *best))
 
 
@@ -105,12 +129,15 @@ def candidates(picked: Picked) -> list[Arm]:
     return list(arms)
 
 
-def arm_names(picked: Picked) -> dict[str, dict[str, str]]:
-    """Return recipe name -> arm label -> arm name.
+def arm_names(picked: Picked, tuned: dict[Recipe, Tuned]) -> dict[str, dict[str, str]]:
+    """Return recipe name -> arm label -> arm name, of all tuned arms and those of the questions.
 
     Under a recipe, a label means the same arm in every question.
     """
-    names: dict[str, dict[str, str]] = {}
+    names = {
+        recipe.name: {tuned_label(label): arm.name for label, arm in arms.items()}
+        for recipe, arms in tuned.items()
+    }
     for (_, recipe), arms in picked.items():
         for label, arm in arms.items():
             known = names.setdefault(recipe, {}).setdefault(label, arm.name)
@@ -131,6 +158,16 @@ def explore_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
         Trial(arm, preset.explore_seeds, schema.EXPLORE, tuple(names))
         for arm, names in questions.items()
     ]
+
+
+def robustness_trials(preset: Preset, tuned: dict[Recipe, Tuned]) -> list[Trial]:
+    """Return the best types again at other learning rates, where a question names a winner."""
+    trials = []
+    for recipe in preset.questions.get("beat-dropout", ()):
+        for arm in at_other_rates(tuned_for(recipe, tuned)):
+            seeds = preset.robustness_seeds
+            trials.append(Trial(arm, seeds, schema.EXPLORE, ("beat-dropout",)))
+    return trials
 
 
 def question_trials(preset: Preset, picked: Picked) -> list[Trial]:

@@ -1,53 +1,42 @@
-"""The search space: what Optuna may propose for each noise type."""
+"""The search space: each noise type's rates and the weight decay, as a unit cube that the samplers
+see.
+
+A rate rises with the square of its coordinate from its lowest value to its highest: of one that
+begins at 0, half of all that are drawn are below a quarter of the highest. Weight decay is 0 on the
+lowest part of its coordinate, above it log-uniform where it acts: over 1/(learning rate x weight
+decay) steps.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from optuna.distributions import BaseDistribution
-
-from analysis.store import optuna_space
+from analysis.questions.base import DROPOUT_ALONE
 from models.config import Arm, Recipe
 from models.noise import Rate, noise_type, noise_version
 
-MAX_RATE = 0.8
-RATE_STEP = 0.01
-LOG10_WEIGHT_DECAY = (-6.0, -2.0)
-WEIGHT_DECAY_STEP = 0.05
-"""On a grid, as the rates are, so that an arm read back from the store is exactly the one proposed.
-
-The lower end is inert at every recipe's horizon: weight decay acts over 1/(learning rate x weight
-decay) steps.
-"""
+MAX_RATE = 0.5
+RATE_STEP = 0.001
+WEIGHT_DECAY = {"small": (1e-5, 1e-2), "long": (1e-5, 2e-3)}
+"""Recipe -> where weight decay acts."""
+OTHERWISE = "small"
+OFF = 0.1
+"""Part of its coordinate on which weight decay is 0."""
 ANCHORS = (1.0, 0.25)
-"""A type's first trials have its default rate, then a quarter of it: each is tried at mild and at
-faint noise."""
-FIRST_LOG10_WEIGHT_DECAY = -5.0
+"""A type's first trials have its default rate, then a quarter of it: mild and faint noise, at the
+weight decay tuned without noise."""
 
 
 def on_grid(max_rate: float) -> float:
     """The highest rate of the grid that is not above `max_rate`."""
-    return round(math.floor(max_rate / RATE_STEP + 1e-9) * RATE_STEP, 2)
+    return round(math.floor(max_rate / RATE_STEP + 1e-9) * RATE_STEP, 3)
 
 
-def distributions(
-    noise: str, noise_types: tuple[str, ...], max_rate: float
-) -> dict[str, BaseDistribution]:
-    """Return Optuna's distributions for a trial of one noise type; rate 0 lies in every space."""
-    return optuna_space.distributions(declared((noise,)), noise, noise_types, max_rate)
-
-
-def fixed_parameters(noise: str, turn: int, max_rate: float) -> dict[str, Any]:
-    """Return what is not left to the sampler in a type's trial number `turn`: the type, and in the
-    first ones the rates."""
-    parameters: dict[str, Any] = {"noise": noise}
-    if turn == 0:
-        parameters["log10_weight_decay"] = FIRST_LOG10_WEIGHT_DECAY
-    if turn < len(ANCHORS):
-        for name, rate in rates_of(noise).items():
-            parameters[name] = min(on_grid(rate.default * ANCHORS[turn]), max_rate)
-    return parameters
+def noise_of(label: str) -> str:
+    """Return the noise type of what is searched: a noise type, or DROPOUT_ALONE."""
+    return "dropout" if label == DROPOUT_ALONE else label
 
 
 def rates_of(noise: str) -> dict[str, Rate]:
@@ -55,10 +44,73 @@ def rates_of(noise: str) -> dict[str, Rate]:
     return dict(zip(("rate1", "rate2"), noise_type(noise).rates, strict=False))
 
 
-def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
+def coordinates(label: str) -> tuple[str, ...]:
+    """The names of a search's coordinates, each from 0 to 1."""
+    decay = () if label == DROPOUT_ALONE else ("weight_decay",)
+    return (*rates_of(noise_of(label)), *decay)
+
+
+def to_arm(label: str, point: Sequence[float], recipe: Recipe, max_rate: float) -> Arm:
+    """The arm at a point of the unit cube, rounded to what its name shows."""
+    at = dict(zip(coordinates(label), point, strict=True))
+    noise = noise_of(label)
+    rates = [0.0, 0.0]
+    for place, (name, rate) in enumerate(rates_of(noise).items()):
+        highest = min(rate.high, max_rate)
+        value = round(rate.low + (highest - rate.low) * at[name] ** 2, 3)
+        rates[place] = min(max(value, rate.low), highest)
+    decay = _decay_at(at["weight_decay"], recipe) if "weight_decay" in at else 0.0
+    return Arm(noise, rates[0], rates[1], decay, recipe)
+
+
+def to_point(label: str, arm: Arm, max_rate: float) -> list[float]:
+    """Return the point of an arm, the inverse of `to_arm` up to its rounding."""
+    point = []
+    for value, rate in zip((arm.rate1, arm.rate2), rates_of(arm.noise).values(), strict=False):
+        width = min(rate.high, max_rate) - rate.low
+        point.append(math.sqrt((value - rate.low) / width) if width else 0.0)
+    if label != DROPOUT_ALONE:
+        point.append(_place_of(arm.weight_decay, arm.recipe))
+    return point
+
+
+def decay_range(recipe: Recipe) -> tuple[float, float]:
+    """Lowest and highest weight decay searched under a recipe, beside 0."""
+    return WEIGHT_DECAY.get(recipe.name, WEIGHT_DECAY[OTHERWISE])
+
+
+def decay_grid(count: int, recipe: Recipe) -> list[float]:
+    """Return 0 and so many weight decays less one on a log grid, rounded to what an arm's name
+    shows."""
+    width = 1 - OFF
+    places = [OFF + width * (place + 0.5) / (count - 1) for place in range(count - 1)]
+    return [0.0, *(_decay_at(place, recipe) for place in places)]
+
+
+def anchors(label: str, without_noise: Arm, max_rate: float) -> list[Arm]:
+    """Return a type's first trials, at the weight decay tuned without noise."""
+    arms = []
+    for share in ANCHORS:
+        rates = [0.0, 0.0]
+        for place, rate in enumerate(rates_of(noise_of(label)).values()):
+            rates[place] = on_grid(min(rate.default * share, rate.high, max_rate))
+        arms.append(_beside(label, without_noise, rates))
+    return arms
+
+
+def at_rate_0(label: str, without_noise: Arm) -> Arm:
+    """Return no noise's own arm, as an arm of what is searched."""
+    return _beside(label, without_noise, [0.0, 0.0])
+
+
+def _beside(label: str, without_noise: Arm, rates: Sequence[float]) -> Arm:
+    decay = 0.0 if label == DROPOUT_ALONE else without_noise.weight_decay
+    return Arm(noise_of(label), rates[0], rates[1], decay, without_noise.recipe)
+
+
+def declared(noise_types: Sequence[str], recipes: Sequence[Recipe]) -> dict[str, Any]:
     """The space as a study declares it; its highest rate, declared beside it, may cut a type's
     bounds."""
-    defaults = {noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types}
     versions = {noise: version for noise in noise_types if (version := noise_version(noise))}
     return {
         **({"noise_versions": versions} if versions else {}),
@@ -66,25 +118,27 @@ def declared(noise_types: tuple[str, ...]) -> dict[str, Any]:
             noise: [[rate.low, rate.high] for rate in rates_of(noise).values()]
             for noise in noise_types
         },
-        "rate_step": RATE_STEP,
-        "log10_weight_decay": LOG10_WEIGHT_DECAY,
-        "log10_weight_decay_step": WEIGHT_DECAY_STEP,
-        "first_rates": {
-            noise: [[rate * anchor for rate in rates] for anchor in ANCHORS]
-            for noise, rates in defaults.items()
+        "defaults": {
+            noise: [rate.default for rate in rates_of(noise).values()] for noise in noise_types
         },
-        "first_log10_weight_decay": FIRST_LOG10_WEIGHT_DECAY,
+        "rate_step": RATE_STEP,
+        "rates": "highest times the square of a uniform number",
+        "weight_decay": {recipe.name: decay_range(recipe) for recipe in recipes},
+        "weight_decay_off": OFF,
+        "anchors": ANCHORS,
     }
 
 
-def to_arm(parameters: dict[str, Any], recipe: Recipe) -> Arm:
-    """The arm of a trial's parameters, rounded to what its name shows."""
-    rate1, rate2 = (round(parameters.get(name, 0.0), 2) for name in ("rate1", "rate2"))
-    weight_decay = float(f"{10 ** parameters['log10_weight_decay']:.3g}")
-    return Arm(parameters["noise"], rate1, rate2, weight_decay, recipe)
+def _decay_at(place: float, recipe: Recipe) -> float:
+    if place < OFF:
+        return 0.0
+    low, high = decay_range(recipe)
+    exponent = math.log10(low) + math.log10(high / low) * (place - OFF) / (1 - OFF)
+    return float(f"{10**exponent:.3g}")
 
 
-def to_parameters(arm: Arm) -> dict[str, Any]:
-    """Return the parameters of an arm, the inverse of `to_arm`."""
-    space = declared((arm.noise,))
-    return optuna_space.parameters(space, arm.noise, (arm.rate1, arm.rate2), arm.weight_decay)
+def _place_of(decay: float, recipe: Recipe) -> float:
+    if not decay:
+        return OFF / 2
+    low, high = decay_range(recipe)
+    return OFF + (1 - OFF) * math.log10(decay / low) / math.log10(high / low)

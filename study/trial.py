@@ -25,7 +25,6 @@ class Setting:
 
     dataset: str
     folder: str
-    train_examples: int
     device: str
     precision: str = "float32"
     digest: str = field(default="", compare=False)
@@ -60,8 +59,13 @@ class Trial:
 
     @property
     def network_epochs(self) -> int:
-        """The cost of its training."""
+        """Epochs of its training, over all networks."""
         return len(self.seeds) * self.arm.recipe.epochs
+
+    @property
+    def work(self) -> int:
+        """The cost of its training: images shown, over all networks."""
+        return self.network_epochs * self.arm.recipe.train_examples
 
     def hash(self, setting: Setting, data_digest: str) -> str:
         """Name the trial by all that its result depends on.
@@ -86,13 +90,13 @@ class Trial:
 
 def batches(trials: Iterable[Trial], population: int) -> Iterator[list[Trial]]:
     """Group trials that can be trained as one population, each group of about `population`
-    networks.
+    networks; they have equally many seeds.
 
     Small groups are logged early, so little is lost when a study is killed.
     """
     groups: dict[object, list[Trial]] = {}
     for trial in trials:
-        key = (trial.arm.noise, trial.arm.recipe, trial.seeds, trial.phase, trial.measures)
+        key = (trial.arm.noise, trial.arm.recipe, len(trial.seeds), trial.phase, trial.measures)
         groups.setdefault(key, []).append(trial)
     for group in groups.values():
         size = max(1, population // len(group[0].seeds))

@@ -10,7 +10,7 @@ import torch
 from analysis import schema
 from models import data
 from models.noise import noise_version, plugins
-from models.train import Trained, not_trained, train_population
+from models.train import Trained, not_trained, train_networks
 from study.trial import Setting, Trial
 
 OUT_OF_MEMORY = ("out of memory", "allocate memory", "not enough memory", "bad_alloc")
@@ -32,11 +32,7 @@ def load_split(setting: Setting) -> data.Split:
     """The data of a study on its device; read once in each process."""
     images = data.load(setting.dataset, setting.folder)
     split = data.split(images, data.validation_size(len(images.train_labels)))
-    return (
-        split.subset(min(setting.train_examples, len(split.train_y)))
-        .to(setting.device)
-        .rounded(getattr(torch, setting.precision))
-    )
+    return split.to(setting.device).rounded(getattr(torch, setting.precision))
 
 
 def train_batch(
@@ -45,7 +41,7 @@ def train_batch(
     keep_weights: bool = True,
     on_step: Callable[[float], None] | None = None,
 ) -> list[list[Trained]]:
-    """Train trials of one noise type, recipe, phase, block of seeds and measures as one
+    """Train trials of one noise type, recipe, phase, number of seeds and measures as one
     population.
 
     What the code of a type from outside raises fails its trials, and so does memory that does not
@@ -60,9 +56,8 @@ def train_batch(
     first = trials[0]
     split = load_split(setting)
     try:
-        trained = train_population(
-            [trial.arm for trial in trials],
-            first.seeds,
+        trained = train_networks(
+            [(trial.arm, seed) for trial in trials for seed in trial.seeds],
             split,
             test=first.reads_test_set,
             measures=first.measures,

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 from analysis import formatting
 from analysis.plots import grids, style
 from analysis.plots.style import PALETTE
+from analysis.questions.epochs import ARMS, SIZES
 from analysis.schema import Question
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
@@ -79,7 +80,13 @@ def draw_band(
         ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def epochs(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def horizons_and_sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+    """Draw both axes along which dropout's gain is followed."""
+    yield from horizons(question, table, arms)
+    yield from sizes(question, table, arms)
+
+
+def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
     """Draw scores and gaps against the epochs."""
     runs = runs_of(question, table, arms)
     if "none" not in runs or not numbered_columns(runs["none"], r"test/accuracy_at_(\d+)"):
@@ -112,6 +119,46 @@ def epochs(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pict
         "Left: mean test scores and their 95 % intervals after so many epochs of one training. "
         "Right: the paired gap to no noise, one thin line per seed; the shaded strip is the "
         "equivalence margin.",
+        draw,
+    )
+
+
+def sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+    """Draw the gap to no noise against the number of training images."""
+    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    scores: dict[str, dict[int, pd.DataFrame]] = {}  # label -> images -> rows by seed
+    for recipe, images in SIZES.items():
+        for label in ("none", *ARMS):
+            of_arm = rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")]
+            if len(of_arm):
+                scores.setdefault(label, {})[images] = of_arm.set_index("seed").sort_index()
+    counts = list(scores.get("none", {}))
+    labels = [label for label in ARMS if list(scores.get(label, {})) == counts]
+    if len(counts) < 2 or not labels:
+        return
+
+    def draw() -> Figure:
+        title = f"What dropout gains, over the size of the training set ({_count_seeds(question)})"
+        with style.drawing(3.7, title) as figure:
+            axes = figure.subplots(1, 2)
+            for ax, metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
+                factor = formatting.scale(metric)
+                style.draw_margin(ax, _margin(question, metric) * factor, vertical=False)
+                for colour, label in zip(PALETTE[1:], labels, strict=False):
+                    gaps = [scores[label][n][metric] - scores["none"][n][metric] for n in counts]
+                    gap = pd.concat(gaps, axis=1).to_numpy(dtype=float) * factor
+                    ax.plot(counts, gap.T, color=colour, alpha=0.18, linewidth=0.8)
+                    draw_band(ax, counts, gap, f"{label} - none", colour)
+                _finish(ax, "training images", style.metric_label(metric, difference=True), counts)
+                ax.set_xticks(counts, [f"{count:,}" for count in counts])
+            axes[0].legend(frameon=False, fontsize=8.5)
+        return figure
+
+    yield Picture(
+        "sizes",
+        "The paired gap to no noise after equally many steps on so many training images, one thin "
+        "line per seed, mean and 95 % interval; the shaded strip is the equivalence margin. In "
+        "accuracy more is better, in loss less.",
         draw,
     )
 
@@ -195,7 +242,7 @@ def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterato
 
 
 MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] = {
-    "epochs": epochs,
+    "epochs": horizons_and_sizes,
     "variance": variance,
     "test-time": noisy_passes,
     "swap": grids.plane,

@@ -9,13 +9,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from analysis import formatting
 from analysis.plots import style
 from analysis.plots.style import FAINT, GREY, INK, PALETTE
-from analysis.schema import RERANK, higher_is_better
-from analysis.stats import selection
+from analysis.schema import higher_is_better
 from analysis.store.reader import Study
 from analysis.store.search_trials import search_trials
 
@@ -34,10 +33,17 @@ def rate_figures(study: Study) -> dict[str, Figure]:
     """Return recipe -> score against rate for each noise type; empty if there was no search."""
     figures = {}
     for recipe in study.declaration.tuned_recipes:
-        trials = search_trials(study.table, recipe, study.declaration.objective)
+        trials = _of_types(study, recipe)
         if len(trials):
             figures[recipe] = _draw_rates(study, recipe, trials)
     return figures
+
+
+def _of_types(study: Study, recipe: str) -> pd.DataFrame:
+    """Return the search trials of the noise types, without those of dropout alone."""
+    declared = study.declaration
+    trials = search_trials(study.table, recipe, declared.objective)
+    return trials.loc[trials.index < declared.trials_per_type * len(declared.noise_types)]
 
 
 def _draw_rates(study: Study, recipe: str, trials: pd.DataFrame) -> Figure:
@@ -47,7 +53,7 @@ def _draw_rates(study: Study, recipe: str, trials: pd.DataFrame) -> Figure:
     types = [noise for noise in study.declaration.noise_types if noise in set(trials["noise"])]
     columns = min(COLUMNS, len(types))
     rows = -(-len(types) // columns)
-    tuned = _tuned_arms(study, recipe)
+    tuned = study.tuned_arms(recipe)
     failed = _failed_trials(study, recipe)
     none = trials.loc[trials["noise"] == "none", "score"]
     title = (
@@ -81,9 +87,11 @@ def _draw_type(ax: Axes, trials: pd.DataFrame, rates: int, tuned: str, factor: f
     scores = trials["score"] * factor
     if rates == 0:
         ax.plot(trials["weight_decay"], scores, "o", color=INK, markersize=4)
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(numticks=4))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0e}"))
+        decays = trials.loc[trials["weight_decay"] > 0, "weight_decay"]
+        lowest = decays.min() if len(decays) else 1.0
+        ax.set_xscale("symlog", linthresh=lowest)  # weight decay 0 is one of them
+        ax.xaxis.set_major_formatter(FuncFormatter(_power))
+        ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=lowest))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("weight decay", size=8.5)
     for column, (mark, colour, _) in list(RATES.items())[:rates]:
@@ -102,6 +110,10 @@ def _draw_type(ax: Axes, trials: pd.DataFrame, rates: int, tuned: str, factor: f
     column = "rate1" if rates else "weight_decay"
     ring = {"markersize": 12, "markerfacecolor": "none", "markeredgewidth": 1.4}
     ax.plot(picked[column], picked["score"] * factor, "o", color=PALETTE[2], **ring)  # type: ignore[arg-type]
+
+
+def _power(value: float, place: int | None) -> str:
+    return f"{value:.0e}" if value else "0"
 
 
 def _legend() -> list[Line2D]:
@@ -129,17 +141,6 @@ def _legend() -> list[Line2D]:
     return handles
 
 
-def _tuned_arms(study: Study, recipe: str) -> dict[str, str]:
-    """Return noise type -> name of its tuned arm, of the types that were re-ranked."""
-    table = study.table
-    rows = table.loc[(table["phase"] == RERANK) & (table["recipe"] == recipe)]
-    objective = study.declaration.objective
-    return {
-        str(noise): selection.tuned_arm(table, str(noise), recipe, objective)
-        for noise in rows["noise"].unique()
-    }
-
-
 def _failed_trials(study: Study, recipe: str) -> dict[str, int]:
     """Return noise type -> number of its failed search trials."""
     counts: dict[str, int] = {}
@@ -154,7 +155,7 @@ def budget_figures(study: Study) -> dict[str, Figure]:
     """Return recipe -> best so far against the number of trials; empty if there was no search."""
     figures = {}
     for recipe in study.declaration.tuned_recipes:
-        trials = search_trials(study.table, recipe, study.declaration.objective)
+        trials = _of_types(study, recipe)
         if len(trials):
             curves = best_so_far(trials, study.declaration.noise_types, study.declaration.objective)
             figures[recipe] = _draw_budget(curves, recipe, study.declaration.objective)

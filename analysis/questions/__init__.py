@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
@@ -21,11 +23,19 @@ from analysis.questions import (
 from analysis.questions.base import Conclusion, Design, Evidence, Unanswered
 from analysis.questions.sentences import condition, numbers
 from analysis.schema import Question, base_metric
-from analysis.stats.results import Answer, Picture
-from analysis.stats.verdicts import Arms, answer_contrasts
+from analysis.stats.paired import images_dominate
+from analysis.stats.results import Answer, ContrastAnswer, Picture
+from analysis.stats.verdicts import (
+    Arms,
+    answer_contrasts,
+    borne_out,
+    with_one_verdict,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from analysis.store.image_scores import ImageScores
 
 
 class QuestionModule(Protocol):
@@ -59,21 +69,64 @@ CAPTION = (
 )
 
 
-def answer(question: Question, table: pd.DataFrame, arms: Arms) -> Answer:
-    """Answer a declared question from the run table and recipe -> label -> arm name.
+def answer_all(
+    questions: Sequence[Question],
+    table: pd.DataFrame,
+    arms: Arms,
+    images: Mapping[str, ImageScores] | None = None,
+) -> list[Answer]:
+    """Answer declared questions together: a difference that two of them ask for has one verdict.
+
+    Args:
+        arms: recipe -> arm label -> arm name.
+        images: arm name -> its networks' scores on each test image.
 
     Raises:
-        StoreError: only another version of this code knows the question.
+        StoreError: only another version of this code knows a question.
     """
-    from analysis.store.uri import StoreError  # imports MLflow, which declaring does without
+    from analysis.stats import crossed_bootstrap  # imports MLflow, which declaring does without
+    from analysis.store.uri import StoreError
 
-    if question.name not in QUESTIONS:
-        raise StoreError(
-            f"the study asks {question.name!r}, a question that this version does not know: read "
-            "the study with the commit that ran it, which its study run names"
-        )
-    evidence = Evidence(question, table, arms, answer_contrasts(question, table, arms))
-    answered = evidence.answered
+    for question in questions:
+        if question.name not in QUESTIONS:
+            raise StoreError(
+                f"the study asks {question.name!r}, a question that this version does not know: "
+                "read the study with the commit that ran it, which its study run names"
+            )
+    answered = [answer_contrasts(question, table, arms) for question in questions]
+    answers = []
+    for question, contrasts in zip(
+        questions, with_one_verdict(questions, answered, arms), strict=True
+    ):
+        crossed = crossed_bootstrap.intervals(contrasts.contrasts, arms, images or {})
+        told = replace(contrasts, contrasts=tuple(_on_images(contrasts.contrasts, crossed)))
+        evidence = Evidence(question, table, arms, told, images or {})
+        answers.append(replace(_answer(evidence), crossed=crossed))
+    return answers
+
+
+def answer(question: Question, table: pd.DataFrame, arms: Arms) -> Answer:
+    """Answer one question alone; see `answer_all`."""
+    return answer_all([question], table, arms)[0]
+
+
+def _on_images(
+    contrasts: Sequence[ContrastAnswer], crossed: Mapping[tuple[str, str, str], tuple[float, float]]
+) -> Iterator[ContrastAnswer]:
+    """Add to the sentence of a contrast what the interval over seeds and images says of it."""
+    for one in contrasts:
+        text = one.sentence
+        low, high = crossed.get(one.contrast.identity, (math.nan, math.nan))
+        seeds = one.estimate.ci_low, one.estimate.ci_high
+        if not borne_out(one.verdict, low, high, one.contrast.margin):
+            text += " It holds on these test images: over seeds and images it is open."
+        elif one.verdict == "inconclusive" and images_dominate(seeds, (low, high)):
+            text += " Most of the uncertainty is the finite test set, which more seeds do not help."
+        yield replace(one, sentence=text)
+
+
+def _answer(evidence: Evidence) -> Answer:
+    question, answered = evidence.question, evidence.answered
     recipes = dict.fromkeys(one.contrast.recipe for one in answered.contrasts)
     declared = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
     holds = condition(question, recipes or declared, DESIGNS[question.name].values)

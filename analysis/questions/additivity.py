@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis import formatting
 from analysis.questions.base import (
+    DROPOUT_ALONE,
     MARGINS,
     Arm,
     Comparison,
@@ -19,10 +20,11 @@ from analysis.questions.base import (
 from analysis.questions.sentences import AGAINST, by_key, by_recipe
 from analysis.stats.paired import gain, gain_interval
 from analysis.stats.results import ContrastAnswer
-from analysis.stats.verdicts import NEGLIGIBLE
+from analysis.stats.verdicts import NEGLIGIBLE, significant_direction
 
 GRID_RATES = (0.0, 0.1, 0.2, 0.3, 0.5)
 GRID_WEIGHT_DECAYS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+GRID_EXAMPLES = 5_000
 SINGLES = ("dropout", "weight decay")
 COMPARISONS = {
     "dropout - none": {"dropout": 1.0, "none": -1.0},
@@ -41,19 +43,18 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
-    """Return the 2 x 2: the rates of tuned dropout, the weight decay tuned without noise."""
-    none, dropout = tuned["none"], tuned["dropout"]
+    """Return the 2 x 2, each of the three regularised arms tuned as such."""
     return {
-        "none": none.with_weight_decay(0.0),
-        "dropout": dropout.with_weight_decay(0.0),
-        "weight decay": none,
-        "both": dropout.with_weight_decay(none.weight_decay),
+        "none": tuned["none"].with_weight_decay(0.0),
+        "dropout": tuned[DROPOUT_ALONE],
+        "weight decay": tuned["none"],
+        "both": tuned["dropout"],
     }
 
 
 def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:
-    """Return a grid of rates and weight decays, under the recipe of the least cost alone."""
-    if recipe.momentum:
+    """Return a grid of rates and weight decays, under a recipe of little cost alone."""
+    if recipe.train_examples > GRID_EXAMPLES:
         return []
     return [
         recipe.arm("dropout", rate, rate, weight_decay)
@@ -66,10 +67,12 @@ DESIGN = Design(
     name="additivity",
     title="Are the gains of dropout and weight decay additive?",
     rule=(
-        "A 2 x 2 of tuned values: the rates are those of the tuned dropout arm, the weight decay "
-        "that of the tuned arm without noise; each is also run alone, and both are left out once."
+        "Dropout without weight decay, weight decay without noise, and both together, each tuned "
+        "as such on as many trials as the others; and no regularisation, which is rate 0 and "
+        "weight decay 0."
     ),
-    recipes=("decay", "long"),
+    tunes_alone=True,
+    recipes=("small", "long"),
     comparisons=comparisons,
     arms=arms,
     metrics=MARGINS | {"test/logit_error": 0.02},  # 0.2 points of accuracy at 88 %
@@ -84,8 +87,8 @@ MEANING = {
     "antagonistic": "together they do worse than neither",
     "cancelling": "together nothing is left of either gain",
     "redundant": "together they gain no more than the better one alone",
-    "synergistic": "together they gain more than the sum",
     "additive": "together they gain the sum",
+    "synergistic": "together they gain more than the sum",
     "diminishing": "together they gain less than the sum, but more than either alone",
 }
 
@@ -95,9 +98,9 @@ def classify(
 ) -> tuple[str, str]:
     """Return the first class whose rule holds, and what it means or why it is undetermined.
 
-    A single gain counts when its verdict is plainly "better": where it is negligible, everything
-    is equivalent to everything. Equivalence to nothing or to the better single is TOST's, whether
-    or not the difference is significant.
+    A single gain counts when it is significant and not negligible: else everything is equivalent
+    to everything. Equivalence to nothing or to the better single is TOST's, whether or not the
+    difference is significant.
 
     Args:
         verdicts: key of COMPARISONS -> verdict.
@@ -105,19 +108,20 @@ def classify(
         interaction: 90 % interval, positive is synergy, in the unit of the gains.
     """
     alone = {single: verdicts[f"{single} - none"] for single in SINGLES}
-    if set(alone.values()) != {"better"}:
+    if not all(verdict in ("better", "better, matters") for verdict in alone.values()):
         told = [f"{single} alone is {AGAINST[verdict]} none" for single, verdict in alone.items()]
         return "undetermined", " and ".join(told)
     stronger = max(SINGLES, key=lambda single: gains[single])
     over_stronger = verdicts[f"both - {stronger}"]
     bound = TOLERANCE * min(gains[single] for single in SINGLES)
     rules = {
-        "antagonistic": verdicts["both - none"].startswith("worse"),
+        "antagonistic": significant_direction(verdicts["both - none"]) == "worse",
         "cancelling": verdicts["both - none"] in NEGLIGIBLE,
         "redundant": over_stronger in NEGLIGIBLE,
-        "synergistic": verdicts["interaction"].startswith("better"),
         "additive": -bound <= interaction[0] and interaction[1] <= bound,
-        "diminishing": verdicts["interaction"].startswith("worse") and over_stronger == "better",
+        "synergistic": significant_direction(verdicts["interaction"]) == "better",
+        "diminishing": significant_direction(verdicts["interaction"]) == "worse"
+        and significant_direction(over_stronger) == "better",
     }
     for name, holds in rules.items():
         if holds:

@@ -24,7 +24,7 @@ from analysis.questions.base import (
 from analysis.questions.sentences import brief, by_key
 from analysis.schema import AUDIT, Contrast, term
 from analysis.stats.results import ContrastAnswer, Table
-from analysis.stats.verdicts import NEGLIGIBLE
+from analysis.stats.verdicts import DIRECTIONS, MATTERS, NEGLIGIBLE
 
 WEIGHT_DECAY = 0.5
 DROPCONNECT = f"dropconnect({RATE:g},{RATE:g})"
@@ -167,7 +167,7 @@ def answer(evidence: Evidence) -> Conclusion:
     faults = [accuracy[key] for key in FAULTS if key in accuracy]
     if not faults:
         raise Unanswered
-    move = sum(fault.verdict in ("better", "worse") for fault in faults)
+    move = sum(fault.verdict in (*DIRECTIONS, *MATTERS) for fault in faults)
     negligible = sum(fault.verdict in NEGLIGIBLE for fault in faults)
     undecided = sum(fault.verdict == "inconclusive" for fault in faults)
     worst = min(faults, key=lambda fault: fault.estimate.mean)

@@ -32,7 +32,10 @@ Recipe = Any
 Arm = Any
 
 Tuned = dict[str, Arm]
-"""Noise type -> its tuned arm, the best type first."""
+"""Noise type -> its tuned arm, the best type first; also DROPOUT_ALONE -> its own."""
+
+DROPOUT_ALONE = "dropout alone"
+"""Dropout without weight decay, which is tuned as such where a question asks for it."""
 
 
 def tuned_label(noise: str) -> str:
@@ -70,7 +73,8 @@ class Design:
     Attributes:
         comparisons: (noise types searched, recipe) -> the contrasts.
         arms: (recipe, tuned arm of each noise type) -> arm of each label.
-        recipes: names of those it is decided by, of `decay`, `long`, `constant` and `book`.
+        tunes_alone: DROPOUT_ALONE is searched for, too.
+        recipes: names of those it is decided by, of `study.presets`.
         family_per_recipe: each recipe is a family of its own for Holm's correction.
         metrics: each metric the contrasts are taken on -> what is negligible on it.
         measures: arm label -> what is measured on its networks, names of `models.probes`.
@@ -86,7 +90,8 @@ class Design:
     rule: str
     comparisons: Callable[[Sequence[str], Recipe], list[Comparison]]
     arms: Callable[[Recipe, Tuned], dict[str, Arm]]
-    recipes: tuple[str, ...] = ("decay",)
+    tunes_alone: bool = False
+    recipes: tuple[str, ...] = ("small",)
     family_per_recipe: bool = True
     metrics: Mapping[str, float] = field(default_factory=lambda: MARGINS)
     measures: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -132,12 +137,14 @@ class Evidence:
 
     Attributes:
         arms: recipe -> arm label -> arm name.
+        images: arm name -> `analysis.store.image_scores.ImageScores`, where they were read.
     """
 
     question: Question
     table: pd.DataFrame
     arms: Arms
     answered: Answered
+    images: Mapping[str, Any] = field(default_factory=dict)
 
     def on(self, kind: str) -> list[ContrastAnswer]:
         """Return the contrasts on one kind of score: "accuracy", "loss", "brier", ..."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from analysis import formatting
 from analysis.questions.base import (
+    ALPHA,
+    DROPOUT_ALONE,
     Arm,
     Comparison,
     Conclusion,
@@ -22,8 +25,14 @@ from analysis.questions.sentences import AGAINST, listed
 from analysis.schema import base_metric
 from analysis.stats.paired import gain, gain_interval
 from analysis.stats.results import Answered, ContrastAnswer
+from analysis.stats.verdicts import NEGLIGIBLE
 
 DROPOUT, NONE = tuned_label("dropout"), tuned_label("none")
+WINNERS = 3
+"""So many of the best types are run again at FACTORS times the learning rate."""
+FACTORS = (0.5, 2)
+NEAREST = 3
+"""So many candidates stand in the first table where none has won."""
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
@@ -42,19 +51,40 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Return the winner of each noise type's search."""
-    return {tuned_label(noise): arm for noise, arm in tuned.items()}
+    return {tuned_label(noise): arm for noise, arm in tuned.items() if noise != DROPOUT_ALONE}
+
+
+def at_other_rates(tuned: Tuned) -> list[Arm]:
+    """Return no noise, dropout and the best other types at half and at twice the learning rate.
+
+    A type that wins at one learning rate alone may only have taken a larger step.
+    """
+    best = [noise for noise in tuned if noise not in ("none", "dropout", DROPOUT_ALONE)][:WINNERS]
+    arms = []
+    for factor in FACTORS:
+        for noise in ("none", "dropout", *best):
+            arm = tuned[noise]
+            name = at_rate(arm.recipe.name, factor)
+            arms.append(arm.with_recipe(arm.recipe.scaled(factor, name)))
+    return arms
+
+
+def at_rate(recipe: str, factor: float) -> str:
+    """Return the name of a recipe at `factor` times its learning rate."""
+    return f"{recipe} x{factor:g}"
 
 
 DESIGN = Design(
     name="beat-dropout",
     title="Does any noise beat dropout?",
     rule=(
-        "Each noise type's tuned arm: equal numbers of search trials, the best re-ranked on new "
-        "seeds, the winner by mean validation accuracy there. A candidate must beat tuned dropout "
-        "and tuned training without noise, under every recipe."
+        "Each noise type's tuned arm: equal numbers of search trials, the best few and no noise's "
+        "own arm trained again on new seeds, the winner by the posterior mean of a Gaussian "
+        "process over all of them. A candidate must beat tuned dropout and tuned training without "
+        "noise, under every recipe."
     ),
     family_per_recipe=False,
-    recipes=("decay", "long"),
+    recipes=("small", "long"),
     comparisons=comparisons,
     arms=arms,
     names_winner=True,
@@ -87,10 +117,9 @@ class Candidate:
         return self.beats and all(lows)
 
     @property
-    def ruled_out(self) -> bool:
-        """True if some 95 % interval leaves no room for a gain beyond the margin."""
-        highs = [gain_interval(one)[1] <= one.contrast.margin for one in self.contrasts]
-        return not self.beats and any(highs)
+    def negligible(self) -> bool:
+        """True if it beats, but one of its gains is shown to be within the margin."""
+        return self.beats and any(one.verdict in NEGLIGIBLE for one in self.contrasts)
 
     @property
     def least_gain(self) -> float:
@@ -109,26 +138,32 @@ def answer(evidence: Evidence) -> Conclusion:
         raise Unanswered("" if searched else "no other noise type was searched")
     winners = [candidate for candidate in candidates if candidate.beats]
     on_loss = [candidate.name for candidate in _candidates(evidence, "loss") if candidate.beats]
-    by_margin = sum(winner.beats_by_margin for winner in winners)
-    ruled_out = sum(candidate.ruled_out for candidate in candidates)
+    bounds = upper_bounds(evidence, accuracy)
+    ruled_out = sum(
+        bounds[one.name] <= one.contrasts[0].contrast.margin
+        for one in candidates
+        if one not in winners
+    )
     undecided = len(candidates) - len(winners) - ruled_out
     verdict = "Nothing beat both dropout and no noise"
     if undecided:
         verdict = f"{verdict}, {undecided} of {len(candidates)} undecided"
     if winners:
-        names = listed(winner.name for winner in winners)
-        verdict = f"{names} beat dropout and no noise, {by_margin} by more than the margin"
+        verdict = f"Dropout and no noise were beaten {_by_how_much(winners)}"
+    if untested := _untested(evidence.answered):
+        verdict = f"{verdict}; untested: {listed(untested)}"
     references = [one for one in accuracy if not one.contrast.candidate]
     dropout = [f"{AGAINST[one.verdict]} none under {one.contrast.recipe}" for one in references]
     nearest = sorted(candidates, key=lambda candidate: (not candidate.beats, -candidate.least_gain))
     shown = [one for candidate in winners or nearest[:1] for one in candidate.contrasts]
-    leading = [one for candidate in nearest for one in candidate.contrasts]
+    shown_on_top = winners or nearest[:NEAREST]
+    leading = [one for candidate in shown_on_top for one in candidate.contrasts]
     return Conclusion(
         verdict=verdict,
         takeaway=(
             f"A gain that matters is ruled out for {ruled_out} of {len(candidates)} candidates: "
-            f"{_largest_gain(accuracy)}; on loss, these beat both: {listed(on_loss)}; dropout is "
-            f"{listed(dropout)}"
+            f"{_largest_gain(bounds, accuracy)}; on loss, these beat both: {listed(on_loss)}; "
+            f"dropout is {listed(dropout)}"
         ),
         shown=[*shown, *references],
         leading=[*references, *leading],
@@ -154,22 +189,49 @@ def _candidates(evidence: Evidence, kind: str) -> list[Candidate]:
     return candidates
 
 
-def _largest_gain(accuracy: Sequence[ContrastAnswer]) -> str:
-    """Return the largest gain over both rivals that the data still allow any candidate.
+def _by_how_much(winners: Sequence[Candidate]) -> str:
+    """Return "by shift (by more than the margin), gaussian (by a negligible amount)"."""
+    told = []
+    for winner in winners:
+        size = "by more than the margin" if winner.beats_by_margin else "by how much is open"
+        size = "by a negligible amount" if winner.negligible else size
+        told.append(f"{winner.name} ({size})")
+    return f"by {listed(told)}"
 
-    A candidate may still gain the least upper end of its contrasts' 95 % intervals (unadjusted), as
-    it must gain that over each rival under each recipe. One that did not go on to a later recipe
-    counts with the contrasts that it has: the others could only lower its bound.
+
+def _untested(answered: Answered) -> list[str]:
+    """Return the candidates with a contrast that should have been answered and was not."""
+    lacking = [refused.contrast for refused in answered.refused if refused.entered]
+    return list(dict.fromkeys(one.candidate for one in lacking if one.candidate))
+
+
+def upper_bounds(evidence: Evidence, accuracy: Sequence[ContrastAnswer]) -> dict[str, float]:
+    """Return the gain over both rivals that the data still allow each candidate at most.
+
+    They hold together with 95 % confidence (Bonferroni over all contrasts). A candidate must gain
+    over each rival under each recipe, so the least of its contrasts' bounds is its own; of a
+    contrast, the larger of that over seeds and that over seeds and images. One that did not go on
+    to a later recipe counts with the contrasts that it has: the others could only lower its bound.
     """
-    ends: dict[str, float] = {}
-    for one in accuracy:
+    from analysis.stats import crossed_bootstrap  # imports MLflow, which declaring does without
+
+    own = [one for one in accuracy if one.contrast.candidate]
+    level = 1 - 2 * ALPHA / max(1, len(own))
+    crossed = crossed_bootstrap.intervals(own, evidence.arms, evidence.images, level)
+    bounds: dict[str, float] = {}
+    for one in own:
+        end = gain_interval(one, level)[1]
+        _, of_images = crossed.get(one.contrast.identity, (-math.inf, -math.inf))
         candidate = one.contrast.candidate
-        if candidate:
-            end = gain_interval(one)[1]
-            ends[candidate] = min(ends.get(candidate, end), end)
-    name = max(ends, key=lambda candidate: ends[candidate])
-    gain = formatting.difference(ends[name], accuracy[0].contrast.metric)
-    return f"the 95 % intervals allow no candidate more than {gain} ({name}) over both"
+        bounds[candidate] = min(bounds.get(candidate, math.inf), max(end, of_images))
+    return bounds
+
+
+def _largest_gain(bounds: Mapping[str, float], accuracy: Sequence[ContrastAnswer]) -> str:
+    """Return the largest gain over both rivals that the data still allow any candidate."""
+    name = max(bounds, key=lambda candidate: bounds[candidate])
+    gain = formatting.difference(bounds[name], accuracy[0].contrast.metric)
+    return f"no tested candidate gains more than {gain} over both ({name}; simultaneous 95 % bound)"
 
 
 def _not_entered(answered: Answered) -> list[str]:
@@ -188,7 +250,7 @@ def _not_entered(answered: Answered) -> list[str]:
 def _worse_than_none(accuracy: Sequence[ContrastAnswer]) -> list[str]:
     """Note tuned types that do harm, which a search whose rates include 0 could have avoided."""
     against_none = [one for one in accuracy if NONE in one.contrast.coefficients]
-    worse = [one.contrast for one in against_none if one.verdict == "worse"]
+    worse = [one.contrast for one in against_none if one.verdict in ("worse", "worse, matters")]
     if not worse:
         return []
     names = dict.fromkeys(contrast.candidate or "dropout" for contrast in worse)

@@ -91,7 +91,7 @@ DESIGN = Design(
         "amplification, with the mean of the multiplier in place of the multiplier, with that "
         "factor alone, and with nothing; on validation images."
     ),
-    recipes=("decay", "long"),
+    recipes=("small", "long"),
     comparisons=comparisons,
     arms=arms,
     metrics=VALIDATION_MARGINS,
@@ -99,7 +99,13 @@ DESIGN = Design(
     values="the candidate's tuned rates and weight decay",
 )
 
-EFFECTS = {"better": "helps", "worse": "does harm", "inconclusive": "is undecided"}
+EFFECTS = {
+    "better, matters": "helps",
+    "better": "helps",
+    "worse, matters": "does harm",
+    "worse": "does harm",
+    "inconclusive": "is undecided",
+}
 """Verdict on the whole against the rest -> words; else it makes no difference that matters."""
 
 

@@ -10,6 +10,8 @@ from analysis.stats.results import ContrastAnswer
 from analysis.stats.verdicts import is_book
 
 AGAINST = {
+    "better, matters": "better by more than the margin than",
+    "worse, matters": "worse by more than the margin than",
     "better": "better than",
     "worse": "worse than",
     "equivalent": "equivalent to",

@@ -16,6 +16,7 @@ from analysis.questions.base import (
 )
 from analysis.questions.sentences import listed
 from analysis.stats.results import ContrastAnswer
+from analysis.stats.verdicts import DIRECTIONS, MATTERS, NEGLIGIBLE, significant_direction
 
 GRID = (0.0, 0.2, 0.5, 0.8)
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
@@ -66,11 +67,15 @@ DESIGN = Design(
 
 
 def answer(evidence: Evidence) -> Conclusion:
-    """Count the pairs of rates in which swapping matters: significant and not negligible."""
+    """Count the pairs of rates in which swapping matters: by more than the margin."""
     pairs = evidence.on("accuracy")
     if not pairs:
         raise Unanswered
-    better = [_better_order(pair) for pair in pairs if _matters(pair)]
+    better = [
+        _better_order(pair)
+        for pair in pairs
+        if significant_direction(pair.verdict) and pair.verdict not in NEGLIGIBLE
+    ]
     return Conclusion(
         verdict=f"Swapping matters in {_count(pairs)}",
         takeaway=(
@@ -80,18 +85,19 @@ def answer(evidence: Evidence) -> Conclusion:
     )
 
 
-def _matters(pair: ContrastAnswer) -> bool:
-    return pair.verdict in ("better", "worse")
-
-
 def _count(pairs: Sequence[ContrastAnswer]) -> str:
+    """Return "1 of 3 pairs, makes a difference of open size in 1, 1 undecided"."""
+    matters = sum(pair.verdict in MATTERS for pair in pairs)
+    open_sizes = sum(pair.verdict in DIRECTIONS for pair in pairs)
     undecided = sum(pair.verdict == "inconclusive" for pair in pairs)
-    open_ones = f", {undecided} undecided" if undecided else ""
-    return f"{sum(map(_matters, pairs))} of {len(pairs)} pairs{open_ones}"
+    told = f"{matters} of {len(pairs)} pairs"
+    if open_sizes:
+        told += f", makes a difference of open size in {open_sizes}"
+    return f"{told}, {undecided} undecided" if undecided else told
 
 
 def _better_order(pair: ContrastAnswer) -> str:
     """Return the better arm: the one counted positive if the contrast is better, else the other."""
-    sign = 1 if pair.verdict == "better" else -1
+    sign = 1 if significant_direction(pair.verdict) == "better" else -1
     labels = [arm for arm, weight in pair.contrast.coefficients.items() if weight * sign > 0]
     return labels[0]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from analysis import formatting
-from analysis.schema import CONFIRM, SEARCH
-from analysis.stats import selection
+from analysis.schema import CONFIRM, SEARCH, TUNED, Declaration
 from analysis.stats.contrasts import UNMIXED
+from analysis.stats.paired import gain_interval
 from analysis.stats.results import Answer, Table
 from analysis.store.reader import Study
 
 GOOD, LOOK = "in order", "look"
-SHORTEST_STUDY = 10
-"""Epochs of the recipes `book` and `decay`; a claim from fewer is marked on the page."""
+FEWEST_IMAGES = 5_000
+"""Training images of the recipe `small`; a study on fewer is marked on the page."""
+OVERFITS = 0.05
+"""Least gap, in nats, between final validation and training loss of a network that overfits."""
 
 
 def panel(study: Study, answers: Sequence[Answer]) -> Table:
@@ -34,8 +36,11 @@ def panel(study: Study, answers: Sequence[Answer]) -> Table:
         "every trial finished": _unfinished(study),
         "every noise type tuned on the same number of trials": _unequal_tuning(study),
         "no tuned arm at the edge of the search space": list(edges(study)),
+        "every recipe that tunes overfits without noise": _underfits(study),
+        "every recipe that tunes ends at learning rate 0": _ends_above_0(study),
+        "no tuned type loses to no noise": _lost_to_none(answers),
         "test images read by the confirm phase alone": _early_looks(study),
-        "no other look at the same test images": _other_looks(study),
+        "no other look at the test images in this store": _other_looks(study),
         "scores of single test images kept for every confirmed arm": _without_images(study),
         "networks differ in test accuracy": _indistinct(study),
         "the code that ran is a commit": _uncommitted(study),
@@ -58,18 +63,17 @@ def warnings(study: Study, answers: Sequence[Answer]) -> list[str]:
     """Tell what a reader must know before believing anything below."""
     declared = study.declaration
     lines = []
-    if declared.train_examples < 50_000:
+    fewest = min(map(declared.train_examples_of, declared.tuned_recipes))
+    if fewest < FEWEST_IMAGES:
         lines.append(
             f"A demonstration, not a study: preset {declared.preset}, trained on "
-            f"{formatting.count(declared.train_examples)} images only."
+            f"{formatting.count(fewest)} images only."
         )
-    for name, recipe in declared.recipes.items():
-        if recipe["epochs"] < SHORTEST_STUDY:
-            lines.append(
-                f"Recipe {name} trains for {formatting.plural(recipe['epochs'], 'epoch')} only, "
-                "too few to overfit: noise slows learning before it regularises. What it does in "
-                "a longer training is for the preset full to say."
-            )
+    lines += [
+        f"Recipe {line}. There is nothing to regularise: noise slows learning, and what wins may "
+        "only have taken a larger step."
+        for line in _underfits(study)
+    ]
     wanted = sum(len(question.contrasts) for question in declared.questions)
     refused = sum(one.entered for answer in answers for one in answer.refused)
     if refused:
@@ -95,22 +99,93 @@ def edges(study: Study) -> Iterable[str]:
     A rate of 0 is the identity, and the least weight decay is inert: neither is an edge.
     """
     declared = study.declaration
-    step = declared.search_space.get("rate_step", 0.0)
-    decays = declared.search_space.get("log10_weight_decay")
     for recipe in declared.tuned_recipes:
+        width, highest_decay = _edge(declared, recipe)
+        arms = study.tuned_arms(recipe)
         for noise in declared.noise_types:
-            try:
-                best, *_ = selection.rerank_ranking(study.table, noise, recipe, declared.objective)
-            except ValueError:  # not tuned under this recipe
+            rows = study.table.loc[study.table["arm"] == arms.get(noise, "")]
+            if rows.empty:  # not tuned under this recipe
                 continue
-            bounds = declared.rate_bounds(noise)
-            rates = zip((best.rate1, best.rate2), bounds, strict=False)
+            best = rows.iloc[0]
+            rates = zip((best["rate1"], best["rate2"]), declared.rate_bounds(noise), strict=False)
             for layer, (rate, (_, highest)) in enumerate(rates, start=1):
-                if rate > highest - step / 2 - 1e-9:
+                if rate > highest - width * highest - 1e-9:
                     yield f"{noise}, {recipe}: rate {layer} is the highest searched, {rate:g}"
-            if decays and best.weight_decay > 10 ** decays[1] * 0.999:
-                decay = f"{best.weight_decay:g}"
+            if best["weight_decay"] > highest_decay:
+                decay = f"{best['weight_decay']:g}"
                 yield f"{noise}, {recipe}: weight decay is the highest searched, {decay}"
+
+
+def _edge(declared: Declaration, recipe: str) -> tuple[float, float]:
+    """Return what counts as the edge: a share of the highest rate, and a weight decay.
+
+    Rates and weight decays are drawn from whole ranges, which hardly ever end at their ends; older
+    code drew them from a grid.
+    """
+    space = declared.search_space
+    if "weight_decay" in space:
+        low, high = space["weight_decay"][recipe]
+        return 0.1, low * (high / low) ** 0.95
+    last = 10 ** space["log10_weight_decay"][1] * 0.999 if "log10_weight_decay" in space else 1.0
+    return space.get("rate_step", 0.0) / 2, last
+
+
+def overfitting(study: Study) -> dict[str, tuple[float, float]]:
+    """Return recipe -> training and validation loss at the end, without noise at the least weight
+    decay that was trained, the mean over its networks."""
+    rows = study.table.loc[study.table["noise"] == "none"]
+    losses = {}
+    for recipe in study.declaration.tuned_recipes:
+        of_recipe = rows.loc[rows["recipe"] == recipe]
+        bare = of_recipe.loc[of_recipe["weight_decay"] == of_recipe["weight_decay"].min()]
+        if len(bare):
+            means = bare[["train/loss", "val/loss"]].astype(float).mean()
+            losses[recipe] = (float(means["train/loss"]), float(means["val/loss"]))
+    return losses
+
+
+def _underfits(study: Study) -> list[str]:
+    """Name the recipes under which there is nothing to regularise."""
+    lines = []
+    for recipe, (training, validation) in overfitting(study).items():
+        if not validation - training >= OVERFITS:
+            lines.append(
+                f"{recipe} does not overfit without noise: its training loss ends at "
+                f"{training:.3f}, its validation loss at {validation:.3f}"
+            )
+    return lines
+
+
+def _ends_above_0(study: Study) -> list[str]:
+    """Name the tuned recipes whose learning rate does not end at 0: there a larger step gains."""
+    recipes = study.declaration.recipes
+    return [
+        f"{recipe}: the learning rate is {recipes[recipe]['schedule']}"
+        for recipe in study.declaration.tuned_recipes
+        if recipes[recipe].get("schedule", "constant") == "constant"
+    ]
+
+
+def _lost_to_none(answers: Sequence[Answer]) -> list[str]:
+    """Name the tuned types that are not shown to be at least equivalent to no noise.
+
+    Rate 0 was among their candidates: one that loses is a failure of the search.
+    """
+    lines = []
+    for answer in answers:
+        for one in answer.contrasts:
+            contrast = one.contrast
+            against = f"{TUNED}none" in contrast.coefficients and answer.question == "beat-dropout"
+            if not against or not formatting.is_accuracy(contrast.metric):
+                continue
+            lowest = gain_interval(one, level=0.9)[0]
+            if lowest <= -contrast.margin:
+                least = formatting.difference(lowest, contrast.metric)
+                lines.append(
+                    f"{contrast.name}, {contrast.recipe}: may lose as much as {least}, although "
+                    "rate 0 was searched: a failure of the search, or of too few seeds"
+                )
+    return lines
 
 
 def _unfinished(study: Study) -> list[str]:
@@ -137,6 +212,8 @@ def _unequal_tuning(study: Study) -> list[str]:
     missing."""
     declared = study.declaration
     searched = study.table.loc[study.table["phase"] == SEARCH]
+    of_types = declared.trials_per_type * len(declared.noise_types)
+    searched = searched.loc[searched["trial_number"] < of_types]  # beyond is dropout alone
     lines = []
     for place, recipe in enumerate(declared.tuned_recipes):
         of_recipe = searched.loc[searched["recipe"] == recipe]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from dataclasses import dataclass
 
 from analysis import formatting
 from analysis.schema import RERANK, SEARCH, Question
 from analysis.stats.contrasts import rows_for_question
+from analysis.stats.paired import images_dominate
+from analysis.stats.power import MOST_SEEDS
 from analysis.stats.results import Answer, Estimate
 from analysis.store.reader import Study
 
@@ -28,15 +31,26 @@ class NextStudy:
 
 
 def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | None:
-    """Return the study for a question's inconclusive contrasts; None if all are settled.
+    """Return the study for a question's inconclusive contrasts; None if all are settled, or more
+    seeds are not worth it.
 
     It looks at the contrasts on accuracy where there are any. It takes as many seeds as the widest
     of them needs to find its margin in 80 % of studies; where the margin was within reach already,
-    twice as many as now.
+    twice as many as now. Contrasts that take more than MOST_SEEDS are left, and those whose
+    uncertainty is for the most part that of the test images.
     """
     on_accuracy = [one for one in answer.contrasts if formatting.is_accuracy(one.contrast.metric)]
     deciding = on_accuracy or answer.contrasts
-    undecided = [one for one in deciding if one.verdict == "inconclusive"]
+    undecided = [
+        one
+        for one in deciding
+        if one.verdict == "inconclusive"
+        and _seeds_needed(one.estimate) <= MOST_SEEDS
+        and not images_dominate(
+            (one.estimate.ci_low, one.estimate.ci_high),
+            answer.crossed.get(one.contrast.identity, (math.nan, math.nan)),
+        )
+    ]
     if not undecided:
         return None
     seeds = max(_seeds_needed(one.estimate) for one in undecided)

@@ -15,10 +15,9 @@ from analysis.report.next_study import NextStudy, next_study
 from analysis.schema import Question, higher_is_better
 from analysis.stats.contrast_table import NOT_ENTERED
 from analysis.stats.results import Answer, Table
+from analysis.stats.verdicts import borne_out
 from analysis.store.reader import Study
 
-SHOWN_ON_TOP = 10
-"""Contrasts of one question in the table of verdicts; its section has them all."""
 SHOWN_RUNS = 2_000
 """Seed runs of one question that its section names; answers.json has them all."""
 TONES = ("better", "worse", "equivalent")
@@ -37,6 +36,7 @@ class Row:
     tone: str
     estimate: str
     interval: str
+    crossed: str
     seeds: str
     recipe: str
 
@@ -48,7 +48,7 @@ class Section:
     Attributes:
         figure: path below the report's folder.
         pictures: path and caption of each.
-        top: contrasts in the table of verdicts, which leaves `hidden` more to the section.
+        top: the contrasts that decide, in the table of verdicts.
         own_tables: what the question itself puts in a table.
         settle: what would settle the inconclusive contrasts, and the command that runs it.
         run_ids: the first SHOWN_RUNS of `runs`.
@@ -64,7 +64,6 @@ class Section:
     figure: str
     pictures: tuple[tuple[str, str], ...]
     top: tuple[Row, ...]
-    hidden: int
     own_tables: tuple[Table, ...]
     tables: tuple[Table, ...]
     sentences: tuple[str, ...]
@@ -87,6 +86,7 @@ class Page:
     sections: tuple[Section, ...]
     integrity: Table
     tuned: Table
+    robustness: Table
     search_figures: tuple[tuple[str, str], ...]
     confirmed: Table
     run: tuple[Table, ...]
@@ -116,6 +116,7 @@ def build(
         sections=tuple(sections),
         integrity=checks.panel(study, answers),
         tuned=tables.tuned(study),
+        robustness=tables.robustness(study),
         search_figures=tuple(search_figures.items()),
         confirmed=tables.confirmed(study),
         run=(
@@ -162,6 +163,7 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
     answered = contrasts[contrasts["estimate"].notna()]
     run_ids = sorted({run_id for run_ids in answered["run_ids"] for run_id in run_ids})
     following = next_study(study, question, answer)
+    images = int(study.declaration.data.get("test", 0))
     return Section(
         name=question.name,
         title=question.title,
@@ -175,8 +177,7 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
             (figure_path(question.name, picture.name), picture.caption)
             for picture in answer.pictures
         ),
-        top=tuple(_row(question, row) for row in top.head(SHOWN_ON_TOP).to_dict("records")),
-        hidden=max(0, len(deciding) - SHOWN_ON_TOP),
+        top=tuple(_row(question, row, images) for row in top.to_dict("records")),
         own_tables=answer.tables,
         tables=tuple(_contrast_table(question, block) for _, block in blocks),
         sentences=tuple(answered["sentence"]),
@@ -190,17 +191,26 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
     )
 
 
-def _row(question: Question, row: Mapping[Any, Any]) -> Row:
+def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
     kind = row["verdict"].partition(",")[0]
+    verdict = row["verdict"]
+    ends = row["ci_crossed_low"], row["ci_crossed_high"]
+    if not borne_out(verdict, *ends, row["margin"]):
+        verdict += f"; on these {formatting.count(images)} images"
     return Row(
         contrast=row["contrast"],
-        verdict=row["verdict"],
+        verdict=verdict,
         tone=kind if kind in TONES else "open",
         estimate=formatting.difference(row["estimate"], row["metric"]),
         interval=formatting.interval(row["ci_low"], row["ci_high"], row["metric"]),
+        crossed=_crossed(row),
         seeds=_seeds(question, row["n_seeds"]),
         recipe=recipe_name(row["recipe"]),
     )
+
+
+def _crossed(row: Mapping[Any, Any]) -> str:
+    return formatting.interval(row["ci_crossed_low"], row["ci_crossed_high"], row["metric"])
 
 
 def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
@@ -209,11 +219,11 @@ def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
     A note names the types of those that were not entered.
     """
     recipe, metric = block.iloc[0][["recipe", "metric"]]
-    over_images = bool(block["crossed_low"].notna().any())
+    over_images = bool(block["ci_crossed_low"].notna().any())
     entered = block[block["verdict"] != NOT_ENTERED]
     rows = []
     for row in entered.to_dict("records"):
-        crossed = formatting.interval(row["crossed_low"], row["crossed_high"], metric)
+        crossed = _crossed(row)
         rows.append(
             (
                 row["contrast"],
@@ -240,7 +250,7 @@ def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
         "p",
         "p, Holm",
         "d_z",
-        "P(A\u00a0>\u00a0B)",
+        "P(better)",
         "p, sign flip",
         "95 % BCa",
         "p, TOST",

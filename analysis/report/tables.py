@@ -10,8 +10,10 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.formatting import MISSING
-from analysis.schema import CONFIRM, PHASES, SEARCH
+from analysis.questions.beat_dropout import FACTORS, at_rate
+from analysis.schema import CONFIRM, EXPLORE, PHASES, RERANK, SEARCH
 from analysis.stats import selection
+from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Table
 from analysis.store.reader import Study
 
@@ -25,19 +27,21 @@ SETTINGS = ("rate 1", "rate 2", "weight decay")
 def tuned(study: Study) -> Table:
     """Return each noise type's winner: in the search, on new seeds, and when it was confirmed."""
     table, objective = study.table, study.declaration.objective
+    # The search trials beyond these are those of dropout alone.
+    last = study.declaration.trials_per_type * len(study.declaration.noise_types)
+    of_types = table.loc[~(table["trial_number"] >= last).fillna(False).astype(bool)]
     rows = []
     for recipe in sorted(set(table.loc[table["phase"] == SEARCH, "recipe"])):
         for noise in study.declaration.noise_types:
-            searched = _or_empty(selection.search_ranking, table, noise, objective, recipe)
-            reranked = _or_empty(selection.rerank_ranking, table, noise, recipe, objective)
-            arm = reranked[0].arm if reranked else ""
+            searched = _or_empty(selection.search_ranking, of_types, noise, objective, recipe)
+            arm = study.tuned_arms(recipe).get(noise, "")
             scores = [
                 searched[0].score if searched else math.nan,
-                reranked[0].score if reranked else math.nan,
-                _or_nan(selection.confirmed_score, table, arm, objective),
+                _or_nan(selection.mean_score, table, arm, RERANK, objective),
+                _or_nan(selection.mean_score, table, arm, CONFIRM, objective),
             ]
             shown = [formatting.score(value, objective) for value in scores]
-            optimism = _or_nan(selection.optimism, table, noise, recipe, objective)
+            optimism = _or_nan(selection.optimism, of_types, noise, recipe, objective, arm)
             flattery = formatting.difference(optimism, objective)
             rows.append((recipe, noise, *_settings(study, arm), *shown, flattery))
     return Table(
@@ -46,6 +50,50 @@ def tuned(study: Study) -> Table:
         tuple(rows),
         frozenset(range(2, 9)),
     )
+
+
+def robustness(study: Study) -> Table:
+    """Return what the best types gain over tuned dropout at other learning rates."""
+    objective = study.declaration.objective
+    explored = study.table.loc[study.table["phase"] == EXPLORE]
+    confirmed = study.table.loc[study.table["phase"] == CONFIRM]
+    rows = []
+    for recipe in study.declaration.tuned_recipes:
+        tuned = study.tuned_arms(recipe)
+        arms = [arm for noise, arm in tuned.items() if noise in study.declaration.noise_types]
+        as_it_is = confirmed.loc[confirmed["arm"].isin(arms)]
+        scores = {"as tuned": _by_noise(as_it_is, objective)}
+        for factor in FACTORS:
+            again = explored.loc[explored["recipe"] == at_rate(recipe, factor)]
+            scores[f"x {factor:g}"] = _by_noise(again, objective)
+        types = dict.fromkeys(scores[f"x {FACTORS[0]:g}"].columns)
+        for noise in types if "dropout" in types else ():
+            if noise != "dropout":
+                gains = [_gain(one, noise, objective) for one in scores.values()]
+                rows.append((recipe, noise, *gains))
+    header = ("recipe", "tuned type", "as tuned", *(f"{factor:g} x rate" for factor in FACTORS))
+    return Table(
+        f"A win at other learning rates: gain in {formatting.metric_name(objective)} over tuned "
+        "dropout at the same rate, mean over seeds (95 % interval)",
+        header,
+        tuple(rows),
+        frozenset({2, 3, 4}),
+    )
+
+
+def _by_noise(rows: pd.DataFrame, objective: str) -> pd.DataFrame:
+    """Return scores by seed, a column for each noise type."""
+    return rows.pivot_table(index="seed", columns="noise", values=objective, sort=False)
+
+
+def _gain(scores: pd.DataFrame, noise: str, objective: str) -> str:
+    if not {noise, "dropout"} <= set(scores.columns):
+        return MISSING
+    gains = (scores[noise] - scores["dropout"]).dropna()
+    mean = formatting.difference(float(gains.mean()), objective)
+    if len(gains) < MIN_SEEDS:
+        return f"{mean} (n = {len(gains)})"
+    return f"{mean} {formatting.interval(*interval(gains), objective)} (n = {len(gains)})"
 
 
 def confirmed(study: Study) -> Table:
@@ -76,7 +124,7 @@ def confirmed(study: Study) -> Table:
     header = ("recipe", "arm", "noise", *SETTINGS, "seeds", "test accuracy", "SD over seeds")
     return Table(
         "Every confirmed arm: means over its seeds, best test accuracy first",
-        (*header, "test loss", "validation accuracy", "validation accuracy, last 3 epochs"),
+        (*header, "test loss", "validation accuracy", "validation accuracy, last 3 points"),
         tuple(cells for _, cells in sorted(ranked)),
         frozenset(range(3, 12)),
     )
@@ -147,12 +195,23 @@ def provenance(study: Study) -> Table:
             (study.commit or "unknown") + (", with uncommitted changes" if study.dirty else ""),
         ),
         ("code schema version", str(declared.code_version)),
-        *((f"data: {name}", str(value)) for name, value in sorted(declared.data.items())),
+        *(
+            (f"data: {name}", str(value))
+            for name, value in sorted(declared.data.items())
+            if name != "digests"
+        ),
+        *(
+            (f"training images of {recipe}", formatting.count(declared.train_examples_of(recipe)))
+            for recipe in declared.recipes
+        ),
         ("data digest of the runs", _distinct(table["data_digest"]) or MISSING),
-        ("training images used", formatting.count(declared.train_examples)),
         ("precision", _distinct(table["precision"]) or declared.precision),
         ("device", _distinct(table["device"]) or MISSING),
-        ("search", f"{declared.trials_per_type} trials {each} {_seeds(declared.search_seeds)}"),
+        (
+            "search",
+            f"{declared.trials_per_type} trials {each} {_seeds(declared.search_seeds)}"
+            + (", one each" if declared.robustness_seeds else ""),
+        ),
         ("re-ranking", f"best {declared.rerank_top} {each} {_seeds(declared.rerank_seeds)}"),
         ("objective", formatting.metric_name(declared.objective)),
     ]

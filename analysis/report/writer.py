@@ -20,7 +20,6 @@ from analysis.plots.style import to_svg
 from analysis.report import page
 from analysis.report.escaping import figure_path, in_markdown
 from analysis.report.folder import figure_names, refuse_foreign_files, replace_report
-from analysis.stats import crossed_bootstrap
 from analysis.stats.contrast_table import contrast_table, to_records
 from analysis.stats.results import Answer
 from analysis.store.reader import Study
@@ -57,14 +56,10 @@ def write(study: Study, folder: Path) -> Path:
         StoreError: a question that only another version of this code knows.
     """
     refuse_foreign_files(folder, figure_names(study.declaration))
-    answers = [
-        questions.answer(question, study.table, study.arms)
-        for question in study.declaration.questions
-    ]
-    contrasts = {}
-    for answer in answers:
-        crossed = crossed_bootstrap.intervals(answer.contrasts, study.arms, study.images)
-        contrasts[answer.question] = contrast_table(answer, study.arms, crossed)
+    answers = questions.answer_all(
+        study.declaration.questions, study.table, study.arms, study.images
+    )
+    contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
     search_figures, captions = _search_figures(study)
     figures = _question_figures(answers) | search_figures
     content = page.build(study, answers, contrasts, captions)

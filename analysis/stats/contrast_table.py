@@ -18,8 +18,8 @@ NUMBERS = (
     "sd",
     "ci_low",
     "ci_high",
-    "crossed_low",
-    "crossed_high",
+    "ci_crossed_low",
+    "ci_crossed_high",
     "p_value",
     "p_adjusted",
     "p_candidate",
@@ -49,14 +49,9 @@ COLUMNS = (
     "candidate",
 )
 
-Crossed = Mapping[tuple[str, str, str], tuple[float, float]]
-"""Identity of a contrast -> its interval over seeds and test images."""
-
 
 def contrast_table(
-    answer: Answer,
-    arms: Mapping[str, Mapping[str, str]] | None = None,
-    crossed: Crossed | None = None,
+    answer: Answer, arms: Mapping[str, Mapping[str, str]] | None = None
 ) -> pd.DataFrame:
     """Return a row for each declared contrast of a question, in the declared order.
 
@@ -67,7 +62,6 @@ def contrast_table(
 
     Args:
         arms: recipe -> arm label -> arm name; without it `coefficients` are those of the labels.
-        crossed: intervals over seeds and images, of those contrasts that have one.
     """
     rows = {}
     for answered in answer.contrasts:
@@ -76,7 +70,7 @@ def contrast_table(
         rows[refused.contrast.identity] = _refused_row(refused)
     records = []
     for contrast in answer.declared:
-        low, high = (crossed or {}).get(contrast.identity, (math.nan, math.nan))
+        low, high = answer.crossed.get(contrast.identity, (math.nan, math.nan))
         records.append(
             {
                 "question": answer.question,
@@ -84,8 +78,8 @@ def contrast_table(
                 "contrast": contrast.name,
                 "metric": contrast.metric,
                 "recipe": contrast.recipe,
-                "crossed_low": low,
-                "crossed_high": high,
+                "ci_crossed_low": low,
+                "ci_crossed_high": high,
                 "margin": contrast.margin,
                 "alpha": answer.alpha,
                 "declared_hash": answer.declared_hash,
@@ -143,7 +137,7 @@ def _answered_row(
 
 def _refused_row(refused: Refused) -> dict[str, Any]:
     return {
-        **dict.fromkeys(set(NUMBERS) - {"crossed_low", "crossed_high"}, math.nan),
+        **dict.fromkeys(set(NUMBERS) - {"ci_crossed_low", "ci_crossed_high"}, math.nan),
         "verdict": UNANSWERED if refused.entered else NOT_ENTERED,
         "sentence": refused.reason,
         "run_ids": [],

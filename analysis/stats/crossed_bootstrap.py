@@ -29,6 +29,7 @@ def intervals(
     contrasts: Iterable[ContrastAnswer],
     arms: Mapping[str, Mapping[str, str]],
     images: Mapping[str, ImageScores],
+    level: float = 0.95,
 ) -> dict[tuple[str, str, str], Interval]:
     """Return the crossed interval of each contrast whose arms have scores of single images.
 
@@ -38,7 +39,7 @@ def intervals(
         images: arm name -> its networks' scores on each test image.
 
     Returns:
-        Identity of a contrast -> its 95 % interval in the metric's unit.
+        Identity of a contrast -> its interval in the metric's unit.
     """
     crossed = {}
     for answered in contrasts:
@@ -51,7 +52,7 @@ def intervals(
                 terms.append((arm, weight))
         if len(terms) == len(contrast.terms):
             blocks = _differences(terms, SCORES[contrast.metric], seeds)
-            crossed[contrast.identity] = pigeonhole(blocks)
+            crossed[contrast.identity] = pigeonhole(blocks, level)
     return crossed
 
 

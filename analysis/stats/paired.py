@@ -107,6 +107,16 @@ def gain_interval(contrast: ContrastAnswer, level: float = 0.95) -> tuple[float,
     return (low, high) if higher_is_better(contrast.contrast.metric) else (-high, -low)
 
 
+def images_dominate(seeds: tuple[float, float], crossed: tuple[float, float]) -> bool:
+    """Return True if the test images make up most of the variance: more seeds would tell little.
+
+    Args:
+        seeds: interval over seeds alone.
+        crossed: over seeds and images.
+    """
+    return (crossed[1] - crossed[0]) ** 2 > 2 * (seeds[1] - seeds[0]) ** 2
+
+
 def sign_flip(differences: pd.Series) -> float:
     """Two-sided sign-flip permutation p-value (Fisher 1935).
 

@@ -10,6 +10,8 @@ from scipy import special
 from scipy import stats as st
 
 MIN_SEEDS = 3
+MOST_SEEDS = 200
+"""A study of more seeds is not worth it: what it could settle is far below the margin."""
 POWER = 0.8
 
 

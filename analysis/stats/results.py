@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ class Estimate:
     bca_high: float
     p_tost: float  # equivalence within the margin
     effect_size: float  # d_z
-    p_superior: float  # P(A > B): share of seeds with a positive difference, ties half
+    p_superior: float  # share of seeds in which the first is better (or higher), ties half
     detectable: float  # difference found with 80 % power at this n, sd and alpha
     seeds_needed: int  # seeds for 80 % power at the margin
 
@@ -50,6 +51,7 @@ class ContrastAnswer:
     verdict: str
     sentence: str
     run_ids: tuple[str, ...]
+    seconds_per_seed: float = math.nan  # training time of one more seed of all its arms
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,9 @@ class Answer:
         figure: draws the question's figure when called.
         pictures: what else is drawn for it.
         tables: what is told in a table before the contrasts.
-        leading: the contrasts that stand for the question in the table of verdicts, where the first
-            declared would not.
+        leading: the contrasts that decide the question, in the table of verdicts; by default all on
+            accuracy.
+        crossed: identity of a contrast -> its 95 % interval over seeds and test images.
     """
 
     question: str
@@ -130,3 +133,4 @@ class Answer:
     pictures: tuple[Picture, ...] = field(default=())
     tables: tuple[Table, ...] = field(default=())
     leading: tuple[Contrast, ...] = field(default=())
+    crossed: Mapping[tuple[str, str, str], tuple[float, float]] = field(default_factory=dict)

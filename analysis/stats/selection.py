@@ -1,17 +1,52 @@
 """The rules by which a study picks its arms: pure functions of the run table.
 
-The search ranks arms on its own seeds; the best few are re-ranked on new seeds, and the best of
-those is the *tuned* arm of its noise type. Only validation scores are read here.
+Each search's arms are ranked by the posterior mean of a Gaussian process (`study.search`); the best
+few are trained again on new seeds, and the best of those and of no noise's own arm is the *tuned*
+arm of its noise type. Only validation scores are read here.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from analysis.schema import CONFIRM, RERANK, SEARCH, higher_is_better
+
+WORST = 3.0
+"""A score so many times as far below the median as the best is above it counts as that far: where
+one arm has diverged, the others would all look alike."""
+
+
+def posterior_means(
+    points: Sequence[Sequence[float]], scores: Sequence[float], at: Sequence[Sequence[float]]
+) -> list[float]:
+    """Return a Gaussian process's posterior mean at some points.
+
+    Matern 5/2 with a length for each coordinate, and noise, by maximum likelihood.
+
+    Args:
+        points: of the unit cube, one for each network, (networks, coordinates).
+        scores: their objective, the higher the better, (networks,).
+        at: (points, coordinates).
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.gaussian_process import GaussianProcessRegressor
+    from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
+
+    values = np.asarray(scores, dtype=float)
+    middle, best = np.median(values), values.max()
+    values = np.maximum(values, middle - WORST * max(best - middle, 1e-6))
+    kernel = ConstantKernel(1.0, (0.1, 10.0)) * Matern(
+        np.full(len(points[0]), 0.7), (0.2, 3.0), nu=2.5
+    ) + WhiteKernel(0.3, (0.01, 3.0))
+    process = GaussianProcessRegressor(kernel, normalize_y=True, n_restarts_optimizer=0)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+        process.fit(np.asarray(points), values)
+    return [float(mean) for mean in process.predict(np.asarray(at))]
 
 
 class Ranked(NamedTuple):
@@ -49,27 +84,6 @@ def search_ranking(
     return _rank(_rows(table, SEARCH, noise, recipe), objective)
 
 
-def rerank_ranking(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> list[Ranked]:
-    """Rank the re-ranked arms of a noise type by their mean on the re-ranking seeds, best first.
-
-    Raises:
-        ValueError: as `search_ranking`, or the arms were re-ranked on different seeds.
-    """
-    rows = _rows(table, RERANK, noise, recipe)
-    seeds = rows.sort_values("seed").groupby("arm")["seed"].agg(tuple)
-    if seeds.nunique() > 1:
-        raise ValueError(
-            f"the re-ranked arms of {noise} under {recipe} do not share their seeds: "
-            f"{seeds.to_dict()}"
-        )
-    return _rank(rows, objective)
-
-
-def tuned_arm(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> str:
-    """Return the name of the arm with the best mean on the re-ranking seeds."""
-    return rerank_ranking(table, noise, recipe, objective)[0].arm
-
-
 def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> str | None:
     """Return the best of these arms on the re-ranking seeds; None if none was re-ranked.
 
@@ -83,29 +97,29 @@ def best_reranked(table: pd.DataFrame, arms: Sequence[str], objective: str) -> s
     return str(means.idxmax() if higher_is_better(objective) else means.idxmin())
 
 
-def confirmed_score(table: pd.DataFrame, arm: str, objective: str) -> float:
-    """Return an arm's mean objective over the confirm phase's seeds.
+def mean_score(table: pd.DataFrame, arm: str, phase: str, objective: str) -> float:
+    """Return an arm's mean objective over the seeds of a phase.
 
     Raises:
-        ValueError: the arm was not confirmed, or has a seed twice.
+        ValueError: the arm has no run in it, or a seed twice.
     """
-    rows = table.loc[(table["phase"] == CONFIRM) & (table["arm"] == arm)]
+    rows = table.loc[(table["phase"] == phase) & (table["arm"] == arm)]
     if rows.empty:
-        raise ValueError(f"no confirm run of {arm}")
+        raise ValueError(f"no {phase} run of {arm}")
     _refuse_duplicates(rows)
     return float(rows[objective].to_numpy(dtype=float).mean())
 
 
-def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str) -> float:
+def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str, arm: str) -> float:
     """Return how much better the search's best looked than the tuned arm on fresh seeds.
 
     In the objective's unit, on validation images; positive when the search flattered.
 
     Raises:
-        ValueError: no search, re-ranking or confirmation of this noise type.
+        ValueError: no search or confirmation of this noise type.
     """
     best = search_ranking(table, noise, objective, recipe)[0].score
-    confirmed = confirmed_score(table, tuned_arm(table, noise, recipe, objective), objective)
+    confirmed = mean_score(table, arm, CONFIRM, objective)
     return best - confirmed if higher_is_better(objective) else confirmed - best
 
 

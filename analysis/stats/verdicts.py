@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from analysis import formatting
-from analysis.schema import Contrast, Question, higher_is_better
+from analysis.schema import CONFIRM, Contrast, Question, higher_is_better
 from analysis.stats import contrasts, paired, power
 from analysis.stats.results import Answered, ContrastAnswer, Estimate, Refused
 
 DIRECTIONS = ("better", "worse", "higher", "lower")
 NEGLIGIBLE = ("equivalent", *(f"{direction}, negligible" for direction in DIRECTIONS))
 """The verdicts under which the difference is shown to lie within the margin (TOST)."""
-VERDICTS = (*DIRECTIONS, *NEGLIGIBLE, "inconclusive")
+MATTERS = tuple(f"{direction}, matters" for direction in DIRECTIONS)
+"""The verdicts under which it is shown to lie beyond the margin."""
+VERDICTS = (*MATTERS, *DIRECTIONS, *NEGLIGIBLE, "inconclusive")
+
+COLLAPSE = 0.05
+"""A network so far below the median accuracy of its arm, and six SDs, has collapsed."""
 
 Arms = Mapping[str, Mapping[str, str]]
 """Recipe -> arm label -> arm name."""
@@ -35,7 +40,8 @@ def decide(
 
     Significant means p_adjusted <= alpha; equivalent means that TOST within the margin, unadjusted,
     gives p <= alpha. Both at once is a difference that exists and does not matter: "better,
-    negligible".
+    negligible". A significant one matters when its 95 % interval lies beyond the margin; else its
+    size is open: "better".
 
     Args:
         estimate: of the per-seed contrast, in the metric's unit.
@@ -57,7 +63,26 @@ def decide(
         verdict = "higher" if estimate.mean > 0 else "lower"
     else:
         verdict = "better" if (estimate.mean > 0) == higher_is_better else "worse"
-    return f"{verdict}, negligible" if equivalent else verdict
+    if equivalent:
+        return f"{verdict}, negligible"
+    beyond = estimate.ci_low > margin or estimate.ci_high < -margin
+    return f"{verdict}, matters" if beyond else verdict
+
+
+def significant_direction(verdict: str) -> str:
+    """Return "better", "worse", "higher" or "lower" of a significant difference, else ""."""
+    direction = verdict.partition(",")[0]
+    return direction if direction in DIRECTIONS else ""
+
+
+def borne_out(verdict: str, low: float, high: float, margin: float) -> bool:
+    """Return False if an interval over seeds and images leaves the verdict open; NaN says
+    nothing."""
+    if verdict in MATTERS:
+        return not (low <= margin and high >= -margin)
+    if verdict in DIRECTIONS:
+        return not low <= 0 <= high
+    return verdict not in NEGLIGIBLE or not (low <= -margin or high >= margin)
 
 
 def sentence(
@@ -82,6 +107,9 @@ def sentence(
     margin = formatting.margin(contrast.margin, metric)
     clause = f"equivalent, no difference beyond {margin}" if verdict == "equivalent" else verdict
     clause = clause.replace(", negligible", f", but by a negligible amount, within {margin}")
+    clause = clause.replace(", matters", f", by more than {margin[1:]}")
+    if verdict in DIRECTIONS:
+        clause += ", by how much is open"
     if verdict.startswith(("better", "worse")) and is_book(contrast):
         clause += " (end-point stabilisation)"
     lower = ", lower is better" if higher_is_better(metric) is False else ""
@@ -101,7 +129,9 @@ def _further_seeds(contrast: Contrast, estimate: Estimate, seconds_per_seed: flo
     """Tell what an inconclusive contrast could have found, and the fresh study to settle it."""
     detectable = formatting.difference(estimate.detectable, contrast.metric).lstrip("+")
     needed = estimate.seeds_needed
-    if needed > estimate.n:
+    if max(needed, 2 * estimate.n if needed <= estimate.n else 0) > power.MOST_SEEDS:
+        study = f"to settle it takes more than {power.MOST_SEEDS} seeds, which is not worth it"
+    elif needed > estimate.n:
         cost = needed * seconds_per_seed
         time = f", about {formatting.duration(cost)} of training" if math.isfinite(cost) else ""
         margin = formatting.margin(contrast.margin, contrast.metric)[1:]
@@ -152,7 +182,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     contrasts of a candidate are one intersection-union test (Berger 1982) with the largest of their
     p-values, and Holm runs over the candidates of family and metric. Missing runs must not make the
     others look better: a refused contrast stays in its family with p = 1, and so does its
-    candidate.
+    candidate. A contrast whose arm the declared rule did not pick was never to be run, and takes no
+    place in the family of single contrasts; its candidate does.
 
     Args:
         question: as declared.
@@ -163,7 +194,11 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         The contrasts answered and refused, and notes: a line for each candidate that missing runs
         left without a test, and for each family in which the sign-flip test cannot reach alpha.
     """
-    sizes = Counter((contrast.family, contrast.metric) for contrast in question.contrasts)
+    sizes = Counter(
+        (contrast.family, contrast.metric)
+        for contrast in question.contrasts
+        if _entered(contrast, arms)
+    )
     tested: dict[_Test, _Tested] = {}
     refused: list[Refused] = []
     p_values: dict[_Test, float] = {}
@@ -171,15 +206,18 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     for contrast in question.contrasts:
         test = _Test.of_contrast(contrast)
         try:
-            size = sizes[contrast.family, contrast.metric]
+            size = max(1, sizes[contrast.family, contrast.metric])
             tested[test] = _estimate(question, contrast, table, arms.get(contrast.recipe, {}), size)
             p_values[test] = tested[test].estimate.p_value
         except paired.Refusal as refusal:
-            refused.append(Refused(contrast, str(refusal), _entered(contrast, arms)))
-            p_values[test] = 1.0
+            entered = _entered(contrast, arms)
+            refused.append(Refused(contrast, str(refusal), entered))
+            if entered:  # one that was never to be run takes no place in its family
+                p_values[test] = 1.0
         if contrast.candidate:
             candidate = _Test.of_candidate(contrast)
-            p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_values[test])
+            p_value = p_values.get(test, 1.0)
+            p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_value)
     p_adjusted = _adjust(p_values)
     p_candidates = _adjust(p_largest)
 
@@ -200,11 +238,89 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
                     contrast, estimate, p_adjusted[test], verdict, result.seconds_per_seed
                 ),
                 run_ids=result.run_ids,
+                seconds_per_seed=result.seconds_per_seed,
             )
         )
     notes = _untested_candidates(tested, refused, p_largest)
+    notes += _collapsed(question, table, arms)
     notes += _too_few_for_sign_flips(tested, sizes, question.alpha)
     return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
+
+
+def with_one_verdict(
+    questions: Sequence[Question], answered: Sequence[Answered], arms: Arms
+) -> list[Answered]:
+    """Give the same difference of the same arms on the same seeds one verdict in all questions: by
+    the largest of its adjusted p-values."""
+    largest: dict[tuple[object, ...], float] = {}
+    for question, of_question in zip(questions, answered, strict=True):
+        for one in of_question.contrasts:
+            key = _difference(question, one.contrast, arms)
+            largest[key] = max(largest.get(key, 0.0), one.p_adjusted)
+    agreed = []
+    for question, of_question in zip(questions, answered, strict=True):
+        contrasts = [
+            _decided_by(one, largest[_difference(question, one.contrast, arms)], question.alpha)
+            for one in of_question.contrasts
+        ]
+        agreed.append(replace(of_question, contrasts=tuple(contrasts)))
+    return agreed
+
+
+def sharing(asked: Question, questions: Sequence[Question], arms: Arms) -> list[Question]:
+    """Return the question and those that ask for one of its differences, too."""
+    own = {_difference(asked, contrast, arms) for contrast in asked.contrasts}
+    shared = []
+    for question in questions:
+        others = {_difference(question, contrast, arms) for contrast in question.contrasts}
+        if question == asked or own & others:
+            shared.append(question)
+    return shared
+
+
+def _difference(question: Question, contrast: Contrast, arms: Arms) -> tuple[object, ...]:
+    """Return what tells a difference of arms from all others of a study."""
+    labels = arms.get(contrast.recipe, {})
+    terms = frozenset(
+        (labels.get(label, label), own, value) for label, own, value in contrast.terms
+    )
+    place = contrast.recipe, contrast.metric, contrast.margin
+    return terms, place, question.seeds, question.phase, question.alpha
+
+
+def _decided_by(one: ContrastAnswer, p_adjusted: float, alpha: float) -> ContrastAnswer:
+    if p_adjusted == one.p_adjusted:
+        return one
+    contrast, estimate = one.contrast, one.estimate
+    better = higher_is_better(contrast.metric)
+    verdict = decide(estimate, p_adjusted, contrast.margin, alpha, better)
+    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
+    return replace(one, p_adjusted=p_adjusted, verdict=verdict, sentence=told)
+
+
+def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]:
+    """Name networks far below the others of their arm: one alone can make a contrast
+    inconclusive."""
+    metric = "test/accuracy" if question.phase == CONFIRM else "val/accuracy"
+    if metric not in table.columns:
+        return []
+    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    names: dict[str, None] = {}
+    for contrast in question.contrasts:
+        labels = arms.get(contrast.recipe, {})
+        names |= dict.fromkeys(labels[label] for label, _, _ in contrast.terms if label in labels)
+    notes = []
+    for arm in names:
+        scores = rows.loc[rows["arm"] == arm].set_index("seed")[metric].astype(float)
+        middle = scores.median()
+        spread = 1.4826 * (scores - middle).abs().median()  # as an SD, of normal scores
+        for seed, score in scores[scores < middle - max(COLLAPSE, 6 * spread)].items():
+            notes.append(
+                f"{arm}: the network of seed {seed} collapsed, at "
+                f"{formatting.score(score, metric)} where the median is "
+                f"{formatting.score(middle, metric)}; what is inconclusive here may be due to it"
+            )
+    return notes
 
 
 def _untested_candidates(
@@ -265,6 +381,8 @@ def _estimate(
         raise paired.Refusal(
             f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {refusal}"
         ) from refusal
+    if higher_is_better(contrast.metric) is False:  # of a loss, less is superior
+        estimate = replace(estimate, p_superior=1 - estimate.p_superior)
     seconds = float(rows["seconds"].to_numpy(dtype=float).sum()) / estimate.n
     return _Tested(contrast, estimate, tuple(map(str, rows["run_id"])), seconds)
 

@@ -154,7 +154,7 @@ def trials_of(study: Study, recipe: str) -> list[FrozenTrial]:
         space = declared.search_space
         return create_trial(
             params=parameters(space, noise, rates, weight_decay),
-            distributions=distributions(space, noise, types, declared.max_rate),
+            distributions=distributions(space, noise, types, recipe, declared.max_rate),
             **rest,
         )
 

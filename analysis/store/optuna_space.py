@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ RATES = ("rate1", "rate2")
 
 
 def distributions(
-    space: Mapping[str, Any], noise: str, noise_types: Sequence[str], max_rate: float
+    space: Mapping[str, Any], noise: str, noise_types: Sequence[str], recipe: str, max_rate: float
 ) -> dict[str, BaseDistribution]:
     """Return the distributions of a trial of one noise type.
 
@@ -23,18 +22,14 @@ def distributions(
     """
     space_of_type: dict[str, BaseDistribution] = {"noise": CategoricalDistribution(noise_types)}
     for name, (low, high) in zip(RATES, space["bounds"][noise], strict=False):
-        space_of_type[name] = FloatDistribution(low, min(high, max_rate), step=space["rate_step"])
-    low, high = space["log10_weight_decay"]
-    step = space["log10_weight_decay_step"]
-    return space_of_type | {"log10_weight_decay": FloatDistribution(low, high, step=step)}
+        space_of_type[name] = FloatDistribution(low, min(high, max_rate))
+    _, highest = space["weight_decay"][recipe]
+    return space_of_type | {"weight_decay": FloatDistribution(0.0, highest)}
 
 
 def parameters(
     space: Mapping[str, Any], noise: str, rates: Sequence[float], weight_decay: float
 ) -> dict[str, Any]:
-    """Return the parameters of an arm: its type's rates, and its weight decay's place on the
-    grid."""
-    low, step = space["log10_weight_decay"][0], space["log10_weight_decay_step"]
-    steps = round((math.log10(weight_decay) - low) / step)
+    """Return the parameters of an arm: its type's rates, and its weight decay."""
     of_type = dict(zip(RATES[: len(space["bounds"][noise])], rates, strict=False))
-    return {"noise": noise, "log10_weight_decay": low + steps * step, **of_type}
+    return {"noise": noise, "weight_decay": weight_decay, **of_type}

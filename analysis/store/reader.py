@@ -21,7 +21,7 @@ from mlflow import artifacts
 from mlflow.entities import Run
 
 from analysis import schema
-from analysis.schema import Declaration
+from analysis.schema import TUNED, Declaration
 from analysis.store import image_scores, run_table
 from analysis.store.absent import (
     check_artifacts,
@@ -86,6 +86,15 @@ class Study:
     def diverged(self) -> set[str]:
         """The hashes of trials that were trained to their end and have no finite score."""
         return {trial.trial_hash for trial in self.failed if trial.diverged}
+
+    def tuned_arms(self, recipe: str) -> dict[str, str]:
+        """Return what was searched -> name of its tuned arm; empty until they are logged."""
+        labels = self.arms.get(recipe, {})
+        return {
+            label.removeprefix(TUNED): arm
+            for label, arm in labels.items()
+            if label.startswith(TUNED)
+        }
 
     @property
     def filter_string(self) -> str:

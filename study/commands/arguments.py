@@ -78,7 +78,7 @@ def resolve(
         console.tell(
             "bfloat16 has no hardware support on this device; use --precision float32 (much faster)"
         )
-    setting = Setting(dataset, folder, wanted.train_examples, device, precision)
+    setting = Setting(dataset, folder, device, precision)
     split = load_split(replace(setting, device="cpu") if elsewhere else setting)
     setting = replace(setting, digest=split.digest)
     return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), split, setting)

@@ -118,7 +118,7 @@ def check_cluster(scheduler: str | None) -> str:
         return "none asked for: this machine trains"
     from study.executors.dask_cluster import dask_cluster  # takes a second to import
 
-    with dask_cluster(scheduler, lambda network_epochs: None, lambda line: None) as cluster:
+    with dask_cluster(scheduler, lambda images: None, lambda line: None) as cluster:
         threads = cluster.workers
     if not threads:
         raise Unfit(f"{scheduler} has no workers: start some by `dask worker {scheduler}`")

@@ -96,7 +96,7 @@ STUDY_OPTIONS = (
         type=WordOr("preset", click.IntRange(FIRST_SEED, LAST_SEED)),
         help=f"First of these seeds, {FIRST_SEED} or more. A fresh study takes unused ones.",
     ),
-    option("--max-rate", default=0.8, type=Rate(0, 0.95), help="Highest noise rate of the search."),
+    option("--max-rate", default=0.5, type=Rate(0, 0.95), help="Highest noise rate of the search."),
     dataset_option,
     data_option,
     option(

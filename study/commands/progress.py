@@ -14,6 +14,7 @@ from time import monotonic
 import click
 
 from analysis.formatting import duration, plural
+from analysis.schema import RERANK, SEARCH
 from study.commands.console import is_terminal, paint, tell
 from study.trial import Trial
 
@@ -26,31 +27,32 @@ Part = tuple[str, str]
 
 
 def part_of(trial: Trial) -> Part:
-    """Return what a trial is counted under."""
-    return trial.phase, trial.arm.recipe.name
+    """Return what a trial is counted under; no noise is tuned before all else."""
+    first = trial.arm.noise == "none" and trial.phase in (SEARCH, RERANK)
+    return f"{trial.phase} without noise" if first else trial.phase, trial.arm.recipe.name
 
 
 class Progress:
     """Counts finished trials against planned ones; safe to call from the threads that train.
 
     A terminal gets one line that is rewritten and left standing when its phase ends; a log gets
-    plain lines, seldom. The time left is that of the network-epochs left, at each noise type's cost
-    as measured so far.
+    plain lines, seldom. The time left is that of the images still to be shown, at each noise type's
+    cost as measured so far.
     """
 
     def __init__(self, planned: Sequence[Trial]) -> None:
         """`planned` is what the study will train; of the arms that it will find, stand-ins."""
         self._trials = Counter(map(part_of, planned))
         self._networks: Counter[Part] = Counter()
-        self._left: dict[Part, Counter[str]] = {}  # network-epochs of each noise type
+        self._left: dict[Part, Counter[str]] = {}  # work of each noise type
         for trial in planned:
             self._networks[part_of(trial)] += len(trial.seeds)
             left = self._left.setdefault(part_of(trial), Counter())
-            left[trial.arm.noise] += trial.network_epochs
-        # Of each noise type: workers' seconds, the network-epochs they took, those adopted.
+            left[trial.arm.noise] += trial.work
+        # Of each noise type: workers' seconds, the work done in them, the work adopted.
         self._seconds: dict[str, float] = defaultdict(float)
         self._trained: Counter[str] = Counter()
-        self._adopted_epochs: Counter[str] = Counter()
+        self._adopted_work: Counter[str] = Counter()
         self._in_training = 0.0
         self._parts: tuple[Part, ...] = ()
         self._start = self._shown = monotonic()
@@ -78,10 +80,10 @@ class Progress:
                 line = f"{self._title}: {self._planned} trials, {networks} networks"
                 self._write(line, lasting=not self._terminal)
 
-    def advance(self, network_epochs: float) -> None:
-        """Count training of trials that are not finished yet."""
+    def advance(self, images: float) -> None:
+        """Count training of trials that are not finished yet, in images shown."""
         with self._lock:
-            self._in_training += network_epochs
+            self._in_training += images
             now = monotonic()
             pause = max(PLAIN_SECONDS, PLAIN_SHARE * (now - self._start))
             if now - self._shown >= (TERMINAL_SECONDS if self._terminal else pause):
@@ -97,15 +99,15 @@ class Progress:
         """
         noise = trial.arm.noise
         with self._lock:
-            self._left.setdefault(part_of(trial), Counter())[noise] -= trial.network_epochs
+            self._left.setdefault(part_of(trial), Counter())[noise] -= trial.work
             if seconds is None:
                 self._adopted += 1
-                self._adopted_epochs[noise] += trial.network_epochs
+                self._adopted_work[noise] += trial.work
             else:
                 self._done += 1
                 self._seconds[noise] += seconds
-                self._trained[noise] += trial.network_epochs
-                self._in_training = max(self._in_training - trial.network_epochs, 0.0)
+                self._trained[noise] += trial.work
+                self._in_training = max(self._in_training - trial.work, 0.0)
             if not isnan(score) and score > self._best[1]:
                 self._best = (trial.arm.name, score)
 
@@ -147,7 +149,7 @@ class Progress:
         return f"; best val/accuracy {100 * score:.2f} %, {name}" if name else ""
 
     def _state(self, now: float) -> str:
-        adopted = self._seconds_of(self._adopted_epochs)
+        adopted = self._seconds_of(self._adopted_work)
         done, left = self._work()
         passed = now - self._start
         title = ""
@@ -165,11 +167,11 @@ class Progress:
         left = sum(map(self._seconds_of, self._left.values())) - in_training
         return self._seconds_of(self._trained) + in_training, max(left, 0.0)
 
-    def _seconds_of(self, network_epochs: Counter[str]) -> float:
-        return sum(self._cost(noise) * epochs for noise, epochs in network_epochs.items())
+    def _seconds_of(self, work: Counter[str]) -> float:
+        return sum(self._cost(noise) * images for noise, images in work.items())
 
     def _cost(self, noise: str) -> float:
-        """Worker seconds of a network-epoch; the mean of all for a type not trained yet."""
+        """Worker seconds of an image; the mean of all for a type not trained yet."""
         seconds, trained = self._seconds.get(noise, 0.0), self._trained.get(noise, 0)
         if not seconds or not trained:
             seconds, trained = sum(self._seconds.values()), sum(self._trained.values())

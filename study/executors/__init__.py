@@ -23,7 +23,7 @@ def open_executor(
 
     Args:
         device: on which each worker trains.
-        on_step: told of training done, in network-epochs.
+        on_step: told of training done, in images shown.
         workers: processes to start; 0 for none.
         scheduler: address of a running Dask scheduler, or "none".
         tell: shows the user a line.

@@ -32,7 +32,7 @@ class TrialExecutor(ABC):
     """What to do where a worker cannot take part; empty where all is trained in this process."""
 
     def __init__(self, executor: Executor, on_step: Callable[[float], None]) -> None:
-        """`on_step` is told of training done, in network-epochs."""
+        """`on_step` is told of training done, in images shown."""
         self._executor, self._on_step = executor, on_step
 
     @property

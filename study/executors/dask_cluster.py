@@ -78,7 +78,7 @@ class OnCluster(TrialExecutor):
             )
         except (CancelledError, CommClosedError, ClosedClientError) as error:
             raise CutShort(f"the cluster is gone; {KEPT}") from error
-        self._on_step(sum(trial.network_epochs for trial in batch))
+        self._on_step(sum(trial.work for trial in batch))
         return results
 
 

@@ -120,7 +120,7 @@ class Processes(TrialExecutor):
             for _ in range(TRIES):
                 try:
                     results = worker.train(batch, setting, keep_weights, work.versions(batch[0]))
-                    self._on_step(sum(trial.network_epochs for trial in batch))
+                    self._on_step(sum(trial.work for trial in batch))
                     return results
                 except BrokenProcessPool:
                     if self._stopped:

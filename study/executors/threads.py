@@ -51,10 +51,10 @@ class InProcess(TrialExecutor):
         """Stop the populations in training at their next step."""
         self._stop.set()
 
-    def _step(self, network_epochs: float) -> None:
+    def _step(self, images: float) -> None:
         if self._stop.is_set():
             raise worker.Stopped
-        self._on_step(network_epochs)
+        self._on_step(images)
 
 
 @contextmanager

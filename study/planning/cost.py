@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from analysis import schema
 from analysis.formatting import duration, plural
 from analysis.questions import DESIGNS
+from analysis.questions.base import DROPOUT_ALONE
 from analysis.schema import Declaration
 from study.planning.dry_run import stand_in
 from study.planning.timing import Costs
@@ -81,7 +82,9 @@ def describe(
             f"{phase:<10}{len(some):>8}{networks:>10}{epochs:>16}{took:>12}  {seeds}".rstrip()
         )
     recipes = ", ".join(
-        f"{recipe.name} ({plural(recipe.epochs, 'epoch')})" for recipe in preset.recipes
+        f"{recipe.name} ({plural(recipe.epochs, 'epoch')} of "
+        f"{declaration.train_examples_of(recipe.name):,} images)"
+        for recipe in preset.recipes
     )
     each = plural(preset.trials_per_type, "trial")
     lines.append(
@@ -119,7 +122,8 @@ def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, 
 def arms(preset: Preset, declaration: Declaration) -> dict[str, list[str]]:
     """Question -> the labels of the arms it compares; those that the search finds are called
     tuned."""
-    tuned = {noise: stand_in(noise, preset.recipes[0]) for noise in declaration.noise_types}
+    labels = (*declaration.noise_types, DROPOUT_ALONE)
+    tuned = {label: stand_in(label, preset.recipes[0]) for label in labels}
     return {
         name: list(DESIGNS[name].arms(recipes[0], tuned))
         for name, recipes in preset.questions.items()

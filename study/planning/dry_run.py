@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from analysis.questions.base import Tuned
+from analysis.questions.base import DROPOUT_ALONE, Tuned
 from models.config import Arm, Recipe
 from models.noise import noise_type
 from study.presets import Preset
 from study.runner import run_study, search_trials
-from study.search import asked_together
 from study.trial import Trial
 
 
@@ -21,28 +20,33 @@ class DryRun:
         self.preset = preset
         self.noise_types = tuple(noise_types)
         self.stages: list[list[Trial]] = []
-        self._types: Sequence[str] = self.noise_types
+        self._searched: dict[Recipe, list[str]] = {}
 
-    def search(self, recipe: Recipe, noise_types: Sequence[str]) -> None:
-        """Record each round; the trials of a round are trained side by side."""
-        self._types = noise_types
-        for turns in asked_together(self.preset.trials_per_type):
-            arms = [stand_in(noise, recipe, turn) for turn in turns for noise in noise_types]
-            self.run(search_trials(self.preset, dict(enumerate(arms))))
+    def search(self, recipe: Recipe, labels: Sequence[str]) -> None:
+        """Record the searches; their trials are trained side by side."""
+        count = self.preset.trials_per_type
+        searched = self._searched.setdefault(recipe, [])
+        asked: list[Trial] = []
+        for label in labels:
+            arms = [stand_in(label, recipe, place) for place in range(count)]
+            asked += search_trials(self.preset, label, arms, len(searched) * count)
+            searched.append(label)
+        self.run(asked)
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
         """Record a stage."""
         if trials:
             self.stages.append(list(trials))
 
-    def best_searched(self, recipe: Recipe, noise_types: Sequence[str]) -> list[Arm]:
-        """Return as many stand-ins of each noise type as arms are re-ranked."""
+    def shortlist(self, recipe: Recipe, labels: Sequence[str]) -> list[Arm]:
+        """Return as many stand-ins of each search as arms are re-ranked."""
         count = min(self.preset.rerank_top, self.preset.trials_per_type)
-        return [stand_in(noise, recipe, place) for noise in noise_types for place in range(count)]
+        return [stand_in(label, recipe, place) for label in labels for place in range(count)]
 
     def tuned_arms(self, recipe: Recipe) -> Tuned:
-        """Return a stand-in of each noise type."""
-        return {noise: stand_in(noise, recipe, place) for place, noise in enumerate(self._types)}
+        """Return a stand-in of each search."""
+        searched = self._searched[recipe]
+        return {label: stand_in(label, recipe, place) for place, label in enumerate(searched)}
 
     def best_of(self, arms: Sequence[Arm]) -> Arm | None:
         """Return None: nothing is known before a study."""
@@ -64,9 +68,11 @@ def planned_trials(preset: Preset, noise_types: Sequence[str]) -> list[Trial]:
     return [trial for stage in planned_stages(preset, noise_types) for trial in stage]
 
 
-def stand_in(noise: str, recipe: Recipe, count: int = 0) -> Arm:
-    """Return an arm in place of one that the search will find; another for each count."""
+def stand_in(label: str, recipe: Recipe, count: int = 0) -> Arm:
+    """Return an arm in place of one that the search will find; another for each label and count."""
+    if label == DROPOUT_ALONE:
+        return recipe.arm("dropout", 0.2, round(0.25 + 0.001 * count, 3), weight_decay=0.0)
     rates = [0.0, 0.0]
-    for place, (value, rate) in enumerate(zip((0.2, 0.3), noise_type(noise).rates, strict=False)):
+    for place, (value, rate) in enumerate(zip((0.2, 0.3), noise_type(label).rates, strict=False)):
         rates[place] = min(value, rate.high)
-    return recipe.arm(noise, rates[0], rates[1], weight_decay=1e-6 * (1 + count))
+    return recipe.arm(label, rates[0], rates[1], weight_decay=1e-6 * (1 + count))

@@ -40,8 +40,8 @@ Job = tuple[str, int]
 
 @dataclass(frozen=True)
 class Sample:
-    """What was timed of a job: wall seconds of a step, of what each epoch has beside its steps, and
-    of an evaluation.
+    """What was timed of a job: wall seconds of a step, of what each epoch of all images has beside
+    its steps, of a curve's point, and of the float32 evaluation that decides.
 
     Attributes:
         undisturbed: the share of the time in which the thread had its core; less where others are
@@ -50,7 +50,8 @@ class Sample:
 
     step: float
     shuffle: float
-    evaluation: float
+    point: float
+    scoring: float
     undisturbed: float
 
 
@@ -62,7 +63,7 @@ class Costs:
         samples: one for each job.
         workers: populations trained at a time.
         population: networks of one, at most.
-        examples: training images of an epoch.
+        examples: training images there are; a recipe may use fewer.
     """
 
     samples: dict[Job, Sample]
@@ -75,17 +76,17 @@ class Costs:
         out."""
         first = batch[0]
         sizes = chunk_sizes(len(batch) * len(first.seeds), self.population)
-        steps = -(-self.examples // first.arm.recipe.batch_size)
-        epochs, noise, seconds = first.arm.recipe.epochs, first.arm.noise, 0.0
+        recipe, noise, seconds = first.arm.recipe, first.arm.noise, 0.0
+        examples = min(recipe.train_examples, self.examples)
+        steps = -(-examples // recipe.batch_size)
         for size in sizes:
-            step, shuffle, evaluation = (
-                self._at(noise, size, what) for what in ("step", "shuffle", "evaluation")
+            step, shuffle, point, scoring = (
+                self._at(noise, size, what) for what in ("step", "shuffle", "point", "scoring")
             )
+            seconds += recipe.epochs * (steps * step + shuffle * examples / self.examples)
+            seconds += (len(recipe.evaluated_epochs) - 1) * point + scoring
             # The test images are as many as those that validate, and have a calibration on top.
-            seconds += (
-                epochs * (steps * step + shuffle + evaluation)
-                + 2 * evaluation * first.reads_test_set
-            )
+            seconds += 2 * scoring * first.reads_test_set
         return seconds
 
     def makespan(self, trials: Sequence[Trial]) -> float:
@@ -126,7 +127,7 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
         CannotTime: a type from outside fails in training.
     """
     split, stop = load_split(setting), threading.Event()
-    with in_process(setting.device, lambda network_epochs: None) as trainer:
+    with in_process(setting.device, lambda images: None) as trainer:
         population, workers = trainer.population(setting), trainer.workers
         arms: dict[str, Arm] = {}
         sizes: dict[str, set[int]] = {}
@@ -183,7 +184,7 @@ def _time(arm: Arm, networks: int, split: Split, seconds: float, stop: threading
     wall: list[float] = []
     own: list[float] = []
 
-    def on_step(network_epochs: float) -> None:
+    def on_step(images: float) -> None:
         wall.append(_now(split))
         own.append(time.thread_time())
         enough = len(wall) >= WARM_UP + FEWEST_STEPS and wall[-1] - wall[0] >= seconds
@@ -198,13 +199,16 @@ def _time(arm: Arm, networks: int, split: Split, seconds: float, stop: threading
             pass
     except _Enough:
         pass
+    rough_x = split.validation_x.to(split.train_x.dtype)
     start = _now(split)
+    evaluate(population.rounded(rough_x.dtype), noise, seeds, rough_x, split.validation_y)
+    middle = _now(split)
     evaluate(population, noise, seeds, split.validation_x, split.validation_y)
-    evaluation, timed = _now(split) - start, wall[WARM_UP - 1 :] or wall
+    point, scoring, timed = middle - start, _now(split) - middle, wall[WARM_UP - 1 :] or wall
     passed = max(timed[-1] - timed[0], 1e-9)
     # A thread that drives a GPU does little itself.
     busy = (own[-1] - own[-len(timed)]) / passed if split.train_x.device.type == "cpu" else 1.0
-    return Sample(passed / max(len(timed) - 1, 1), shuffle, evaluation, min(busy, 1.0))
+    return Sample(passed / max(len(timed) - 1, 1), shuffle, point, scoring, min(busy, 1.0))
 
 
 def _now(split: Split) -> float:
@@ -217,7 +221,7 @@ def _now(split: Split) -> float:
 
 
 def _mean(samples: Sequence[Sample]) -> Sample:
-    names = ("step", "shuffle", "evaluation", "undisturbed")
+    names = ("step", "shuffle", "point", "scoring", "undisturbed")
     return Sample(
         *(statistics.fmean(getattr(sample, name) for sample in samples) for name in names)
     )

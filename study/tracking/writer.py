@@ -220,6 +220,7 @@ class Tracker:
             "recipe": recipe.name,
             "epochs": recipe.epochs,
             "learning_rate": recipe.learning_rate,
+            "train_examples": min(recipe.train_examples, self.declaration.data["train"]),
             "precision": self.setting.precision,
             "device": self.setting.device,
         }
@@ -279,13 +280,13 @@ def _dataset(declaration: Declaration, part: str) -> DatasetInput:
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:
-    """Return each epoch's metrics, step = epochs done; then what is measured now and then, and
-    once."""
-    epochs = len(network.curves["val/accuracy"])
+    """Return the metrics of each point of the curves, step = epochs done; then what is measured now
+    and then, and once."""
+    epochs = network.points[-1]
     curves = [
         Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)
         for name, curve in network.curves.items()
-        for step, value in enumerate(curve, start=1)
+        for step, value in zip(network.points, curve, strict=True)
     ]
     measured = {name for _, name, _ in network.measured}
     once = {

@@ -20,6 +20,7 @@ import optuna
 import pandas as pd
 import pytest
 import synthetic
+from optuna.distributions import FloatDistribution
 from optuna.exceptions import StorageInternalError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import OperationalError
@@ -38,10 +39,8 @@ MAX_RATE = 0.6
 def proposed(number: int) -> Arm:
     """The arm of a trial, on the search's grid."""
     noise = TYPES[number % len(TYPES)]
-    rates = {name: 0.05 * (number + 1) for name in search_space.rates_of(noise)}
-    return search_space.to_arm(
-        {"noise": noise, "log10_weight_decay": -5.85 + 0.05 * number, **rates}, RECIPE
-    )
+    point = [0.1 * (number + 1)] * len(search_space.coordinates(noise))
+    return search_space.to_arm(noise, point, RECIPE, MAX_RATE)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[reader.Study]:
     """Eight search trials, of which the second failed, the third was killed and trained anew."""
     before = mlflow.get_tracking_uri()
     synthetic.use_store(tmp_path_factory.mktemp("store"))
-    declared = json.loads(json.dumps(search_space.declared(TYPES)))
+    declared = json.loads(json.dumps(search_space.declared(TYPES, [RECIPE])))
     declaration = replace(synthetic.declaration(), search_space=declared, max_rate=MAX_RATE)
     writer = synthetic.Writer(declaration)
     for number in range(8):
@@ -81,9 +80,13 @@ def test_exported_trials_are_those_of_the_store(study: reader.Study, url: str) -
     assert [trial.user_attrs["trial_number"] for trial in found.trials] == list(range(8))
     for trial in found.trials:
         number, noise = trial.user_attrs["trial_number"], trial.params["noise"]
-        assert trial.distributions == search_space.distributions(noise, TYPES, MAX_RATE)
-        assert trial.params == pytest.approx(search_space.to_parameters(proposed(number)))
-        assert search_space.to_arm(trial.params, RECIPE) == proposed(number)
+        arm = proposed(number)
+        rates = {"rate1": arm.rate1, "rate2": arm.rate2} if noise != "none" else {}
+        assert trial.params == {"noise": noise, "weight_decay": arm.weight_decay, **rates}
+        assert trial.distributions.keys() == trial.params.keys()
+        assert trial.distributions["weight_decay"] == FloatDistribution(0.0, 1e-2)
+        for rate in rates:
+            assert trial.distributions[rate] == FloatDistribution(0.0, MAX_RATE)
         if number == 1:
             assert trial.state == TrialState.FAIL and trial.values is None
             assert [trial.user_attrs["trial_run"]] == [
@@ -128,7 +131,13 @@ def twice(study: reader.Study) -> reader.Study:
     declared = study.declaration
     recipes = {"later": declared.recipes[synthetic.RECIPE], **declared.recipes}
     rows = study.table.assign(recipe="later", trial_hash=study.table["trial_hash"] + "later")
-    both = replace(declared, recipes=recipes, tuned_recipes=(synthetic.RECIPE, "later"))
+    space = declared.search_space | {"weight_decay": dict.fromkeys(recipes, (1e-5, 1e-2))}
+    both = replace(
+        declared,
+        recipes=recipes,
+        tuned_recipes=(synthetic.RECIPE, "later"),
+        search_space=space,
+    )
     return replace(study, declaration=both, table=pd.concat([study.table, rows], ignore_index=True))
 
 
@@ -231,9 +240,7 @@ def test_an_address_that_is_no_place_for_it(
 def test_a_study_without_a_search(study: reader.Study, url: str) -> None:
     with pytest.raises(optuna_export.ExportError, match="no search trial yet"):
         optuna_export.export(replace(study, table=study.table.iloc[:0], failed=()), url)
-    with pytest.raises(
-        optuna_export.ExportError, match="lacks 'log10_weight_decay' of its search space"
-    ):
+    with pytest.raises(optuna_export.ExportError, match="lacks 'bounds' of its search space"):
         optuna_export.export(
             replace(study, declaration=replace(study.declaration, search_space={})), url
         )

@@ -283,37 +283,39 @@ def known_verdict(contrast: Contrast, p_adjusted: float) -> str:
     if p_adjusted > 0.05:
         return "equivalent" if inside else "inconclusive"
     gained = mean > 0 if contrast.metric == "test/accuracy" else mean < 0
-    return ("better" if gained else "worse") + (", negligible" if inside else "")
+    beyond = abs(mean) - T_975 * error > contrast.margin
+    size = ", negligible" if inside else ", matters" if beyond else ""
+    return ("better" if gained else "worse") + size
 
 
 GOLDEN = {  # (contrast, recipe): (verdict on accuracy, verdict on loss), as PLANTED has them
     "swap": {
-        ("dropout (0.1, 0.5) - (0.5, 0.1)", "decay"): ("better", "better"),
-        ("dropout (0.2, 0.5) - (0.5, 0.2)", "decay"): ("equivalent", "better"),
+        ("dropout (0.1, 0.5) - (0.5, 0.1)", "decay"): ("better, matters", "better, matters"),
+        ("dropout (0.2, 0.5) - (0.5, 0.2)", "decay"): ("equivalent", "better, matters"),
         ("dropout (0.1, 0.9) - (0.9, 0.1)", "decay"): ("inconclusive", "inconclusive"),
     },
     "additivity": {
-        ("dropout - none", "long"): ("better", "better"),
-        ("weight decay - none", "long"): ("better", "better"),
-        ("both - none", "long"): ("better", "better"),
-        ("both - dropout", "long"): ("better", "better"),
-        ("both - weight decay", "long"): ("better", "better"),
+        ("dropout - none", "long"): ("better, matters", "better, matters"),
+        ("weight decay - none", "long"): ("better, matters", "better, matters"),
+        ("both - none", "long"): ("better, matters", "better, matters"),
+        ("both - dropout", "long"): ("better, matters", "better, matters"),
+        ("both - weight decay", "long"): ("better, matters", "better, matters"),
         ("interaction", "long"): ("worse, negligible", "equivalent"),
     },
     "beat-dropout": {
-        ("gaussian - dropout", "decay"): ("better", "better"),
-        ("gaussian - none", "decay"): ("better", "better"),
-        ("uniform - dropout", "decay"): ("equivalent", "worse"),
+        ("gaussian - dropout", "decay"): ("better, matters", "better, matters"),
+        ("gaussian - none", "decay"): ("better, matters", "better, matters"),
+        ("uniform - dropout", "decay"): ("equivalent", "worse, matters"),
         ("uniform - none", "decay"): (
-            "better",
+            "better, matters",
             "worse",
         ),  # though the candidate does not beat dropout
-        ("dropout - none", "decay"): ("better", "better"),
-        ("gaussian - dropout", "long"): ("better", "better"),
-        ("gaussian - none", "long"): ("better", "better"),
+        ("dropout - none", "decay"): ("better, matters", "better, matters"),
+        ("gaussian - dropout", "long"): ("better, matters", "better, matters"),
+        ("gaussian - none", "long"): ("better, matters", "better, matters"),
         ("uniform - dropout", "long"): ("equivalent", "worse"),
-        ("uniform - none", "long"): ("better", "better"),
-        ("dropout - none", "long"): ("better", "better"),
+        ("uniform - none", "long"): ("better, matters", "better, matters"),
+        ("dropout - none", "long"): ("better, matters", "better, matters"),
     },
 }
 
@@ -390,7 +392,9 @@ def test_the_answers_in_words():
     assert "Better than swapped: dropout(0.1,0.5); on loss" in swap.takeaway
     assert joint.verdict == "Diminishing (long)"
     assert "on loss: additive (long)." in joint.takeaway
-    assert beat.verdict == "gaussian beat dropout and no noise, 1 by more than the margin"
+    assert beat.verdict == (
+        "Dropout and no noise were beaten by gaussian (by more than the margin)"
+    )
     assert "on loss, these beat both: gaussian;" in beat.takeaway
     for answer in (swap, joint, beat):
         assert answer.notes == ()
@@ -418,14 +422,18 @@ def exactly(mean: float, error: float) -> np.ndarray:
 
 # mean and standard error in margins -> verdict where higher is better
 SITUATIONS = {
-    "better": (2.0, 0.1),
-    "worse": (-2.0, 0.1),
+    "better, matters": (2.0, 0.1),
+    "worse, matters": (-2.0, 0.1),
+    "better": (1.0, 0.2),
+    "worse": (-1.0, 0.2),
     "equivalent": (0.1, 0.1),
     "better, negligible": (0.5, 0.1),
     "worse, negligible": (-0.5, 0.1),
     "inconclusive": (0.5, 0.5),
 }
 TURNED = {verdict: verdict for verdict in VERDICTS} | {
+    "better, matters": "worse, matters",
+    "worse, matters": "better, matters",
     "better": "worse",
     "worse": "better",
     "better, negligible": "worse, negligible",
@@ -480,7 +488,9 @@ def read_verdict(clause: str) -> str:
         for word in ("better", "worse", "equivalent", "inconclusive")
         if word in clause.split(",")[0]
     ]
-    return f"{word}, negligible" if "negligible amount" in clause else word
+    if "negligible amount" in clause:
+        return f"{word}, negligible"
+    return f"{word}, matters" if "by more than" in clause else word
 
 
 def test_an_inconclusive_sentence_says_what_would_settle_it():
@@ -585,8 +595,9 @@ def test_a_candidate_with_a_refused_contrast_cannot_win():
     left = [one for one in answer.contrasts if one.contrast.candidate == "gaussian"]
     assert [one.contrast.recipe for one in left] == ["long"] * 4
     assert {one.p_candidate for one in left} == {1.0}
-    assert {one.verdict for one in left} == {"better"}  # each for itself is as good as before
-    assert answer.verdict == "Nothing beat both dropout and no noise"
+    # Each for itself is as good as before.
+    assert {one.verdict for one in left} == {"better, matters"}
+    assert answer.verdict == "Nothing beat both dropout and no noise; untested: gaussian"
     assert any("gaussian" in note and "p is set to 1" in note for note in answer.notes)
     uniform = [one for one in answer.contrasts if one.contrast.candidate == "uniform"]
     accuracy = [one for one in uniform if one.contrast.metric == "test/accuracy"]
@@ -634,7 +645,11 @@ def test_a_candidate_must_win_under_every_recipe():
 
 def test_beating_by_less_than_the_margin_is_said():
     answer = answered("beat-dropout", shifted("tuned gaussian", {"long": -0.0035}))
-    assert answer.verdict == "gaussian beat dropout and no noise, 0 by more than the margin"
+    assert answer.verdict == (
+        "Dropout and no noise were beaten by gaussian (by a negligible amount)"
+    )
+    larger = answered("beat-dropout", shifted("tuned gaussian", {"long": -0.0028}))
+    assert larger.verdict == "Dropout and no noise were beaten by gaussian (by how much is open)"
 
 
 def test_a_negligible_gain_over_no_noise_is_not_called_one_that_matters():
@@ -652,10 +667,12 @@ def test_a_negligible_gain_over_no_noise_is_not_called_one_that_matters():
         if one.contrast.metric == "test/accuracy"
     }
     assert (
-        verdicts["gaussian - dropout"] == "better"
+        verdicts["gaussian - dropout"] == "better, matters"
         and verdicts["gaussian - none"] == "better, negligible"
     )
-    assert answer.verdict == "gaussian beat dropout and no noise, 0 by more than the margin"
+    assert answer.verdict == (
+        "Dropout and no noise were beaten by gaussian (by a negligible amount)"
+    )
     (note,) = answer.notes
     assert note.startswith(
         "worse than no noise although rate 0 was in the search: tuned uniform, dropout."
@@ -671,7 +688,7 @@ def test_a_candidate_does_not_lend_its_contrasts_its_own_p():
         found["uniform - none", "decay", "test/accuracy"],
         found["uniform - dropout", "decay", "test/accuracy"],
     )
-    assert (harm.verdict, equal.verdict) == ("worse", "equivalent")
+    assert (harm.verdict, equal.verdict) == ("worse, matters", "equivalent")
     assert harm.p_adjusted < 0.001 < 0.05 < harm.p_candidate == equal.p_candidate
     assert "adjusted p < 0.001" in harm.sentence and "candidate" not in harm.sentence
     (note,) = answer.notes
@@ -717,8 +734,9 @@ def test_a_note_on_sensitivity_is_never_the_reason():
 
 def test_two_winners_are_both_named():
     answer = answered("beat-dropout", shifted("tuned uniform", {"decay": 0.005, "long": 0.005}))
-    assert (
-        answer.verdict == "gaussian, uniform beat dropout and no noise, 2 by more than the margin"
+    assert answer.verdict == (
+        "Dropout and no noise were beaten by gaussian (by more than the margin), "
+        "uniform (by more than the margin)"
     )
 
 
@@ -737,7 +755,7 @@ def test_a_noisy_candidate_is_undecided_and_a_poor_one_ruled_out():
 def test_a_planted_swap_is_found_and_turned():
     answer = answered("swap", shifted("dropout(0.5,0.2)", {"decay": 0.01}))
     assert answer.verdict == "Swapping matters in 2 of 3 pairs, 1 undecided"
-    assert answer.contrasts[1].verdict == "worse"
+    assert answer.contrasts[1].verdict == "worse, matters"
     assert "Better than swapped: dropout(0.1,0.5), dropout(0.5,0.2);" in answer.takeaway
     equal = answered("swap", shifted("dropout(0.1,0.5)", {"decay": -0.006}))
     assert equal.verdict == "Swapping matters in 0 of 3 pairs, 1 undecided"
@@ -765,7 +783,8 @@ CLASSES = [
     ("redundant", {"both - dropout": "equivalent", "interaction": "worse"}, WIDE),
     ("redundant", {"both - dropout": "better, negligible", "interaction": "worse"}, WIDE),
     ("synergistic", {"interaction": "better"}, WIDE),
-    ("synergistic", {"interaction": "better, negligible"}, NARROW),  # comes before additive
+    ("additive", {"interaction": "better, negligible"}, NARROW),  # comes before synergistic
+    ("additive", {"interaction": "worse, negligible"}, NARROW),
     ("additive", {"interaction": "equivalent"}, NARROW),
     ("additive", {"interaction": "worse, negligible"}, (-0.0009, -0.0001)),
     ("diminishing", {"interaction": "worse"}, (-0.003, -0.001)),
@@ -820,7 +839,7 @@ def test_a_planted_class_is_found_on_accuracy_and_on_loss(name):
     answer = answered("additivity", table)
     assert answer.verdict.lower().startswith(name)
     assert f"on loss: {name} (long)." in answer.takeaway
-    alone = "dropout alone is better than none and weight decay alone is equivalent to none"
+    alone = "better by more than the margin than none and weight decay alone is equivalent to none"
     assert (alone in answer.takeaway) == (name == "undetermined")
 
 

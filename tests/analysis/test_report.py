@@ -9,6 +9,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import defaultdict
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -30,7 +31,7 @@ from analysis.plots import forest, search, style
 from analysis.plots.style import to_svg
 from analysis.report import checks, next_study, page, tables, writer
 from analysis.report.folder import FIXED, ForeignFiles, figure_names
-from analysis.stats.contrast_table import NUMBERS
+from analysis.stats.contrast_table import NUMBERS, contrast_table
 from analysis.store import reader
 from analysis.store.search_trials import search_trials
 from analysis.store.uri import StoreError
@@ -38,7 +39,7 @@ from study import presets
 from study.commands.cli import cli
 
 ROOT = Path(__file__).parents[2]
-OPTIONAL = ("p_candidate", "crossed_low", "crossed_high")
+OPTIONAL = ("p_candidate", "ci_crossed_low", "ci_crossed_high")
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
     "p_candidate", "effect_size", "n_seeds", "margin", "alpha", "verdict", "sentence", "run_ids", "declared_hash",
@@ -437,7 +438,7 @@ def test_a_dollar_in_a_name_is_no_formula(small):
 def test_a_logarithmic_axis_has_plain_numbers(study):
     figure = search.rate_figures(study)[synthetic.RECIPE]
     assert to_svg(figure)
-    axes = [ax for ax in figure.axes if ax.get_xscale() == "log"]
+    axes = [ax for ax in figure.axes if ax.get_xscale() == "symlog"]
     labels = [label.get_text() for ax in axes for label in ax.get_xticklabels()]
     assert axes and "1e-05" in labels and not [text for text in labels if "$" in text]
 
@@ -704,7 +705,9 @@ def test_other_doubts_are_named(study):
         "of the phases rerank, search"
     )
     assert found["the code that ran is a commit"] == "uncommitted changes on top of 0123abc"
-    assert found["no other look at the same test images"] == "swap was also confirmed by abc"
+    assert (
+        found["no other look at the test images in this store"] == "swap was also confirmed by abc"
+    )
 
 
 def test_a_winner_at_the_edge_of_the_search_is_named(study):
@@ -880,3 +883,102 @@ def test_a_matplotlibrc_and_a_backend_change_no_figure(tmp_path):
         )  # fmt: skip
         drawn.append((tmp_path / "figures").read_bytes())
     assert drawn[0] == drawn[1] == drawn[2]
+
+
+def doubts(study, answers=()) -> dict[str, str]:
+    """Check -> what was found, of those not in order."""
+    rows = checks.panel(study, list(answers)).rows
+    return {row[0]: row[2] for row in rows if row[1] == checks.LOOK}
+
+
+def test_a_recipe_that_does_not_overfit_is_told_by_the_studys_own_runs(study):
+    overfits = "every recipe that tunes overfits without noise"
+    assert overfits not in doubts(study) and not checks.warnings(study, [])
+    table = study.table.assign(**{"train/loss": study.table["val/loss"] + 0.003})
+    underfits = replace(study, table=table)
+    assert re.fullmatch(
+        r"decay does not overfit without noise: its training loss ends at 0\.\d{3}, its "
+        r"validation loss at 0\.\d{3}",
+        doubts(underfits)[overfits],
+    )
+    (warning,) = checks.warnings(underfits, [])
+    assert warning.startswith("Recipe decay does not overfit") and "larger step" in warning
+    with_noise = study.table["noise"] != "none"  # which may well not overfit
+    gap = study.table["train/loss"].where(~with_noise, study.table["val/loss"])
+    assert overfits not in doubts(replace(study, table=study.table.assign(**{"train/loss": gap})))
+
+
+def test_a_recipe_that_tunes_at_a_constant_learning_rate_is_named(study):
+    ends = "every recipe that tunes ends at learning rate 0"
+    assert ends not in doubts(study)
+    recipes = study.declaration.recipes
+    constant = {"decay": {**recipes["decay"], "schedule": "constant"}}
+    declared = replace(study.declaration, recipes=constant)
+    found = doubts(replace(study, declaration=declared))
+    assert found[ends] == "decay: the learning rate is constant"
+
+
+def test_recipes_that_tune_in_the_presets_end_at_0():
+    from study.presets import PRESETS
+
+    for preset in PRESETS.values():
+        for recipe in preset.recipes:
+            assert recipe.learning_rate_at(1.0) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_tuned_type_that_may_lose_to_no_noise_is_a_failure_of_the_search(study):
+    loses = "no tuned type loses to no noise"
+    table = study.table.copy()
+    arm = study.arms["decay"]["tuned gaussian"]
+    table.loc[table["arm"] == arm, "test/accuracy"] += 0.02
+    fine = replace(study, table=table)
+    assert "gaussian - none" not in doubts(fine, answers_of(fine)).get(loses, "")
+    table = study.table.copy()
+    table.loc[table["arm"] == arm, "test/accuracy"] -= 0.02
+    worse = replace(study, table=table)
+    assert (
+        "gaussian - none, decay: may lose as much as −" in doubts(worse, answers_of(worse))[loses]
+    )
+
+
+def test_the_first_table_has_both_intervals_and_says_where_a_verdict_holds(study):
+    """On the page and in Markdown; a verdict that other images might not bear out holds on these."""
+    question = study.declaration.questions[0]
+    answers = [
+        replace(one, crossed={each.contrast.identity: (-0.0123, 0.0456) for each in one.contrasts})
+        for one in answers_of(study)
+    ]
+    contrasts = {one.question: contrast_table(one, study.arms) for one in answers}
+    content = page.build(study, answers, contrasts, {})
+    for template in ("index.html.j2", "report.md.j2"):
+        shown = writer._render(template, content, defaultdict(bytes))
+        first = shown[: shown.index(content.sections[0].rule)]
+        assert "95 % over seeds and images" in first and "[−1.23, +4.56]" in first
+    row = contrasts[question.name].to_dict("records")[0] | {"ci_low": 0.001, "ci_high": 0.004}
+    row["verdict"] = "better"
+    wide = page._row(question, row | {"ci_crossed_low": -0.001, "ci_crossed_high": 0.006}, 10_000)
+    sure = page._row(question, row | {"ci_crossed_low": 0.0005, "ci_crossed_high": 0.006}, 10_000)
+    assert wide.verdict.startswith("better; on these 10") and sure.verdict == "better"
+    assert (wide.interval, wide.crossed) == ("[+0.10, +0.40]", "[−0.10, +0.60]")
+
+
+def test_the_best_types_at_other_learning_rates_have_a_panel(study):
+    rows = study.table
+    tuned = {noise: study.arms["decay"][f"tuned {noise}"] for noise in ("dropout", "gaussian")}
+    again = []
+    for factor in (0.5, 2):
+        for noise, arm in tuned.items():
+            some = rows.loc[(rows["arm"] == arm) & (rows["phase"] == schema.CONFIRM)].head(4)
+            gain = 0.01 * (noise == "gaussian")
+            again.append(
+                some.assign(
+                    phase=schema.EXPLORE,
+                    recipe=f"decay x{factor:g}",
+                    arm=f"{noise} again x{factor:g}",
+                    **{"val/accuracy": 0.8 + gain + some["seed"] / 1e4},
+                )
+            )
+    told = tables.robustness(replace(study, table=pd.concat([rows, *again], ignore_index=True)))
+    (row,) = [row for row in told.rows if row[1] == "gaussian"]
+    assert row[0] == "decay" and row[3] == row[4] == "+1.00 pp [+1.00, +1.00] (n = 4)"
+    assert tables.robustness(study).rows == ()

@@ -43,21 +43,20 @@ def test_the_notebook_shows_what_it_shows_here(monkeypatch: pytest.MonkeyPatch) 
     assert NOTEBOOK.stat().st_size < 300_000
 
 
-def test_the_answers_of_a_reports_folder_are_the_published_ones() -> None:
+def test_the_estimates_of_a_reports_folder_are_the_published_ones() -> None:
     runs = load_runs(DOCS / "results")
     page = (DOCS / "results" / "report.md").read_text()
     published = {
-        (row["question"], row["contrast"], row["recipe"], row["metric"]): row["verdict"]
+        (row["question"], row["contrast"], row["recipe"], row["metric"]): row
         for row in json.loads((DOCS / "results" / "answers.json").read_text())
     }
     for question in runs.declaration.questions:
         found = answer(question.name, runs)
         assert f"| **{question.title}** " in page
         for row in estimates(found).to_dict("records"):
-            assert (
-                row["verdict"]
-                == published[question.name, row["contrast"], row["recipe"], row["metric"]]
-            )
+            then = published[question.name, row["contrast"], row["recipe"], row["metric"]]
+            assert row["estimate"] == pytest.approx(then["estimate"])
+            assert row["seeds"] == then["n_seeds"]
         assert len(estimates(found)) == len(found.contrasts) and draw(found)
 
 

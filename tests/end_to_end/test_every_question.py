@@ -18,26 +18,26 @@ from analysis.questions import DESIGNS, QUESTIONS, noisy_inference
 from analysis.store import reader
 from models.probes import mc_dropout
 from study.commands.cli import main
-from study.presets import BOOK, CONSTANT, DECAY, LONG, PRESETS, every_question, seeds
+from study.presets import BOOK, BY_SIZE, CONSTANT, LONG, PRESETS, every_question, seeds
 
 ROOT = Path(__file__).parents[2]
 SHORT_RECIPES = [
-    replace(recipe, epochs=epochs)
-    for recipe, epochs in ((DECAY, 2), (LONG, 2), (CONSTANT, 10), (BOOK, 2))
+    replace(recipe, epochs=epochs, train_examples=min(recipe.train_examples, 1_000 + 100 * place))
+    for place, (recipe, epochs) in enumerate(
+        (*((recipe, 2) for recipe in BY_SIZE), (LONG, 2), (CONSTANT, 10), (BOOK, 2))
+    )
 ]
 SMALL = replace(
     PRESETS["full"],
-    recipes=tuple(SHORT_RECIPES[:2]),
+    recipes=tuple(recipe for recipe in SHORT_RECIPES if recipe.name in ("small", "long")),
     questions=every_question(*SHORT_RECIPES),
-    trials_per_type=2,
-    search_seeds=seeds(0, 2),
+    trials_per_type=3,
     rerank_top=1,
     rerank_seeds=seeds(100, 1),
     explore_seeds=seeds(200, 1),
     audit_seeds=seeds(300, 3),
     confirm_seeds=seeds(1000, 3),
     finalists=2,
-    train_examples=1_000,
 )
 
 
@@ -89,6 +89,7 @@ def test_every_question_has_its_figures(written: Path) -> None:
     found = {path.stem for path in (written / "figures").glob("*.svg")}
     assert found >= set(SMALL.questions) | {
         "epochs-curves",
+        "epochs-sizes",
         "variance-curves",
         "test-time-passes",
         "swap-grid",

@@ -19,8 +19,10 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import schema
+from analysis.questions.base import DROPOUT_ALONE
 from analysis.store import reader
 from models.data import Split
+from study import search_space
 from study.planning.dry_run import planned_trials
 from study.presets import PRESETS
 
@@ -163,25 +165,36 @@ def test_only_the_confirm_phase_reads_the_test_set(finished: Finished) -> None:
     assert table["test/accuracy"].notna().eq(table["phase"] == schema.CONFIRM).all()
     seeds = {phase: set(rows["seed"]) for phase, rows in table.groupby("phase")}
     assert seeds == {
-        schema.SEARCH: set(SMOKE.search_seeds),
+        schema.SEARCH: {*SMOKE.search_seeds, *SMOKE.alone_seeds},
         schema.RERANK: set(SMOKE.rerank_seeds),
-        schema.EXPLORE: set(SMOKE.explore_seeds),
+        schema.EXPLORE: set(SMOKE.robustness_seeds),
         schema.CONFIRM: set(SMOKE.confirm_seeds),
     }
     assert not set.intersection(*seeds.values())
 
 
-def test_noise_types_take_turns_and_arms_follow_the_rules(finished: Finished) -> None:
+def test_each_search_has_its_own_trials_and_arms_follow_the_rules(finished: Finished) -> None:
     study = finished.study
-    trials = study.table[study.table["phase"] == schema.SEARCH].drop_duplicates("trial_number")
-    for number, noise in zip(trials["trial_number"], trials["noise"], strict=True):
-        assert noise == SMOKE.noise_types[number % len(SMOKE.noise_types)]
-    arms = study.arms[SMOKE.recipes[0].name]
-    reranked = study.table[study.table["phase"] == schema.RERANK]
-    for noise in SMOKE.noise_types:
-        scores = reranked[reranked["noise"] == noise].groupby("arm")["val/accuracy"].mean()
-        assert arms[f"tuned {noise}"] == scores.idxmax()
-    assert arms["weight decay"] == arms["tuned none"]
+    recipe = SMOKE.recipes[0].name
+    trials = study.table[study.table["phase"] == schema.SEARCH]
+    labels = [*SMOKE.noise_types, DROPOUT_ALONE]
+    for number, noise, seed in zip(
+        trials["trial_number"], trials["noise"], trials["seed"], strict=True
+    ):
+        search, place = divmod(number, SMOKE.trials_per_type)
+        seeds = SMOKE.alone_seeds if labels[search] == DROPOUT_ALONE else SMOKE.search_seeds
+        assert noise == search_space.noise_of(labels[search]) and seed == seeds[place]
+    arms = study.arms[recipe]
+    again = set(study.table.loc[study.table["phase"] == schema.RERANK, "arm"])
+    tuned = study.tuned_arms(recipe)
+    assert list(tuned) and set(tuned) == set(labels)
+    decay = arms["tuned none"].split()[1]
+    for noise, arm in tuned.items():
+        # Trained again, or no noise's own arm.
+        rates = arm.partition(" ")[0].strip(f"{search_space.noise_of(noise)}()").split(",")
+        assert arm in again or (set(rates) <= {"0", ""} and (decay in arm or "wd=0 " in arm))
+    assert arms["weight decay"] == arms["tuned none"] and arms["both"] == arms["tuned dropout"]
+    assert arms["dropout"] == tuned[DROPOUT_ALONE] and " wd=0 " in arms["dropout"]
     confirmed = set(study.table.loc[study.table["phase"] == schema.CONFIRM, "arm"])
     assert confirmed == set(arms.values())
 
@@ -227,7 +240,10 @@ def test_the_winner_is_a_registered_model_that_predicts_what_its_run_logged(
     assert version.run_id == logged.source_run_id
     table = finished.study.table
     row = table.set_index("run_id").loc[version.run_id]
-    reranked = table[table["phase"] == schema.RERANK].groupby("arm")["val/accuracy"].mean()
+    tuned = finished.study.tuned_arms(SMOKE.recipes[0].name)
+    candidates = {arm for noise, arm in tuned.items() if noise in SMOKE.noise_types}
+    again = table[(table["phase"] == schema.RERANK) & table["arm"].isin(candidates)]
+    reranked = again.groupby("arm")["val/accuracy"].mean()
     assert reranked[row["arm"]] == reranked.max()
     assert (row["phase"], row["seed"]) == (schema.CONFIRM, SMOKE.confirm_seeds[0])
     assert f"the winner is {row['arm']}, models:/dropout-study-champion@champion" in finished.stderr

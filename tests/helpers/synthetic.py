@@ -10,6 +10,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 from mlflow.entities import Metric, Param, RunTag
 
 from analysis import schema
@@ -138,7 +139,6 @@ def declaration(
             "validation": 10_000,
             "test": 10_000,
         },
-        train_examples=50_000,
         precision="float32",
         device="cpu",
     )
@@ -293,10 +293,7 @@ def write_study(
         for row in selection.search_ranking(table, noise, OBJECTIVE, RECIPE)[: declared.rerank_top]:
             writer.trial(Arm.of(row), declared.rerank_seeds, schema.RERANK)
     table = reader.load(declared.study_id, experiment).table
-    tuned = {
-        noise: Arm.of(selection.rerank_ranking(table, noise, RECIPE, OBJECTIVE)[0])
-        for noise in declared.noise_types
-    }
+    tuned = {noise: Arm.of(_best_reranked(table, noise)) for noise in declared.noise_types}
     labels = {
         f"dropout({rate1:g},{rate2:g})": Arm("dropout", rate1, rate2, 0.0)
         for p, q in PAIRS
@@ -327,6 +324,15 @@ def write_study(
         writer.trial(arm, seeds, schema.CONFIRM, questions)
     writer.end()
     return writer
+
+
+def _best_reranked(table: pd.DataFrame, noise: str) -> selection.Ranked:
+    """The search's arm of a type with the best mean on the re-ranking's seeds."""
+    rows = table.loc[(table["phase"] == schema.RERANK) & (table["noise"] == noise)]
+    best = rows.groupby("arm")[OBJECTIVE].mean().idxmax()
+    return next(
+        row for row in selection.search_ranking(table, noise, OBJECTIVE, RECIPE) if row.arm == best
+    )
 
 
 def use_store(folder: Path) -> str:

@@ -26,7 +26,7 @@ from study.commands.cli import main
 from study.declaration import pick_noise_types
 from study.planning import timing
 from study.planning.dry_run import planned_trials
-from study.presets import CLASSIC, PRESETS, seeds
+from study.presets import CLASSIC, PRESETS
 from study.trial import Setting, Trial
 
 ROOT = Path(__file__).parents[2]
@@ -34,10 +34,7 @@ GUIDE = (ROOT / "docs" / "own-noise.md").read_text()
 SMOKE = PRESETS["smoke"]
 TINY = replace(
     SMOKE.asking(["beat-dropout"]),
-    search_seeds=seeds(0, 1),
-    explore_seeds=(),
     trials_per_type=1,
-    train_examples=600,
 )
 BROKEN = """
 import torch
@@ -148,7 +145,9 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(
     versions = read.declaration.search_space["noise_versions"]
     assert versions == {name: plugins.version(name) for name in mine_too}
     arms = set(read.table.loc[read.table["noise"] == "blink:Blink", "arm"])
-    assert arms and all(re.fullmatch(r"blink:Blink\(\S+,\S+\) wd=\S+ short@1", arm) for arm in arms)
+    assert arms and all(
+        re.fullmatch(r"blink:Blink\(\S+,\S+\) wd=\S+ glimpse( x\S+)?@4", arm) for arm in arms
+    )
 
 
 @pytest.mark.parametrize(
@@ -217,14 +216,14 @@ def test_a_broken_plug_in_breaks_only_itself(mine: Path) -> None:
     plug_in(
         mine, "late-noise", "late = nowhere:Late", "dropout = blink:Blink", "blink = blink:Blink"
     )
-    assert pick_noise_types("preset,blink", SMOKE) == (*CLASSIC, "blink")
+    assert pick_noise_types("preset,blink", SMOKE) == (*SMOKE.noise_types, "blink")
     assert noise_type("dropout") is NOISE["dropout"]
 
 
 def test_types_stand_in_the_order_of_registry_plug_ins_and_names(mine: Path) -> None:
     plug_in(mine, "blink-noise", "winks = blink:Blink", "blink = blink:Blink")
     mine_too = ("broken:Raises", "blink:Blink")
-    assert pick_noise_types("preset", SMOKE) == CLASSIC
+    assert pick_noise_types("preset", SMOKE) == SMOKE.noise_types
     assert pick_noise_types("all", SMOKE) == (*NOISE, "blink", "winks")
     assert pick_noise_types(f"{','.join(mine_too)},all", SMOKE) == (
         *NOISE,
@@ -252,20 +251,20 @@ def test_another_version_of_the_code_is_another_trial(mine: Path) -> None:
 
     def hashed(noise: str) -> str:
         arm = Arm(noise, 0.2, 0.2, 0.0, Recipe("book", 10))
-        return Trial(arm, (1,), schema.SEARCH).hash(Setting("mnist", "data", 100, "cpu"), "data")
+        return Trial(arm, (1,), schema.SEARCH).hash(Setting("mnist", "data", "cpu"), "data")
 
     first, dropout, space_before = (
         hashed("blink:Blink"),
         hashed("dropout"),
-        search_space.declared(("none", "blink:Blink")),
+        search_space.declared(("none", "blink:Blink"), SMOKE.recipes),
     )
     (mine / "blink.py").write_text(guide("python") + "\n# another version\n")
     assert hashed("blink:Blink") == first
     forget()
     assert hashed("blink:Blink") != first and hashed("dropout") == dropout
-    assert search_space.declared(("none", "blink:Blink")) != space_before
+    assert search_space.declared(("none", "blink:Blink"), SMOKE.recipes) != space_before
     assert noise_version("dropout") is None and "noise_versions" not in search_space.declared(
-        CLASSIC
+        CLASSIC, SMOKE.recipes
     )
 
 
@@ -298,7 +297,7 @@ def test_the_plan_of_a_type_that_fails_is_a_line(
         timing.CannotTime,
         match=r"broken:Raises failed in training: TypeError: no such \(broken.py, line",
     ):
-        timing.probe([[raising]], Setting("", "", 1000, "cpu"))
+        timing.probe([[raising]], Setting("", "", "cpu"))
 
 
 def test_a_colon_in_a_label_is_no_metric() -> None:

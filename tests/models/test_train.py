@@ -221,10 +221,10 @@ def test_exported_network_scores_the_same(small: Split) -> None:
     )
 
 
-def test_progress_counts_network_epochs(small: Split) -> None:
+def test_progress_counts_the_images_shown(small: Split) -> None:
     shares: list[float] = []
     train_population([arm("none")], [1, 2, 3], small, on_step=shares.append)
-    assert sum(shares) == pytest.approx(3 * 2)
+    assert sum(shares) == 3 * 2 * 1000
 
 
 def test_another_default_dtype_changes_nothing(noise_name: str, small: Split) -> None:

@@ -92,9 +92,9 @@ def test_a_second_coordinator_is_refused(call: Call, folder: Path) -> None:
     from study.trial import Setting
     from study.worker import load_split
 
-    setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
+    setting = Setting("fashion-mnist", str(folder), "cpu")
     declared = declare(
-        PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.8, load_split(setting), setting
+        PRESETS["smoke"], PRESETS["smoke"].noise_types, 0.5, load_split(setting), setting
     )
     client = MlflowClient()
     beat = json.dumps({"host": "elsewhere", "pid": 1, "started": 0, "time": int(time.time())})
@@ -205,7 +205,7 @@ def test_a_diverged_search_trial_leaves_no_hole(
     code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
     assert code == 0, stderr
     assert "1 trial failed and was excluded: hot(0.2,0.2)" in stderr
-    assert "hot(0.2,0.2) wd=1e-05 short@1 diverged" in stderr
+    assert re.search(r"hot\(0\.2,0\.2\) wd=\S+ glimpse@4 diverged", stderr)
     assert len(reader.load().failed) == 1 and "hot" in set(reader.load().table["noise"])
     trained = len(mlflow.search_runs(search_all_experiments=True))
     code, stderr = call("study", "--preset", "smoke", "--noise", "hot", "--data", str(folder))
@@ -231,10 +231,10 @@ def test_a_type_that_diverges_is_left_out_and_told(
     monkeypatch.setitem(NOISE, "exploding", Exploding)
     code, stderr = call("study", "--preset", "smoke", "--noise", "exploding", "--data", str(folder))
     assert code == 3, stderr
-    assert "2 trials failed and were excluded" in stderr
+    assert "4 trials failed and were excluded" in stderr
     assert "Traceback" not in stderr
     study = reader.load()
-    assert {trial.status for trial in study.failed} == {"FAILED"} and len(study.failed) == 2
+    assert {trial.status for trial in study.failed} == {"FAILED"} and len(study.failed) == 4
     assert set(study.table["noise"]) == {"none", "dropout"}
     answers = json.loads((tmp_path / "results" / "answers.json").read_text())
     verdicts = {
@@ -242,7 +242,7 @@ def test_a_type_that_diverges_is_left_out_and_told(
     }
     assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
     assert verdicts["dropout - none"] != "not answered"
-    assert "exploding, short: 0 of 2 trials" in (tmp_path / "results" / "report.md").read_text()
+    assert "exploding, glimpse: 0 of 4 trials" in (tmp_path / "results" / "report.md").read_text()
 
 
 def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(
@@ -304,7 +304,7 @@ def test_an_expected_error_is_its_first_line_that_says_something(
     ("command", "name"),
     [
         (("study", "--preset", "smoke"), "index.html"),
-        (("study", "--preset", "smoke"), "figures/beat-dropout-short.svg"),
+        (("study", "--preset", "smoke"), "figures/beat-dropout-glimpse.svg"),
         (("report",), "index.html"),
     ],
 )

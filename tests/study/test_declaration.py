@@ -14,22 +14,21 @@ from study.presets import PRESETS
 from study.trial import Setting
 
 IDS = {
-    "smoke": "faaea193876e",
-    "quick": "392b23a097bb",
-    "full": "c603a6b0bc2a",
-    "contest": "63fbfc5b6879",
+    "smoke": "10ff8322a09f",
+    "quick": "0d9e4e855f31",
+    "full": "fe67f3a01585",
+    "contest": "c8527c01e72a",
 }
-"""Preset -> id of its study on Fashion-MNIST in float32, code version 6."""
+"""Preset -> id of its study on Fashion-MNIST in float32, code version 7."""
 
 
-@pytest.mark.skipif(CODE_VERSION != 6, reason="the ids are of code version 6")
+@pytest.mark.skipif(CODE_VERSION != 7, reason="the ids are of code version 7")
 @pytest.mark.parametrize("name", PRESETS)
 def test_an_id_changes_on_purpose_alone(name: str, parts: Split) -> None:
     """A store written by earlier code is resumed only while its study has the same id."""
     preset = PRESETS[name]
-    setting = Setting("fashion-mnist", "data", preset.train_examples, "cpu", "float32")
-    split = parts.subset(preset.train_examples)
-    declared = declare(preset, pick_noise_types("preset", preset), 0.8, split, setting)
+    setting = Setting("fashion-mnist", "data", "cpu", "float32")
+    declared = declare(preset, pick_noise_types("preset", preset), 0.5, parts, setting)
     assert declared.study_id == IDS[name]
 
 

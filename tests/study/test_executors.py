@@ -29,7 +29,7 @@ from study.trial import Setting, Trial
 
 RECIPE = Recipe("short", epochs=1)
 TRIAL = Trial(Arm("dropout", 0.2, 0.2, 0.0, RECIPE), (1, 2), schema.SEARCH)
-SETTING = Setting("fashion-mnist", "nowhere", 600, "cpu")
+SETTING = Setting("fashion-mnist", "nowhere", "cpu")
 
 
 def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[list[Trained]]:
@@ -39,7 +39,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, error: Exception) -> list[list[Trai
         raise error
 
     monkeypatch.setattr(work, "load_split", lambda setting: None)
-    monkeypatch.setattr(work, "train_population", fails)
+    monkeypatch.setattr(work, "train_networks", fails)
     return work.train_batch([TRIAL], SETTING)
 
 

@@ -242,9 +242,9 @@ def test_questions_and_noise_take_the_word_all_among_others() -> None:
 
 @pytest.fixture
 def declared(folder: Path) -> tuple[Declaration, Setting]:
-    setting = Setting("fashion-mnist", str(folder), PRESETS["smoke"].train_examples, "cpu")
+    setting = Setting("fashion-mnist", str(folder), "cpu")
     return declare(
-        PRESETS["smoke"], ("none", "dropout"), 0.8, load_split(setting), setting
+        PRESETS["smoke"], ("none", "dropout"), 0.5, load_split(setting), setting
     ), setting
 
 

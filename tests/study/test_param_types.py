@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from synthetic import declaration
 
 from analysis import schema
+from analysis.questions.base import DROPOUT_ALONE
 from analysis.schema import Contrast, Declaration
 from models import download
 from models.config import Arm, Recipe
@@ -69,7 +70,7 @@ def test_the_grid_has_a_rate_for_every_number(rate: float) -> None:
     found = search_space.on_grid(rate)
     assert search_space.on_grid(found) == found and math.copysign(1, found) == 1
     assert found <= rate + 1e-9 and rate - found < search_space.RATE_STEP
-    assert found == float(f"{found:.2f}")
+    assert found == float(f"{found:.3f}")
 
 
 hosts = st.sampled_from(
@@ -174,23 +175,18 @@ def test_questions_are_some_of_the_presets_or_a_value_error(
 
 
 @properties(max_examples=300)
-@given(st.sampled_from(list(NOISE)), st.integers(0, 95), st.integers(0, 95), st.integers(0, 80))
-def test_an_arm_and_the_parameters_of_its_trial_are_each_others_inverse(
-    noise: str, first: int, second: int, steps: int
+@given(st.sampled_from([*NOISE, DROPOUT_ALONE]), *[st.floats(0, 1)] * 3)
+def test_an_arm_is_the_one_at_its_own_point(
+    label: str, first: float, second: float, decay: float
 ) -> None:
-    low, high = search_space.LOG10_WEIGHT_DECAY
-    log10 = low + steps * search_space.WEIGHT_DECAY_STEP
-    rates = {
-        name: min(step * search_space.RATE_STEP, rate.high)
-        for (name, rate), step in zip(
-            search_space.rates_of(noise).items(), (first, second), strict=False
-        )
-    }
-    arm = search_space.to_arm({"noise": noise, "log10_weight_decay": log10, **rates}, RECIPE)
-    back = search_space.to_parameters(arm)
-    assert search_space.to_arm(back, RECIPE) == arm
-    assert back["log10_weight_decay"] == log10 and log10 <= high + 1e-9
-    assert {name: back[name] for name in rates} == pytest.approx(rates, abs=1e-9)
+    point = [first, second, decay][-len(search_space.coordinates(label)) :]
+    arm = search_space.to_arm(label, point, RECIPE, 0.5)
+    again = search_space.to_point(label, arm, 0.5)
+    assert all(0 <= place <= 1 + 1e-9 for place in again)
+    assert search_space.to_arm(label, again, RECIPE, 0.5) == arm
+    low, high = search_space.decay_range(RECIPE)
+    assert arm.weight_decay == 0 or low * 0.999 <= arm.weight_decay <= high * 1.001
+    assert max(arm.rate1, arm.rate2) <= 0.5
     read = {
         name: type(value)(str(value)) for name, value in asdict(arm).items() if name != "recipe"
     }  # from the store
@@ -198,26 +194,14 @@ def test_an_arm_and_the_parameters_of_its_trial_are_each_others_inverse(
 
 
 @properties()
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(list(NOISE)), *[st.integers(0, 50)] * 2, st.integers(0, 80)),
-        unique=True,
-    )
-)
-def test_two_arms_of_the_search_never_share_a_name(drawn: list[tuple[str, int, int, int]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from(list(NOISE)), *[st.floats(0, 1)] * 3)))
+def test_two_arms_of_the_search_never_share_a_name(
+    drawn: list[tuple[str, float, float, float]],
+) -> None:
     arms = set()
-    for noise, first, second, steps in drawn:
-        rates = {
-            name: min(step / 100, rate.high)
-            for (name, rate), step in zip(
-                search_space.rates_of(noise).items(), (first, second), strict=False
-            )
-        }
-        arms.add(
-            search_space.to_arm(
-                {"noise": noise, "log10_weight_decay": -6 + steps * 0.05, **rates}, RECIPE
-            )
-        )
+    for noise, *point in drawn:
+        at = point[-len(search_space.coordinates(noise)) :]
+        arms.add(search_space.to_arm(noise, at, RECIPE, 0.5))
     assert len({arm.name for arm in arms}) == len(arms)
 
 

@@ -3,21 +3,25 @@ costs timed."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from analysis.schema import CONFIRM, SEARCH, Contrast, Question
+from analysis.schema import CONFIRM, EXPLORE, RERANK, SEARCH, Contrast, Question
 from analysis.stats.power import detectable_effect
+from models.config import Recipe
 from models.data import Split
 from study.planning import detectable
 from study.planning.cost import phase_seconds, stage_seconds
 from study.planning.dry_run import planned_stages, stand_in
 from study.planning.timing import Costs, Sample, chunk_sizes
-from study.presets import DECAY, PRESETS, SHORT
+from study.presets import DECAY, PRESETS
 from study.trial import Trial
 
-CHEAP, DEAR = Sample(0.01, 0.1, 0.2, 1.0), Sample(0.04, 0.1, 0.2, 1.0)
+SHORT = Recipe("short", epochs=3, train_examples=25_600)
+CHEAP, DEAR = Sample(0.01, 0.1, 0.1, 0.2, 1.0), Sample(0.04, 0.1, 0.1, 0.2, 1.0)
 COSTS = Costs(
-    {("none", 3): CHEAP, ("dropout", 3): DEAR, ("dropout", 6): Sample(0.07, 0.1, 0.2, 1.0)},
+    {("none", 3): CHEAP, ("dropout", 3): DEAR, ("dropout", 6): Sample(0.07, 0.1, 0.1, 0.2, 1.0)},
     2,
     8,
     51_200,
@@ -32,11 +36,19 @@ def trials(*noises: str, seeds: int = 3, phase: str = SEARCH) -> list[Trial]:
 
 
 def test_a_batch_costs_its_steps_and_what_each_epoch_has_beside() -> None:
-    epoch = 200 * 0.01 + 0.1 + 0.2
-    assert COSTS.of(trials("none")) == pytest.approx(3 * epoch)
-    assert COSTS.of(trials("none", phase=CONFIRM)) == pytest.approx(3 * epoch + 2 * 0.2)
-    between = 200 * 0.06 + 0.1 + 0.2  # a population of five lies between those of three and of six
-    assert COSTS.of(trials("dropout", seeds=10)) == pytest.approx(2 * 3 * between)
+    """Of half of the images, with a point of the curve after each epoch but the last."""
+    whole = 3 * (100 * 0.01 + 0.05) + 2 * 0.1 + 0.2
+    assert COSTS.of(trials("none")) == pytest.approx(whole)
+    assert COSTS.of(trials("none", phase=CONFIRM)) == pytest.approx(whole + 2 * 0.2)
+    # A population of five lies between those of three and of six.
+    between = 3 * (100 * 0.06 + 0.05) + 2 * 0.1 + 0.2
+    assert COSTS.of(trials("dropout", seeds=10)) == pytest.approx(2 * between)
+
+
+def test_a_long_training_has_few_points() -> None:
+    recipe = replace(SHORT, epochs=160)
+    trial = Trial(stand_in("none", recipe), (1, 2, 3), SEARCH)
+    assert COSTS.of([trial]) == pytest.approx(160 * (100 * 0.01 + 0.05) + 15 * 0.1 + 0.2)
 
 
 def test_populations_are_cut_as_training_cuts_them() -> None:
@@ -55,10 +67,14 @@ def test_a_stage_ends_with_its_slowest_worker() -> None:
 def test_a_preset_is_planned_in_the_stages_it_is_run_in() -> None:
     quick = PRESETS["quick"]
     stages = planned_stages(quick, quick.noise_types)
-    assert [len(stage) for stage in stages[:5]] == [14, 7, 7, 7, 14]
-    assert {trial.phase for stage in stages[:4] for trial in stage} == {SEARCH}
-    assert {trial.phase for trial in stages[-1]} == {CONFIRM}
-    sizes = (3, 5, 6)
+    searched = len(quick.noise_types)  # without "none", but with dropout alone
+    phases = [{trial.phase for trial in stage} for stage in stages]
+    assert phases == [{one} for one in (*2 * (SEARCH, RERANK), EXPLORE, CONFIRM)]
+    assert [len(stage) for stage in stages[:4]] == [16, 2, 16 * searched, 2 * searched]
+    assert all(len(trial.seeds) == 1 for trial in stages[0] + stages[2])
+    every = [trial for stage in stages for trial in stage if trial.phase == SEARCH]
+    assert len({trial.number for trial in every}) == len(every) == 16 * (searched + 1)
+    sizes = list(range(1, 9))
     costs = Costs(
         {(noise, size): CHEAP for noise in quick.noise_types for size in sizes}, 2, 8, 50_000
     )
@@ -76,12 +92,17 @@ def test_the_probe_times_what_training_does(small: Split, monkeypatch: pytest.Mo
     monkeypatch.setattr(timing, "SECONDS", 0.2)
     monkeypatch.setattr(timing, "load_split", lambda setting: small)
     costs = timing.probe(
-        [trials("none", "dropout"), trials("dropout", seeds=10)], Setting("", "", 1000, "cpu")
+        [trials("none", "dropout"), trials("dropout", seeds=10)], Setting("", "", "cpu")
     )
     assert set(costs.samples) == {("none", 3), ("dropout", 3), ("dropout", 5)}
     assert costs.examples == 1000 and costs.workers >= 1
     for sample in costs.samples.values():
-        assert sample.step > 0 and sample.evaluation > 0 and 0 <= sample.undisturbed <= 1
+        assert (
+            sample.step > 0
+            and sample.point > 0
+            and sample.scoring > 0
+            and 0 <= sample.undisturbed <= 1
+        )
 
 
 def contrast(

@@ -15,7 +15,10 @@ from study.commands.cli import main
 from study.commands.progress import Progress
 from study.trial import Trial
 
-SHORT, LONG = Recipe("short", epochs=2), Recipe("long", epochs=10)
+SHORT, LONG = (
+    Recipe("short", epochs=2, train_examples=1),
+    Recipe("long", epochs=10, train_examples=1),
+)
 
 
 class Terminal(io.StringIO):
@@ -47,12 +50,12 @@ class Unwritable(io.StringIO):
 def trial(
     noise: str, phase: str = schema.SEARCH, recipe: Recipe = SHORT, weight_decay: float = 0.0
 ) -> Trial:
-    rate = 0.0 if noise == "none" else 0.5
+    rate = 0.0 if noise in ("none", "uniform") else 0.5
     return Trial(Arm(noise, rate, rate, weight_decay, recipe), (0, 1), phase)
 
 
-SEARCHED = [trial("none"), trial("dropout")]
-CONFIRMED = [trial("none", schema.CONFIRM, LONG), trial("dropout", schema.CONFIRM, LONG)]
+SEARCHED = [trial("uniform"), trial("dropout")]
+CONFIRMED = [trial("uniform", schema.CONFIRM, LONG), trial("dropout", schema.CONFIRM, LONG)]
 
 
 def run(stream: io.StringIO | None, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,10 +65,10 @@ def run(stream: io.StringIO | None, clock: Clock, monkeypatch: pytest.MonkeyPatc
     for phase in (SEARCHED, CONFIRMED):
         shown.begin(phase)
         for one, speed in zip(phase, (1, 3), strict=True):
-            for _ in range(one.network_epochs * speed):
+            for _ in range(one.work * speed):
                 clock.now += 10
                 shown.advance(1 / speed)
-            shown.finish(one, 0.87 + 0.01 * speed, 10.0 * one.network_epochs * speed)
+            shown.finish(one, 0.87 + 0.01 * speed, 10.0 * one.work * speed)
         shown.tell("a trial failed")
     shown.end()
 
@@ -89,7 +92,7 @@ def test_a_log_has_plain_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
 def test_the_time_left_counts_each_type_at_its_cost(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """After the search 160 of 960 seconds are over. While `none` alone is timed, all that is left
+    """After the search 160 of 960 seconds are over. While one type alone is timed, all that is left
     seems as cheap."""
     monkeypatch.setattr("sys.stderr", io.StringIO())
     shown = Progress([*SEARCHED, *CONFIRMED])

@@ -53,7 +53,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def setting(folder: Path) -> Setting:
-    return Setting("fashion-mnist", str(folder), SMOKE.train_examples, "cpu")
+    return Setting("fashion-mnist", str(folder), "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,7 @@ class Stored:
 
 @pytest.fixture(scope="module")
 def setting(folder: Path) -> Setting:
-    return Setting("fashion-mnist", str(folder), SMOKE.train_examples, "cpu")
+    return Setting("fashion-mnist", str(folder), "cpu")
 
 
 def opened(place: Path, setting: Setting, parts: Split) -> Any:
@@ -89,7 +89,7 @@ def opened(place: Path, setting: Setting, parts: Split) -> Any:
 
 def confirm(tracker: Tracker, arm: Arm, parts: Split) -> list[Trained]:
     """Trains an arm on the first images and logs it as the study's winner."""
-    trained = train_population([arm], SEEDS, parts.subset(SMOKE.train_examples), test=True)
+    trained = train_population([arm], SEEDS, parts, test=True)
     tracker.log_trial(
         Trial(arm, SEEDS, schema.CONFIRM, ("beat-dropout",)), trained, with_model=True
     )
