@@ -119,11 +119,14 @@ def test_plan_counts_and_times_without_running(
     assert ended.value.code == 0
     printed, types = capfd.readouterr().out, len(PRESETS["smoke"].noise_types)
     assert [line.split()[:3] for line in printed.splitlines()[2:7]] == [
-        ["search", str(2 * types), str(4 * types)],
-        ["rerank", str(types), str(types)],
-        ["explore", "16", "16"],
-        ["confirm", str(9 + types), str(3 * (9 + types))],
-        ["all", str(25 + 4 * types), str(43 + 8 * types)],
+        # Every type and dropout alone: four search trials, the best again.
+        ["search", str(4 * (types + 1)), str(4 * (types + 1))],
+        ["rerank", str(types + 1), str(types + 1)],
+        # At half and at twice the learning rate; no swapped pairs on a grid.
+        ["explore", str(2 * types), str(2 * types)],
+        # Three pairs both ways, the tuned arms, no regularisation and dropout alone.
+        ["confirm", str(8 + types), str(3 * (8 + types))],
+        ["all", "45", "69"],
     ]
     for part in (
         "seeds",
@@ -134,7 +137,7 @@ def test_plan_counts_and_times_without_running(
         "80 % of studies",
     ):
         assert part in printed
-    assert len(re.findall(r"^swap +test/accuracy +main, short +3 ", printed, re.MULTILINE)) == 1
+    assert len(re.findall(r"^swap +test/accuracy +main, glimpse +3 ", printed, re.MULTILINE)) == 1
     assert not (tmp_path / "mlflow.db").exists()
 
 
