@@ -71,10 +71,15 @@ def robustness(study: Study) -> Table:
             if noise != "dropout":
                 gains = [_gain(one, noise, objective) for one in scores.values()]
                 rows.append((recipe, noise, *gains))
-    header = ("recipe", "tuned type", "as tuned", *(f"{factor:g} x rate" for factor in FACTORS))
+    header = (
+        "recipe",
+        "tuned type",
+        "as tuned",
+        *(f"{factor:g} x learning rate" for factor in FACTORS),
+    )
     return Table(
         f"A win at other learning rates: gain in {formatting.metric_name(objective)} over tuned "
-        "dropout at the same rate, mean over seeds (95 % interval)",
+        "dropout at the same learning rate, mean over seeds (95 % interval)",
         header,
         tuple(rows),
         frozenset({2, 3, 4}),
