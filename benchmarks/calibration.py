@@ -3,7 +3,7 @@ known.
 
 `python -m benchmarks.calibration` writes docs/calibration.md. It calls the functions that answer
 the study's questions (`analysis.stats.paired`, `analysis.stats.verdicts`) and simulates no
-training. It takes 15 to 30 minutes on one core, two thirds of that for the resampling.
+training. It takes an hour or two on one core, most of it for the resampling.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from analysis.questions.base import ALPHA, MARGINS
 from analysis.schema import Contrast, Question
 from analysis.stats import paired, power
 from analysis.stats import verdicts as decide
+from benchmarks import calibration_images
 from study.presets import PRESETS
 
 SEED = 20_240_817
@@ -36,6 +37,7 @@ LEVEL, SEED_SD = 0.88, 0.003
 SD, SMALL_SD = 0.003, 0.0015
 """Standard deviations of a paired difference, as fractions: 0.3 and 0.15 accuracy points."""
 SEED_COUNTS = (10, 20)
+IMAGES = 10_000
 FAR = 1.0
 """A true effect that no test overlooks."""
 
@@ -181,7 +183,7 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     one.
 
     Run tables go through `answer_contrasts`: pairing, estimate with sign-flip and BCa, Holm, TOST,
-    `decide`.
+    `decide`. Accuracies are whole numbers of IMAGES, as real ones.
     """
     (recipe,) = PRESETS["full"].questions["swap"]
     declared = DESIGNS["swap"].declare([recipe], tuple(range(case.n)), PRESETS["full"].noise_types)
@@ -191,6 +193,7 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
     effects = (0.0, MARGIN, power.detectable_effect(SD, case.n, ALPHA / len(question.contrasts)))
     pairs = [own_errors(case, repetitions, SD, rng) + [[[effect]], [[0.0]]] for effect in effects]
     scores = shared(case, repetitions, rng) + np.concatenate(pairs)  # (arms, repetitions, seeds)
+    scores = np.round(scores * IMAGES) / IMAGES
     rows = []
     for repetition in range(repetitions):
         found = decide.answer_contrasts(
@@ -202,6 +205,7 @@ def whole_path(case: Case, repetitions: int, rng: np.random.Generator) -> dict[s
             {
                 "false difference": none.verdict.startswith(decide.DIRECTIONS),
                 "false equivalence": at_margin.verdict in decide.NEGLIGIBLE,
+                "false matters": at_margin.verdict in decide.MATTERS,
                 "found": detectable.verdict.startswith("better"),
                 "paired t": none.estimate.p_value <= ALPHA,
                 "sign flip": none.estimate.p_sign_flip <= ALPHA,
@@ -371,6 +375,7 @@ class Results:
     families: list[
         tuple[Family, str, dict[Case, Rate]]
     ]  # with what was tested: contrasts or candidates
+    images: dict[int, calibration_images.Shares]  # seeds -> how often the truth was held
 
 
 def simulate(repetitions: int, resampled: int) -> Results:
@@ -393,7 +398,9 @@ def simulate(repetitions: int, resampled: int) -> Results:
         rows += [
             (family, kind, {case: found[kind] for case, found in rates.items()}) for kind in kinds
         ]
-    return Results(repetitions, resampled, single, path, rows)
+    click.echo("seeds and images", err=True)
+    images = {n: calibration_images.shares(n, resampled, rng) for n in SEED_COUNTS}
+    return Results(repetitions, resampled, single, path, rows, images)
 
 
 def judged(results: Results) -> tuple[str, str]:
@@ -533,8 +540,10 @@ when there is none: TOST's power. The SD of the difference is {sd} or {small} po
 {resampled:,} run tables of the question `swap` on accuracy went through `answer_contrasts`: pairing by seed, paired t,
 Holm over the three contrasts, TOST, `decide`. The SD is {sd} points; the true differences are 0, {margin} points, and
 what can be detected at the strictest step of Holm. False difference: a verdict better or worse where there is none.
-False equivalence: equivalent or negligible at the margin. Found: better where it is. Then two tests of no difference,
-unadjusted, and two 95 % intervals, these on all three contrasts ({intervals:,} intervals).
+False equivalence: equivalent or negligible at the margin. False matters: "better, matters" at the margin; an effect
+below it is called so more rarely still. Found: better where it is. Then two tests of no difference, unadjusted, and
+two 95 % intervals, these on all three contrasts ({intervals:,} intervals). Accuracies are of 10,000 images, hence
+whole numbers of them.
 
 {path}
 
@@ -548,8 +557,21 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
 
 {families}
 
+## Over seeds and images
+
+Networks simulated image by image ({images:,} images, drawn anew {resampled:,} times as the seeds are): whether one is
+right depends on the image, on how image and arm get on, on the seed, and on chance. True accuracies: {accuracies}.
+Shown in percent: how often the 95 % interval over seeds (paired t) and that over seeds and images hold the true
+difference of all images and seeds, over the seven contrasts of `beat-dropout`; and how often all three candidates lie
+below the simultaneous 95 % bound on what they gain over both rivals.
+
+{over_images}
+
 ## What it means
 
+- **Seeds and images.** An interval over seeds alone speaks of the images at hand: of all images it holds the truth in
+  {of_seeds} % only. The interval over both, and the bound, hold it more often than the 95 % they promise: the pigeonhole
+  bootstrap counts the chance of a single network and image thrice. It errs on the careful side.
 - **Symmetric differences.** With normal, t5 and t3 errors the paired t finds a difference that is not there in
   {false_positives} % of the repetitions, and its interval covers the truth in {coverage} %. Heavy tails make it
   careful, not careless: a far value widens the standard deviation more than it moves the mean. With t3 in one arm it
@@ -579,14 +601,14 @@ at all that can hardly reject; in the hard case each candidate truly differs in 
 
 - Whether real scores look like any of these errors: nothing here was fitted to a training run. What a seed shares
   cancels in every contrast but the error of a formula (`variance`), so its size hardly matters.
-- Other numbers of seeds; accuracies that are multiples of one image; arms of unequal variance within a family; errors
-  of different terms that are correlated beyond what their seed shares.
+- Other numbers of seeds; arms of unequal variance within a family; errors of different terms that are correlated
+  beyond what their seed shares.
 - Families together: Holm holds within one, and the full study has {count} (each metric is one of its own). Over all of
   them a false finding somewhere is likelier than {percent} %.
 - Families in which some contrasts have a true effect, but for the candidates' hard case and `swap`; contrasts refused
   for missing runs, which stay in their family with p = 1; how arms were searched and picked.
 - Families in which one arm alone has skewed errors: by what one contrast shows, they would err more than {percent} %.
-- The interval that resamples test images.
+- The interval over seeds and images on losses, and with arms that get on with images less alike than simulated here.
 
 Made by `python -m benchmarks.calibration --repetitions {repetitions} --resampled {resampled}`, with a fixed seed and
 without any data. It calls the project's own functions; only the t-tests of the families are computed many at once, by
@@ -644,6 +666,7 @@ def to_markdown(results: Results) -> str:
             {
                 "false difference": "false difference",
                 "false equivalence": "false equivalence",
+                "false matters": "false matters",
                 "found": "found",
                 "paired t": "false positives, t",
                 "sign flip": "sign-flip",
@@ -652,6 +675,19 @@ def to_markdown(results: Results) -> str:
             },
         ),
         families=family_table(results),
+        images=calibration_images.IMAGES,
+        accuracies=", ".join(
+            f"{label} {100 * share:g} %" for label, share in calibration_images.ACCURACY.items()
+        ),
+        over_images=table(
+            ("n", "interval over seeds", "over seeds and images", "simultaneous bound"),
+            [
+                (n, *(f"{100 * share:.1f}" for share in shares))
+                for n, shares in results.images.items()
+            ],
+            left=0,
+        ),
+        of_seeds=" and ".join(f"{100 * shares.of_seeds:.0f}" for shares in results.images.values()),
         false_positives=span(single[case]["false positives"] for case in symmetric),
         coverage=span(single[case]["coverage"] for case in symmetric),
         t3=by_seeds("false positives", "t3"),
@@ -686,10 +722,10 @@ def to_markdown(results: Results) -> str:
 @click.option("--repetitions", default=20_000, show_default=True, type=click.IntRange(1))
 @click.option(
     "--resampled",
-    default=2_000,
+    default=1_000,
     show_default=True,
     type=click.IntRange(1),
-    help="Repetitions with BCa.",
+    help="Repetitions with BCa, or with images.",
 )
 @click.option(
     "--output", default="docs/calibration.md", show_default=True, type=click.Path(path_type=Path)

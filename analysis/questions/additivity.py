@@ -18,8 +18,9 @@ from analysis.questions.base import (
     Unanswered,
 )
 from analysis.questions.sentences import AGAINST, by_key, by_recipe
+from analysis.schema import base_metric
+from analysis.stats.contrasts import coincide
 from analysis.stats.paired import gain, gain_interval
-from analysis.stats.results import ContrastAnswer
 from analysis.stats.verdicts import NEGLIGIBLE, significant_direction
 
 GRID_RATES = (0.0, 0.1, 0.2, 0.3, 0.5)
@@ -131,7 +132,7 @@ def classify(
 
 def answer(evidence: Evidence) -> Conclusion:
     """Classify the joint gain under each recipe, `long` first: there regularisation binds."""
-    classes = {scale: _classes(evidence.on(scale)) for scale in ("accuracy", "loss", "logit_error")}
+    classes = {scale: _classes(evidence, scale) for scale in ("accuracy", "loss", "logit_error")}
     deciding = classes.pop("accuracy")
     if not deciding:
         raise Unanswered
@@ -146,17 +147,31 @@ def answer(evidence: Evidence) -> Conclusion:
     )
 
 
-def _classes(answers: Sequence[ContrastAnswer]) -> dict[str, tuple[str, str]]:
-    """Return recipe -> class and meaning, where all six contrasts were answered."""
+def _classes(evidence: Evidence, scale: str) -> dict[str, tuple[str, str]]:
+    """Return recipe -> class and meaning, where all six contrasts were answered.
+
+    Two labels may have been tuned to one arm, as where the best weight decay is 0: they differ by
+    exactly 0, and no run has to show it.
+    """
     classes = {}
-    groups = by_recipe(answers)
+    groups = by_recipe(evidence.on(scale))
     for recipe in sorted(groups, key=lambda recipe: recipe != "long"):  # stable: else as declared
+        same = {
+            contrast.key
+            for contrast in evidence.question.contrasts
+            if (contrast.recipe, base_metric(contrast.metric)) == (recipe, scale)
+            and coincide(evidence.arms.get(recipe, {}), contrast)
+        }
         contrasts = by_key(groups[recipe])
-        if contrasts.keys() >= COMPARISONS.keys():
+        if contrasts.keys() | same >= COMPARISONS.keys():
             verdicts = {key: contrast.verdict for key, contrast in contrasts.items()}
-            gains = {single: gain(contrasts[f"{single} - none"]) for single in SINGLES}
-            interval = gain_interval(contrasts["interaction"], level=0.9)
-            classes[recipe] = classify(verdicts, gains, interval)
+            gains = {key: gain(contrast) for key, contrast in contrasts.items()}
+            interval = (0.0, 0.0)
+            if "interaction" in contrasts:
+                interval = gain_interval(contrasts["interaction"], level=0.9)
+            verdicts |= dict.fromkeys(same, "equivalent")
+            alone = {single: gains.get(f"{single} - none", 0.0) for single in SINGLES}
+            classes[recipe] = classify(verdicts, alone, interval)
     return classes
 
 

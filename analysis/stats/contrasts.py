@@ -64,6 +64,14 @@ def contrast_rows(
     return rows, coefficients
 
 
+def coincide(arms: Mapping[str, str], contrast: Contrast) -> bool:
+    """Return True if a contrast compares arms with themselves: it is 0 without any run."""
+    sums: Coefficients = defaultdict(float)
+    for label, metric, coefficient in contrast.terms:
+        sums[arms.get(label, label), metric] += coefficient
+    return all(abs(value) <= 1e-12 for value in sums.values())
+
+
 def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
     """Return the weighted sum over arms and metrics, from what `contrast_rows` returned.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats as st
 
 from analysis.schema import Contrast
 from analysis.stats import crossed_bootstrap, paired
@@ -29,7 +30,7 @@ def test_the_width_is_that_of_both_sources(of_seed: float, of_image: float) -> N
         np.diff(crossed_bootstrap.pigeonhole([effects(rng, of_seed, of_image, 0.1)]))[0]
         for _ in range(30)
     ]
-    expected = 2 * 1.96 * np.sqrt(of_seed**2 / SEEDS + of_image**2 / IMAGES)
+    expected = 2 * st.t.ppf(0.975, SEEDS - 1) * np.sqrt(of_seed**2 / SEEDS + of_image**2 / IMAGES)
     assert np.mean(widths) == pytest.approx(expected, rel=0.08)
 
 
@@ -39,9 +40,16 @@ def test_it_covers_the_mean_of_a_population_of_seeds_and_images() -> None:
     for _ in range(200):
         low, high = crossed_bootstrap.pigeonhole([effects(rng, 1.0, 5.0, 1.0)])
         covered += low <= 0 <= high
-    assert (
-        178 <= covered <= 198
-    )  # 89 to 99 %: a percentile interval over 20 seeds covers about 94 %
+    assert 182 <= covered <= 199  # 91 to 99.5 %
+
+
+@pytest.mark.parametrize("level", [0.9, 0.95, 0.999])
+def test_where_all_images_agree_it_is_the_paired_t_interval(level: float) -> None:
+    """At every level: its ends are not those of a few resamples."""
+    of_seed = np.random.default_rng(5).normal(0.001, 0.003, 8)
+    blocks = [np.tile(of_seed[:, None], (1, IMAGES))]
+    found = crossed_bootstrap.pigeonhole(blocks, level)
+    assert found == pytest.approx(paired.interval(pd.Series(of_seed), level), rel=0.06)
 
 
 def test_a_contrast_is_made_of_its_arms_images_paired_by_seed(

@@ -17,7 +17,7 @@ from analysis.questions import DESIGNS
 from analysis.schema import Question
 from analysis.stats import paired as stats
 from analysis.stats import verdicts as decide
-from benchmarks import calibration
+from benchmarks import calibration, calibration_images
 from benchmarks.calibration import SD, Case, Rate
 from study.presets import PRESETS
 
@@ -175,6 +175,7 @@ def test_verdicts_on_run_tables(rng):
     found = calibration.whole_path(Case("normal", 10), 30, rng)
     assert found["false difference"].share < 0.12 and found["false equivalence"].share < 0.16
     assert found["found"].share > 0.6
+    assert found["false matters"].share < 0.1
     assert found["paired t"].share < 0.16 and found["sign flip"].share < 0.16
     assert found["t interval"].share > 0.88 and found["BCa"].share > 0.8
 
@@ -190,6 +191,18 @@ def test_a_candidate_needs_all_its_contrasts(rng):
     (family,) = (one for one in calibration.families() if any(one.candidates))
     found = calibration.family_wise(family, "normal", 10, 1_000, rng)
     assert found["candidates"].share < 0.01 < 0.025 < found["candidates, hard case"].share
+
+
+def test_of_all_images_only_the_interval_over_seeds_and_images_holds_the_truth(rng):
+    shares = calibration_images.shares(20, 20, rng)
+    assert shares.of_seeds < 0.88 and shares.crossed > 0.93 and shares.bounds > 0.85
+
+
+def test_simulated_networks_have_the_accuracy_that_is_said(rng):
+    scores = [calibration_images.networks(2, rng) for _ in range(40)]
+    for label, share in calibration_images.ACCURACY.items():
+        found = [images[label].correct.mean() for images in scores]
+        assert abs(np.mean(found) - share) < 3 * np.std(found) / math.sqrt(len(found))
 
 
 # That it notices
