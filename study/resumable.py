@@ -73,6 +73,8 @@ class ResumableStudy:
             self._scores[str(trial_hash)] = [float(score) for score in rows[declaration.objective]]
         for trial_hash in adopted.diverged:  # it would diverge again
             self._scores.setdefault(trial_hash, [math.nan])
+        # Not trained to their end, as for want of memory; the next process tries them again.
+        self._not_trained: set[str] = set()
         self._searches: dict[tuple[Recipe, str], tuple[Search, list[Trial]]] = {}
 
     def run(self, trials: Sequence[Trial], winner: Arm | None = None) -> None:
@@ -99,6 +101,8 @@ class ResumableStudy:
                     scores = [math.nan]
                     self.failed.append(trial)
                     self._progress.tell(networks[0].error or f"{trial.arm.name} diverged")
+                if networks[0].error:
+                    self._not_trained.add(self._hash(trial))
                 self._scores[self._hash(trial)] = scores
                 seconds = sum(one.seconds for one in networks)
                 self._progress.finish(trial, self.objective(trial), seconds)
@@ -162,10 +166,11 @@ class ResumableStudy:
         return Search(label, recipe, count, max_rate, tuned[0], known)
 
     def _scored(self, trials: Sequence[Trial]) -> dict[Arm, list[float]]:
-        """Return the scores of the arms of finished trials."""
+        """Return the scores of the arms of finished trials; NaN of one that diverged."""
         scored: dict[Arm, list[float]] = {}
         for trial in trials:
-            if scores := self._scores.get(self._hash(trial)):
+            scores = self._scores.get(self._hash(trial))
+            if scores and self._hash(trial) not in self._not_trained:
                 scored.setdefault(trial.arm, []).extend(scores)
         return scored
 

@@ -221,3 +221,16 @@ def test_a_type_that_diverges_is_left_out_and_a_reference_ends_the_study() -> No
     for reference in ("none", "dropout"):
         with pytest.raises(NothingToCompare, match=f"every trial of {reference} diverged"):
             Resumed(EMPTY, diverges=reference).tune()
+
+
+def test_a_trial_that_was_not_trained_says_nothing_of_its_arm() -> None:
+    """Out of memory is not chance accuracy: a process that resumes would train it."""
+    study = Resumed(EMPTY)
+    study.search(SMALL, NO_NOISE)
+    _, trials = study._searches[SMALL, "none"]
+    lost = trials[0]
+    study._scores[study._hash(lost)] = [math.nan]
+    assert math.isnan(study._scored(trials)[lost.arm][0])  # diverged
+    study._not_trained.add(study._hash(lost))
+    assert set(study._scored(trials)) == {trial.arm for trial in trials} - {lost.arm}
+    assert lost.arm not in study.shortlist(SMALL, NO_NOISE)
