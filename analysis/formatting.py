@@ -23,6 +23,10 @@ SECRETS = re.compile(
 WEB_PAGE = re.compile(r"['\"]?\s*<(?:!doctype|html|head|body)\b.*", re.IGNORECASE | re.DOTALL)
 
 
+ARM = re.compile(r"([a-z][\w+-]*(?:\([\d.,]+\))?) wd=([\d.e+-]+) (\w[\w. ]*)@(\d+)")
+RATES = re.compile(r"\b([a-z][\w+-]*)\(([\d.]+(?:,[\d.]+)*)\)")
+
+
 def redacted(text: str) -> str:
     """Return a text without the secrets of addresses in it: user names, passwords, tokens."""
     return SECRETS.sub(r"\1***", USER_INFO.sub("", text))
@@ -101,6 +105,16 @@ def interval(low: float, high: float, metric: str) -> str:
 def margin(value: float, metric: str) -> str:
     """An equivalence margin: "±0.2 pp"."""
     return f"±{value * scale(metric):.3g} {unit(metric, difference=True)}".strip()
+
+
+def arms_in_words(text: str) -> str:
+    """Return a text with its arms as a person writes them.
+
+    "dropout(0.1,0.5) wd=1e-4 small@100" becomes "dropout (0.1, 0.5), weight decay 1e-4, small (100
+    epochs)", and "dropout(0.1,0.5)" alone "dropout (0.1, 0.5)".
+    """
+    text = ARM.sub(r"\1, weight decay \2, \3 (\4 epochs)", text)
+    return RATES.sub(lambda found: f"{found[1]} ({found[2].replace(',', ', ')})", text)
 
 
 def p_value(value: float) -> str:

@@ -177,27 +177,12 @@ def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: 
         if gain is None:
             style.write_note(ax, place, "reference" if noise == rival else "not answered")
         elif abs(gain.mean) > farthest:
-            _draw_arrow(ax, place, gain)
+            style.draw_arrow(ax, place, gain.mean, style.verdict_colour(gain.verdict))
         else:
             colour = style.verdict_colour(gain.verdict)
             style.draw_seeds(ax, place, gain.seeds, (gain.low, gain.high), colour, alpha=0.25)
     ax.set_xlim(low - pad, high + pad)
     _finish(ax)
-
-
-def _draw_arrow(ax: Axes, place: int, gain: Gain) -> None:
-    number = f"{gain.mean:+.2f}".replace("-", "−")
-    left = gain.mean < 0
-    ax.text(
-        0.02 if left else 0.98,
-        place,
-        f"◄ {number}" if left else f"{number} ►",
-        transform=ax.get_yaxis_transform(),
-        ha="left" if left else "right",
-        va="center",
-        size=8,
-        color=style.verdict_colour(gain.verdict),
-    )
 
 
 def _draw_costs(ax: Axes, types: Sequence[str], relative: Mapping[str, float]) -> None:

@@ -159,9 +159,25 @@ def write_note(ax: Axes, place: float, text: str, x: float = 0.02, align: str = 
     )
 
 
+def draw_arrow(ax: Axes, place: float, value: float, colour: str) -> None:
+    """Tell a value off the scale by an arrow and its number at the edge."""
+    number = f"{value:+.2f}".replace("-", "−")
+    left = value < 0
+    ax.text(
+        0.02 if left else 0.98,
+        place,
+        f"◄ {number}" if left else f"{number} ►",
+        transform=ax.get_yaxis_transform(),
+        ha="left" if left else "right",
+        va="center",
+        size=8,
+        color=colour,
+    )
+
+
 def set_lines(ax: Axes, labels: Sequence[str]) -> None:
     """Label the lines of a forest plot, the first on top."""
-    ax.set_yticks(range(len(labels)), labels)
+    ax.set_yticks(range(len(labels)), [formatting.arms_in_words(label) for label in labels])
     ax.set_ylim(max(len(labels), 1) - 0.5, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.margins(x=0.06)

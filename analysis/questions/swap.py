@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from analysis import formatting
 from analysis.questions.base import (
     Arm,
     Comparison,
@@ -76,12 +77,10 @@ def answer(evidence: Evidence) -> Conclusion:
         for pair in pairs
         if significant_direction(pair.verdict) and pair.verdict not in NEGLIGIBLE
     ]
+    shown = f"Better than swapped: {listed(better)}" if better else "No order is shown to be better"
     return Conclusion(
         verdict=f"Swapping matters in {_count(pairs)}",
-        takeaway=(
-            f"Better than swapped: {listed(better)}; on loss, swapping matters in "
-            f"{_count(evidence.on('loss'))}"
-        ),
+        takeaway=f"{shown}; on loss, swapping matters in {_count(evidence.on('loss'))}",
     )
 
 
@@ -97,7 +96,9 @@ def _count(pairs: Sequence[ContrastAnswer]) -> str:
 
 
 def _better_order(pair: ContrastAnswer) -> str:
-    """Return the better arm: the one counted positive if the contrast is better, else the other."""
+    """Return the better arm and its gain: the one counted positive if the contrast is better, else
+    the other."""
     sign = 1 if significant_direction(pair.verdict) == "better" else -1
     labels = [arm for arm, weight in pair.contrast.coefficients.items() if weight * sign > 0]
-    return labels[0]
+    gain = formatting.difference(abs(pair.estimate.mean), pair.contrast.metric)
+    return f"{labels[0]} by {gain.lstrip('+')}"

@@ -6,6 +6,7 @@ Jinja escapes it in the HTML page. Markdown has no such switch, and allows HTML 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
@@ -15,13 +16,24 @@ TAG = re.compile(r"<(?=[A-Za-z/!?])")
 
 def in_markdown(content: Any) -> Any:
     """Return the content (a dataclass, or tuples of it) with every text safe in Markdown."""
+    return map_texts(content, _safe_in_markdown)
+
+
+def _safe_in_markdown(text: str) -> str:
+    return TAG.sub("&lt;", " ".join(text.splitlines())).replace("](", "]\\(")
+
+
+def map_texts(content: Any, change: Callable[[str], str]) -> Any:
+    """Return the content (a dataclass, or tuples of it) with every text changed."""
     if isinstance(content, str):
-        return TAG.sub("&lt;", " ".join(content.splitlines())).replace("](", "]\\(")
+        return change(content)
     if isinstance(content, tuple):
-        return tuple(in_markdown(item) for item in content)
+        return tuple(map_texts(item, change) for item in content)
     if is_dataclass(content) and not isinstance(content, type):
-        safe = {field.name: in_markdown(getattr(content, field.name)) for field in fields(content)}
-        return replace(content, **safe)
+        names = [field.name for field in fields(content)]
+        return replace(
+            content, **{name: map_texts(getattr(content, name), change) for name in names}
+        )
     return content
 
 

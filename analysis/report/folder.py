@@ -30,7 +30,7 @@ class ForeignFiles(ValueError):
 
 def figure_names(declaration: Declaration) -> set[str]:
     """Return the paths that figures of a study may have below the report's folder."""
-    names = set()
+    names = {figure_path("overview")}
     for question in declaration.questions:
         names.add(figure_path(question.name))
         for picture in (*PICTURES, *declaration.recipes):

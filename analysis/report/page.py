@@ -12,7 +12,7 @@ from analysis import formatting
 from analysis.report import checks, tables
 from analysis.report.escaping import figure_path
 from analysis.report.next_study import NextStudy, next_study
-from analysis.schema import Question, higher_is_better
+from analysis.schema import Declaration, Question, higher_is_better
 from analysis.stats.contrast_table import NOT_ENTERED
 from analysis.stats.results import Answer, Table
 from analysis.stats.verdicts import borne_out
@@ -78,11 +78,19 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """The whole report; `search_figures` holds path and caption of each."""
+    """The whole report.
+
+    Attributes:
+        overview: path and caption of the figure of all answers, if there is one.
+        glossary: words of the page and what they mean.
+        search_figures: path and caption of each.
+    """
 
     title: str
     lead: str
     warnings: tuple[str, ...]
+    overview: tuple[str, str] | tuple[()]
+    glossary: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     integrity: Table
     tuned: Table
@@ -97,6 +105,7 @@ def build(
     answers: list[Answer],
     contrasts: Mapping[str, pd.DataFrame],
     search_figures: Mapping[str, str],
+    overview: tuple[str, str] | tuple[()] = (),
 ) -> Page:
     """Return the page of a study.
 
@@ -104,6 +113,7 @@ def build(
         answers: one for each declared question, in the order declared.
         contrasts: question -> its `contrast_table`.
         search_figures: path below the report's folder -> caption.
+        overview: path and caption of the figure of all answers.
     """
     sections = [
         _section(study, question, answer, contrasts[question.name])
@@ -113,6 +123,8 @@ def build(
         title="Noise in a small network: what the study found",
         lead=_lead(study),
         warnings=tuple(checks.warnings(study, answers)),
+        overview=overview,
+        glossary=_glossary(study),
         sections=tuple(sections),
         integrity=checks.panel(study, answers),
         tuned=tables.tuned(study),
@@ -129,36 +141,53 @@ def build(
     )
 
 
+def deciding_rows(answer: Answer, contrasts: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a question's `contrast_table` that decide it, the leading ones first."""
+    if answer.leading:
+        order = [contrast.identity for contrast in answer.leading]
+        return contrasts.set_index(["key", "recipe", "metric"], drop=False).loc[order]
+    on_accuracy = contrasts[[formatting.is_accuracy(metric) for metric in contrasts["metric"]]]
+    return on_accuracy if len(on_accuracy) else contrasts
+
+
 def recipe_name(recipe: str) -> str:
     """Return the recipe as shown: a claim under `book` alone is about the end point."""
     return f"{recipe} (end-point stabilisation)" if recipe == "book" else recipe
 
 
 def _lead(study: Study) -> str:
-    declared = study.declaration
     networks = formatting.plural(len(study.table), "small network")
-    data = declared.data.get("name", "the data set")
-    recipes = " and by ".join(
-        f"{name} ({formatting.plural(settings['epochs'], 'epoch')})"
-        for name, settings in declared.recipes.items()
+    data = study.declaration.data.get("name", "the data set")
+    return (
+        f"{networks} (784-256-256-10, ReLU) were trained on {data}, to see what noise during "
+        "training does to their accuracy. Each question was declared before the first network was "
+        "trained; arms were tuned on validation images, and the verdicts come from fresh seeds and "
+        "test images that no choice had seen."
+    )
+
+
+def _glossary(study: Study) -> tuple[tuple[str, str], ...]:
+    recipes = "; ".join(
+        f"{name}: {recipe_in_words(study.declaration, name)}" for name in study.declaration.recipes
     )
     return (
-        f"{networks} (784-256-256-10) were trained on {data}, by the recipe {recipes}, to see what "
-        "noise during training does to their accuracy. Every question below was declared with its "
-        "contrasts, seeds, margins and the rule that picks its arms before the first network was "
-        "trained. Arms were tuned on validation images; the verdicts come from fresh seeds and "
-        "from test images that no choice had seen. They hold for this test set and for the tuned "
-        "values. An accuracy difference counts in percentage points (pp), a loss in nats."
+        ("arm", "one configuration: noise type, rates, weight decay, recipe"),
+        ("tuned", "with the rates and weight decay that did best on validation images"),
+        ("recipe", f"how a network is trained. {recipes}"),
+        ("seed", "one trained network of an arm: its initial weights, batch order and noise"),
+        ("pp", "percentage points of accuracy. Losses count in nats"),
+        ("margin", "the difference, fixed beforehand, below which nothing matters in practice"),
     )
+
+
+def recipe_in_words(declared: Declaration, recipe: str) -> str:
+    """Return "5,000 images, 100 epochs"."""
+    images = formatting.plural(declared.train_examples_of(recipe), "image")
+    return f"{images}, {formatting.plural(declared.recipes[recipe]['epochs'], 'epoch')}"
 
 
 def _section(study: Study, question: Question, answer: Answer, contrasts: pd.DataFrame) -> Section:
-    on_accuracy = contrasts[contrasts["metric"].map(formatting.is_accuracy)]
-    deciding = on_accuracy if len(on_accuracy) else contrasts
-    top = deciding
-    if answer.leading:
-        order = [contrast.identity for contrast in answer.leading]
-        top = contrasts.set_index(["key", "recipe", "metric"], drop=False).loc[order]
+    top = deciding_rows(answer, contrasts)
     blocks = contrasts.groupby(["recipe", "metric"], sort=False)
     answered = contrasts[contrasts["estimate"].notna()]
     run_ids = sorted({run_id for run_ids in answered["run_ids"] for run_id in run_ids})

@@ -15,10 +15,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import questions, schema
-from analysis.plots import search
+from analysis.formatting import arms_in_words
+from analysis.plots import overview, search
 from analysis.plots.style import to_svg
 from analysis.report import page
-from analysis.report.escaping import figure_path, in_markdown
+from analysis.report.escaping import figure_path, in_markdown, map_texts
 from analysis.report.folder import figure_names, refuse_foreign_files, replace_report
 from analysis.stats.contrast_table import contrast_table, to_records
 from analysis.stats.results import Answer
@@ -62,7 +63,12 @@ def write(study: Study, folder: Path) -> Path:
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
     search_figures, captions = _search_figures(study)
     figures = _question_figures(answers) | search_figures
-    content = page.build(study, answers, contrasts, captions)
+    deciding = {one.title: page.deciding_rows(one, contrasts[one.question]) for one in answers}
+    seen: tuple[str, str] | tuple[()] = ()
+    if glance := overview.overview_figure(deciding):
+        seen = (figure_path("overview"), overview.CAPTION)
+        figures[figure_path("overview")] = to_svg(glance)
+    content = map_texts(page.build(study, answers, contrasts, captions, seen), arms_in_words)
     rows: list[dict[str, Any]] = []
     for table in contrasts.values():
         rows += to_records(table)

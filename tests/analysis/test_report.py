@@ -106,7 +106,7 @@ class Links(HTMLParser):
 
 
 def test_the_folder_holds_the_page_its_twin_the_figures_and_the_files_for_machines(written):
-    figures = {f"figures/{name}.svg" for name in ("swap", "additivity", "beat-dropout")}
+    figures = {f"figures/{name}.svg" for name in ("overview", "swap", "additivity", "beat-dropout")}
     figures |= {f"figures/search-{name}-decay.svg" for name in ("budget", "rates")}
     machine = {"answers.json", "run_table.csv", "declaration.json", "arms.json"}
     machine |= {"report_files.json"}
@@ -509,8 +509,9 @@ def test_a_list_of_files_that_leads_out_of_the_folder_deletes_nothing(small, tmp
         str(tmp_path / "outside.svg"),
         backslash,
     ]
+    figures = ["figures/swap.svg", "figures/overview.svg"]
     (place / "report_files.json").write_text(
-        json.dumps({"written by": "dropout-study", "files": [*names, *FIXED, "figures/swap.svg"]})
+        json.dumps({"written by": "dropout-study", "files": [*names, *FIXED, *figures]})
     )
     writer.write(small, place)
     assert (tmp_path / "outside.svg").read_text() == (place / backslash).read_text() == "mine"

@@ -1,0 +1,112 @@
+"""All answers at a glance: every deciding difference in accuracy with both of its intervals."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from analysis import formatting
+from analysis.plots import style
+
+SCALE_IN_MARGINS = 10
+"""The axis reaches no further than so many margins; an arrow and a number tell what lies beyond."""
+CAPTION = (
+    "The difference in test accuracy between the first and the second arm of each comparison. "
+    "Diamond: the mean over seeds. Thick bar: 95 % interval over seeds, which decides. Thin bar: "
+    "over seeds and test images. Inside the shaded margin a difference is negligible. The colour "
+    "is the verdict."
+)
+Row = Mapping[Hashable, Any]
+
+
+def overview_figure(deciding: Mapping[str, pd.DataFrame]) -> Figure | None:
+    """Draw a line for each difference in accuracy; None if there is none.
+
+    Args:
+        deciding: title of a question -> its deciding rows of `contrast_table`.
+    """
+    rows: list[str | Row] = []
+    for title, table in deciding.items():
+        answered = table[table["estimate"].notna()].to_dict("records")
+        of_question = [row for row in answered if formatting.is_accuracy(row["metric"])]
+        if of_question:
+            rows += [title, *of_question]
+    drawn = [row for row in rows if not isinstance(row, str)]
+    if not drawn:
+        return None
+    with style.drawing(1.3 + 0.27 * len(rows), "Differences in test accuracy") as figure:
+        ax = figure.subplots()
+        _set_scale(ax, drawn)
+        for place, row in enumerate(rows):
+            if isinstance(row, str):
+                edge = ("figure fraction", "data")
+                ax.annotate(row, (0.01, place), xycoords=edge, va="center", weight="bold")
+            else:
+                _draw_line(ax, place, row)
+        style.set_lines(ax, ["" if isinstance(row, str) else _name(row) for row in rows])
+        ax.spines["left"].set_visible(False)
+        ax.set_xlabel("difference in test accuracy (pp)")
+        _add_legend(figure, drawn[0]["margin"])
+    return figure
+
+
+def _name(row: Row) -> str:
+    return textwrap.shorten(f"{row['contrast']}, {row['recipe']}", 52, placeholder=" …")
+
+
+def _set_scale(ax: Axes, rows: list[Row]) -> None:
+    margin = 100 * max(row["margin"] for row in rows)
+    farthest = SCALE_IN_MARGINS * margin
+    ends = [-1.5 * margin, 1.5 * margin]
+    for row in rows:
+        if abs(100 * row["estimate"]) <= farthest:
+            for name in ("ci_low", "ci_high", "ci_crossed_low", "ci_crossed_high"):
+                ends += [100 * row[name]] if math.isfinite(row[name]) else []
+    low, high = max(min(ends), -farthest), min(max(ends), farthest)
+    pad = 0.04 * (high - low)
+    ax.set_xlim(low - pad, high + pad)
+    style.draw_margin(ax, margin)
+
+
+def _draw_line(ax: Axes, place: int, row: Row) -> None:
+    mean, colour = 100 * row["estimate"], style.verdict_colour(row["verdict"])
+    low, high = ax.get_xlim()
+    if low <= mean <= high:
+        crossed = [100 * row["ci_crossed_low"], 100 * row["ci_crossed_high"]]
+        ax.plot(crossed, [place, place], color=colour, linewidth=1, zorder=3)
+        of_seeds = [100 * row["ci_low"], 100 * row["ci_high"]]
+        bar = {"linewidth": 4, "solid_capstyle": "butt", "alpha": 0.55, "zorder": 3}
+        ax.plot(of_seeds, [place, place], color=colour, **bar)  # type: ignore[arg-type]
+        ax.plot([mean], [place], "D", color=colour, markersize=5.5, zorder=4)
+    else:
+        style.draw_arrow(ax, place, mean, colour)
+    ends = {"transform": ax.get_yaxis_transform(), "va": "center", "color": colour}
+    ax.text(1.02, place, row["verdict"], **ends)
+
+
+def _add_legend(figure: Figure, margin: float) -> None:
+    means = [
+        Line2D([], [], marker="D", color=style.INK, markersize=5, linewidth=4, alpha=0.6),
+        Line2D([], [], color=style.INK, linewidth=1),
+    ]
+    band = Patch(color=style.BAND)
+    figure.legend(
+        [*means, band],
+        [
+            "mean, 95 % interval over seeds",
+            "over seeds and test images",
+            f"negligible ({formatting.margin(margin, 'test/accuracy')})",
+        ],
+        loc="outside lower left",
+        ncols=3,
+        frameon=False,
+        fontsize=8.5,
+    )
