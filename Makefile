@@ -26,13 +26,8 @@ doctor: .venv/installed  ## check what a study needs, and say what to do
 report: .venv/installed  ## write the report again, from the tracking store
 	$(BIN)/python -m study report
 
-# One process: of several, the server ends those that are
-# slow to answer, which on a machine with a study on it are all. Its job runners serve tools for language models.
-ui: export MLFLOW_SERVER_ENABLE_JOB_EXECUTION := false
 ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
-	@case "$$MLFLOW_TRACKING_URI" in http*) echo "the UI of these runs is at $$MLFLOW_TRACKING_URI"; exit;; esac; \
-	exec $(BIN)/mlflow ui --host 127.0.0.1 --port $(PORT) --workers 1 \
-	  --backend-store-uri "$$MLFLOW_TRACKING_URI"
+	@exec $(BIN)/python -m study ui --port $(PORT)
 
 test: lint  ## lint, types and tests
 	$(BIN)/python -m pytest -n auto --dist loadfile

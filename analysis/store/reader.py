@@ -23,16 +23,16 @@ from mlflow.entities import Run
 from analysis import schema
 from analysis.schema import TUNED, Declaration
 from analysis.store import image_scores, run_table
-from analysis.store.absent import (
+from analysis.store.image_scores import ImageScores
+from analysis.store.run_table import TrialRun
+from analysis.store.uri import StoreError, address, check_address, one_line_errors
+from analysis.store.whereabouts import (
     check_artifacts,
     count_deleted,
     deleted_studies,
     refuse_deleted,
     studies_elsewhere,
 )
-from analysis.store.image_scores import ImageScores
-from analysis.store.run_table import TrialRun
-from analysis.store.uri import StoreError, address, check_address, one_line_errors
 
 # Runs of one request: each sorts all the runs anew, and takes some 40 kB a run while it is read.
 PAGE = 20_000

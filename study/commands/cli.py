@@ -1,10 +1,9 @@
-"""The command line: `study`, `plan`, `doctor`, `report` and `export`, as in MLproject."""
+"""The command line: `study`, `plan`, `doctor`, `report`, `ui` and `export`, as in MLproject."""
 
 from __future__ import annotations
 
 import logging
 import os
-import shlex
 import sys
 import time
 from typing import Any, NoReturn
@@ -101,6 +100,7 @@ def study(
     from study.runner import run_study
     from study.tracking import model_registry
     from study.tracking.lifecycle import open_study
+    from study.tracking.ui_views import tree_address
 
     folder = writable_folder(output)
     elsewhere = trains_elsewhere(workers, scheduler)
@@ -140,8 +140,8 @@ def study(
         were = "was" if len(running.failed) == 1 else "were"
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()
-    ui = uri if uri.startswith("http") else f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
-    click.echo(f"report: {page.resolve()} (runs: {ui})")
+    runs = tree_address(uri, tracker.experiment_id) if uri.startswith("http") else "make ui"
+    click.echo(f"report: {page.resolve()} (runs: {runs})")
     if tracker.is_fetched:
         console.tell(
             "this is a temporary copy of the project; get the report by `mlflow artifacts "
@@ -230,6 +230,32 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
     wanted = None if preset == "any" else preset
     page = writer.write(reader.load(study_id, experiment, preset=wanted, images=True), folder)
     click.echo(f"report: {page.resolve()}")
+
+
+@cli.command()
+@option("--port", default=5000, type=click.IntRange(1, 65535), help="Port of the UI's server.")
+def ui(port: int) -> None:
+    """Serve the MLflow UI of the tracking store, and print the address of the newest study."""
+    from analysis.store import whereabouts
+    from analysis.store.uri import check_address, one_line_errors, settle_address
+    from study.tracking import ui_views
+
+    with one_line_errors():
+        check_address()
+        uri = settle_address()
+        experiment_id = whereabouts.newest_study()
+    is_server = uri.startswith("http")
+    server = redacted(uri) if is_server else f"http://127.0.0.1:{port}"
+    where = ui_views.tree_address(server, experiment_id) if experiment_id else server
+    click.echo(f"{'the newest study' if experiment_id else 'no study yet'}: {where}")
+    sys.stdout.flush()
+    if not is_server:
+        # One process: of several, the server ends those that are slow to answer, which on a
+        # machine with a study on it are all. Its job runners serve tools for language models.
+        os.environ.setdefault("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "false")
+        os.environ["MLFLOW_BACKEND_STORE_URI"] = uri  # may hold a password: not an argument
+        serve = ["mlflow", "ui", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        os.execv(sys.executable, [sys.executable, "-m", *serve])
 
 
 @cli.command()

@@ -22,7 +22,6 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 from analysis import schema
 from analysis.formatting import duration, shortened
 from analysis.schema import Declaration
-from analysis.store.absent import check_artifacts, refuse_deleted
 from analysis.store.uri import (
     StoreError,
     check_writable,
@@ -30,6 +29,7 @@ from analysis.store.uri import (
     one_line_errors,
     sqlite_file,
 )
+from analysis.store.whereabouts import check_artifacts, refuse_deleted
 from study.tracking import provenance
 from study.tracking.cleanup import discard_half_logged, ending_well, find_runs
 from study.tracking.lease import BEAT_SECONDS, Heartbeat

@@ -86,6 +86,11 @@ def note(declaration: Declaration, experiment_id: str, run_id: str) -> str:
     )
 
 
+def tree_address(server: str, experiment_id: str) -> str:
+    """Return the address that opens an experiment's tree of runs in the UI of a server."""
+    return f"{server.rstrip('/')}/{_link(experiment_id, TREE_VIEW)}"
+
+
 def _experiment_note(experiment_id: str) -> str:
     return (
         "Studies of noise in a small network: each top run is a study, its children are trials, "

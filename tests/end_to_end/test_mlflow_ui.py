@@ -8,6 +8,7 @@ newest study of a store that is there, rather than of a small one made for it.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -52,12 +53,23 @@ def study(uri: str) -> Study:
 
 
 @pytest.fixture(scope="module")
-def experiment(study: Study, uri: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def log(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make ui` prints."""
+    return tmp_path_factory.mktemp("served") / "log"
+
+
+@pytest.fixture(scope="module")
+def server(study: Study, uri: str, log: Path) -> Iterator[str]:
+    with served(uri, log) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def experiment(study: Study, server: str) -> str:
     """The address of the experiment in the UI that `make ui` serves."""
     found = mlflow.get_experiment_by_name(study.experiment)
     assert found
-    with served(uri, tmp_path_factory.mktemp("served") / "log") as address:
-        yield f"{address}/#/experiments/{found.experiment_id}"
+    return f"{server}/#/experiments/{found.experiment_id}"
 
 
 @pytest.fixture
@@ -72,6 +84,25 @@ def keep(browser: Browser) -> Callable[[str], None]:
             assert (Path(folder) / f"{name}.png").stat().st_size < 150_000
 
     return picture
+
+
+def test_the_printed_address_opens_the_tree(
+    browser: Browser, server: str, log: Path, study: Study
+) -> None:
+    (printed,) = re.findall(r"^the newest study: (\S+)$", log.read_text(), flags=re.MULTILINE)
+    assert printed.startswith(f"{server}/#/experiments/")
+    browser.open(printed)
+    browser.see_text(ui_views.TREE_VIEW_NAME)
+    browser.see_text(f"study-{study.declaration.preset}")
+
+
+def test_two_clicks_lead_there_from_the_servers_first_page(
+    browser: Browser, server: str, study: Study
+) -> None:
+    browser.open(f"{server}/")
+    browser.click("//*[text()='Model training']")
+    browser.click(f"//a[text()='{study.experiment}']")
+    browser.see_text(f"study-{study.declaration.preset}")
 
 
 def test_the_tree_has_the_columns_worth_seeing(

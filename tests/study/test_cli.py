@@ -17,6 +17,7 @@ import mlflow
 import pytest
 import torch
 import yaml
+from click.testing import CliRunner
 from command_line import Call, one_line
 from mlflow import MlflowClient
 from torch import Tensor
@@ -325,3 +326,16 @@ def test_a_folder_of_somebodys_files_is_refused_before_anything_is_trained(
     assert time.monotonic() - start < 10
     assert file.read_text() == "mine"
     assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_the_ui_of_a_server_is_told_and_not_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store without a study says so; the address of the newest study opens its tree."""
+    monkeypatch.setattr("analysis.store.uri.settle_address", lambda: "https://me:secret@host/x/")
+    monkeypatch.setattr("analysis.store.uri.check_address", lambda: None)
+    monkeypatch.setattr("analysis.store.whereabouts.newest_study", lambda: "")
+    assert CliRunner().invoke(cli, ["ui"]).output == "no study yet: https://host/x/\n"
+    monkeypatch.setattr("analysis.store.whereabouts.newest_study", lambda: "7")
+    address = "https://host/x/#/experiments/7/runs?viewStateShareKey=study-tree"
+    assert CliRunner().invoke(cli, ["ui"]).output == (
+        f"the newest study: {address}&workflowType=machine_learning\n"
+    )

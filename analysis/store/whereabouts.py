@@ -1,5 +1,4 @@
-"""Where a study is that cannot be read: in MLflow's trash, in another experiment, in a folder that
-was moved."""
+"""Where a study is: in which experiment, in MLflow's trash, in a folder that was moved."""
 
 from __future__ import annotations
 
@@ -61,6 +60,15 @@ def count_deleted(experiment_id: str, study_id: str) -> int:
         max_results=1000,
     )
     return len(runs)
+
+
+def newest_study() -> str:
+    """Return the id of the experiment that holds the newest study; empty if there is none."""
+    experiments = [one.experiment_id for one in mlflow.search_experiments(max_results=100)]
+    runs = mlflow.MlflowClient().search_runs(
+        experiments, f"tags.`{schema.TAG_KIND}` = 'study'", max_results=1
+    )
+    return runs[0].info.experiment_id if runs else ""
 
 
 def studies_elsewhere(experiment_id: str) -> str:
