@@ -102,7 +102,7 @@ def _draw_arms(
         rows = table.loc[table["arm"] == arms.get(label, "")]
         scores = rows.set_index("seed")[metric].astype(float) * formatting.scale(metric)
         scores = scores[np.isfinite(scores)]
-        ticks.append(f"{textwrap.fill(label, 26)}\n{_configuration(rows)}")
+        ticks.append(f"{textwrap.fill(label, 26)}\n{_configuration(rows, label)}")
         if scores.empty:
             style.write_note(ax, place, "no runs")
         else:
@@ -119,28 +119,47 @@ def _draw_contrasts(
     metric: str,
 ) -> None:
     factor = formatting.scale(metric)
-    style.draw_margin(ax, max(contrast.margin for contrast in contrasts) * factor)
-    for place, contrast in enumerate(contrasts):
-        answer = answered.get(contrast.identity)
+    margin = max(contrast.margin for contrast in contrasts) * factor
+    style.draw_margin(ax, margin)
+    own = [answered.get(contrast.identity) for contrast in contrasts]
+    farthest = _farthest([answer.estimate.mean * factor for answer in own if answer], margin)
+    seen = [-margin, margin]
+    for place, answer in enumerate(own):
         verdict = answer.verdict if answer else "not answered"
         words = textwrap.fill(verdict, 20)
+        colour = style.verdict_colour(verdict)
         if answer:
             estimate = answer.estimate
             ends = estimate.ci_low * factor, estimate.ci_high * factor
             differences = estimate.differences.to_numpy(dtype=float) * factor
-            style.draw_seeds(ax, place, differences, ends)
+            if abs(estimate.mean * factor) > farthest:
+                style.draw_arrow(ax, place, estimate.mean * factor, colour)
+            else:
+                style.draw_seeds(ax, place, differences, ends)
+                seen += [*differences, *filter(math.isfinite, ends)]
             words += f"\nn = {estimate.n}"
         across = ax.get_yaxis_transform()
-        colour = style.verdict_colour(verdict)
         ax.text(1.02, place, words, transform=across, va="center", color=colour)
     style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
+    low, high = max(min(seen), -2 * farthest), min(max(seen), 2 * farthest)
+    ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     lower = "; negative is better" if higher_is_better(metric) is False else ""
     ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 
 
-def _configuration(rows: pd.DataFrame) -> str:
+def _farthest(means: Sequence[float], margin: float) -> float:
+    """Return from where on a mean counts as off the scale, so that it does not squash the others:
+    where all are large, none is."""
+    sizes = sorted(map(abs, means))
+    near = [size for size in sizes if size <= style.SCALE_IN_MARGINS * margin]
+    return style.SCALE_IN_MARGINS * margin if near and len(near) < len(sizes) else math.inf
+
+
+def _configuration(rows: pd.DataFrame, label: str) -> str:
+    """Return an arm's rates, where its label does not tell them, its weight decay and its seeds."""
     if rows.empty:
         return ""
     first = rows.iloc[0]
-    rates = f"p = {first['rate1']:.3g}, {first['rate2']:.3g}; " if first["noise"] != "none" else ""
-    return f"{rates}wd = {first['weight_decay']:.2g}; n = {len(rows)}"
+    known = first["noise"] == "none" or "(" in label
+    rates = "" if known else f"p = {first['rate1']:.3g}, {first['rate2']:.3g}; "
+    return f"{rates}weight decay {first['weight_decay']:.2g}; n = {len(rows)}"

@@ -29,8 +29,6 @@ PANELS = (
     (ACCURACY, NONE, "test accuracy gained\nover tuned no noise (pp)"),
     (LOSS, DROPOUT, "test loss saved\nagainst tuned dropout (nats)"),
 )
-SCALE_IN_MARGINS = 10
-"""No axis reaches further than so many margins: an arrow and a number tell what lies beyond."""
 MIRRORED = {"better": "worse", "worse": "better"}
 CAPTION = (
     "The tuned arm of every noise type under {recipe}, the best mean gain over tuned dropout "
@@ -165,7 +163,7 @@ def gains_over(
 
 
 def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: float) -> None:
-    farthest = SCALE_IN_MARGINS * margin
+    farthest = style.SCALE_IN_MARGINS * margin
     ends = [-margin, margin]
     for gain in gains.values():
         if gain and abs(gain.mean) <= farthest:

@@ -16,8 +16,6 @@ from matplotlib.patches import Patch
 from analysis import formatting
 from analysis.plots import style
 
-SCALE_IN_MARGINS = 10
-"""The axis reaches no further than so many margins; an arrow and a number tell what lies beyond."""
 CAPTION = (
     "The difference in test accuracy between the first and the second arm of each comparison. "
     "Diamond: the mean over seeds. Thick bar: 95 % interval over seeds, which decides. Thin bar: "
@@ -64,7 +62,7 @@ def _name(row: Row) -> str:
 
 def _set_scale(ax: Axes, rows: list[Row]) -> None:
     margin = 100 * max(row["margin"] for row in rows)
-    farthest = SCALE_IN_MARGINS * margin
+    farthest = style.SCALE_IN_MARGINS * margin
     ends = [-1.5 * margin, 1.5 * margin]
     for row in rows:
         if abs(100 * row["estimate"]) <= farthest:
@@ -88,8 +86,8 @@ def _draw_line(ax: Axes, place: int, row: Row) -> None:
         ax.plot([mean], [place], "D", color=colour, markersize=5.5, zorder=4)
     else:
         style.draw_arrow(ax, place, mean, colour)
-    ends = {"transform": ax.get_yaxis_transform(), "va": "center", "color": colour}
-    ax.text(1.02, place, row["verdict"], **ends)
+    across = ax.get_yaxis_transform()
+    ax.text(1.02, place, row["verdict"], transform=across, va="center", color=colour)
 
 
 def _add_legend(figure: Figure, margin: float) -> None:

@@ -56,6 +56,8 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 WIDTH = 10.5  # inches
+SCALE_IN_MARGINS = 10
+"""An axis of differences reaches so many margins: an arrow and a number tell what lies beyond."""
 MANY_POINTS = 5_000  # of one panel, above which its points and thin lines become pixels
 
 
@@ -105,8 +107,9 @@ def metric_label(metric: str, difference: bool = False) -> str:
 
 
 def verdict_colour(verdict: str) -> str:
-    """Return the colour of a verdict; grey for an open one."""
-    return VERDICT_COLOURS.get(verdict.partition(",")[0], GREY)
+    """Return the colour of a verdict: a negligible one looks equivalent, an open one grey."""
+    kind = "equivalent" if verdict.endswith("negligible") else verdict.partition(",")[0]
+    return VERDICT_COLOURS.get(kind, GREY)
 
 
 def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:

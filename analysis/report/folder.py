@@ -35,6 +35,8 @@ def figure_names(declaration: Declaration) -> set[str]:
         names.add(figure_path(question.name))
         for picture in (*PICTURES, *declaration.recipes):
             names.add(figure_path(question.name, picture))
+    for recipe in declaration.recipes:
+        names.add(figure_path("training", recipe))
     for kind, recipe in product(SEARCH_FIGURES, declaration.recipes):
         names.add(figure_path("search", kind, recipe))
     return names

@@ -83,7 +83,7 @@ class Page:
     Attributes:
         overview: path and caption of the figure of all answers, if there is one.
         glossary: words of the page and what they mean.
-        search_figures: path and caption of each.
+        training, search_figures: path and caption of each.
     """
 
     title: str
@@ -93,6 +93,7 @@ class Page:
     glossary: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     integrity: Table
+    training: tuple[tuple[str, str], ...]
     tuned: Table
     robustness: Table
     search_figures: tuple[tuple[str, str], ...]
@@ -106,6 +107,7 @@ def build(
     contrasts: Mapping[str, pd.DataFrame],
     search_figures: Mapping[str, str],
     overview: tuple[str, str] | tuple[()] = (),
+    training: Mapping[str, str] | None = None,
 ) -> Page:
     """Return the page of a study.
 
@@ -114,6 +116,7 @@ def build(
         contrasts: question -> its `contrast_table`.
         search_figures: path below the report's folder -> caption.
         overview: path and caption of the figure of all answers.
+        training: path -> caption of the figures of training curves.
     """
     sections = [
         _section(study, question, answer, contrasts[question.name])
@@ -127,6 +130,7 @@ def build(
         glossary=_glossary(study),
         sections=tuple(sections),
         integrity=checks.panel(study, answers),
+        training=tuple((training or {}).items()),
         tuned=tables.tuned(study),
         robustness=tables.robustness(study),
         search_figures=tuple(search_figures.items()),
@@ -221,8 +225,8 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
 
 
 def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
-    kind = row["verdict"].partition(",")[0]
     verdict = row["verdict"]
+    kind = "equivalent" if verdict.endswith("negligible") else verdict.partition(",")[0]
     ends = row["ci_crossed_low"], row["ci_crossed_high"]
     if not borne_out(verdict, *ends, row["margin"]):
         verdict += f"; on these {formatting.count(images)} images"

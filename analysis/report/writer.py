@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 
 from analysis import questions, schema
 from analysis.formatting import arms_in_words
-from analysis.plots import overview, search
+from analysis.plots import overfitting, overview, search
 from analysis.plots.style import to_svg
 from analysis.report import page
 from analysis.report.escaping import figure_path, in_markdown, map_texts
@@ -68,7 +68,13 @@ def write(study: Study, folder: Path) -> Path:
     if glance := overview.overview_figure(deciding):
         seen = (figure_path("overview"), overview.CAPTION)
         figures[figure_path("overview")] = to_svg(glance)
-    content = map_texts(page.build(study, answers, contrasts, captions, seen), arms_in_words)
+    training = {}
+    for recipe, (figure, caption) in overfitting.overfitting_figures(study.curves).items():
+        path = figure_path("training", recipe)
+        figures[path] = to_svg(figure)
+        training[path] = caption
+    built = page.build(study, answers, contrasts, captions, seen, training)
+    content = map_texts(built, arms_in_words)
     rows: list[dict[str, Any]] = []
     for table in contrasts.values():
         rows += to_records(table)

@@ -22,7 +22,7 @@ from mlflow.entities import Run
 
 from analysis import schema
 from analysis.schema import TUNED, Declaration
-from analysis.store import image_scores, run_table
+from analysis.store import curves, image_scores, run_table
 from analysis.store.image_scores import ImageScores
 from analysis.store.run_table import TrialRun
 from analysis.store.uri import StoreError, address, check_address, one_line_errors
@@ -55,6 +55,7 @@ class Study:
             hash the earliest counts.
         images: arm name -> its confirmed networks' scores on each test image; empty unless they
             were asked for.
+        curves: of `analysis.store.curves.read`; empty unless images were asked for.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
         dirty: whether the tree differed from the commit.
@@ -81,6 +82,7 @@ class Study:
     deleted: int = 0
     confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     images: dict[str, ImageScores] = field(default_factory=dict)
+    curves: pd.DataFrame = field(default_factory=curves.none)
 
     @property
     def diverged(self) -> set[str]:
@@ -115,7 +117,8 @@ def load(
         study_id: hash of the study's declaration; None takes the newest study run's.
         experiment: name of the MLflow experiment; None takes `schema.EXPERIMENT`.
         preset: only studies of this preset count; None takes any.
-        images: whether to read the scores of single images too, a file for each confirmed trial.
+        images: whether to read the scores of single images too, a file for each confirmed trial,
+            and training curves.
 
     Raises:
         StoreError: the address does not answer, or has no such experiment or study, or a run lacks
@@ -183,12 +186,13 @@ def load(
         if len(finished) < len(done):
             table = table[table["trial_run_id"].isin(list(finished))].reset_index(drop=True)
         declaration = _declaration(newest)
+        arms = _json(newest, schema.ARMS_FILE)
         return Study(
             study_id=study_id,
             run_id=newest.info.run_id,
             experiment=experiment,
             declaration=declaration,
-            arms=_json(newest, schema.ARMS_FILE),
+            arms=arms,
             table=table,
             versions=_json(newest, schema.VERSIONS_FILE),
             commit=newest.data.tags.get(schema.TAG_COMMIT, ""),
@@ -199,6 +203,7 @@ def load(
             deleted=count_deleted(found.experiment_id, study_id),
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
+            curves=curves.read(declaration, table, arms) if images else curves.none(),
         )
 
 
