@@ -119,30 +119,33 @@ def _draw_contrasts(
     metric: str,
 ) -> None:
     factor = formatting.scale(metric)
+    estimates = {
+        identity: (
+            answer.estimate.mean * factor,
+            (answer.estimate.ci_low * factor, answer.estimate.ci_high * factor),
+            answer.estimate.differences.to_numpy(dtype=float) * factor,
+        )
+        for identity, answer in answered.items()
+    }
+    own = [estimates[one.identity] for one in contrasts if one.identity in estimates]
+    marks = [(mean, [*ends, *seeds]) for mean, ends, seeds in own]
     margin = max(contrast.margin for contrast in contrasts) * factor
-    style.draw_margin(ax, margin)
-    own = [answered.get(contrast.identity) for contrast in contrasts]
-    farthest = _farthest([answer.estimate.mean * factor for answer in own if answer], margin)
-    seen = [-margin, margin]
-    for place, answer in enumerate(own):
+    style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
+    farthest = style.fit_scale(ax, margin, marks)
+    for place, contrast in enumerate(contrasts):
+        answer = answered.get(contrast.identity)
         verdict = answer.verdict if answer else "not answered"
         words = textwrap.fill(verdict, 20)
         colour = style.verdict_colour(verdict)
         if answer:
-            estimate = answer.estimate
-            ends = estimate.ci_low * factor, estimate.ci_high * factor
-            differences = estimate.differences.to_numpy(dtype=float) * factor
-            if abs(estimate.mean * factor) > farthest:
-                style.draw_arrow(ax, place, estimate.mean * factor, colour)
+            mean, ends, seeds = estimates[contrast.identity]
+            if abs(mean) > farthest:
+                style.draw_arrow(ax, place, mean, colour)
             else:
-                style.draw_seeds(ax, place, differences, ends)
-                seen += [*differences, *filter(math.isfinite, ends)]
-            words += f"\nn = {estimate.n}"
+                style.draw_seeds(ax, place, seeds, ends)
+            words += f"\nn = {answer.estimate.n}"
         across = ax.get_yaxis_transform()
         ax.text(1.02, place, words, transform=across, va="center", color=colour)
-    style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
-    low, high = max(min(seen), -2 * farthest), min(max(seen), 2 * farthest)
-    ax.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
     lower = "; negative is better" if higher_is_better(metric) is False else ""
     ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 

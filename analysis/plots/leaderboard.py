@@ -19,6 +19,7 @@ from analysis.plots import style
 from analysis.schema import TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
+from analysis.stats.verdicts import tone
 
 Arms = Mapping[str, Mapping[str, str]]
 
@@ -52,7 +53,7 @@ class Gain:
     mean: float
     low: float
     high: float
-    verdict: str
+    verdict: str  # better, worse, equivalent or open
 
 
 Gains = Mapping[tuple[str, str, str, str], Gain]
@@ -92,7 +93,7 @@ def gains_of(contrasts: Iterable[ContrastAnswer]) -> dict[tuple[str, str, str, s
         sign = 1 if higher_is_better(contrast.metric) else -1
         seeds = sign * factor * answer.estimate.differences.to_numpy(dtype=float)
         low, high = (factor * end for end in gain_interval(answer))
-        verdict = answer.verdict.partition(",")[0]
+        verdict = tone(answer.verdict)
         mirrored = MIRRORED.get(verdict, verdict)
         mean = float(seeds.mean())
         place = contrast.recipe, contrast.metric
@@ -141,8 +142,12 @@ def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, reci
         style.set_lines(axes[0], names)
         for noise, tick in zip(types, axes[0].get_yticklabels(), strict=True):
             tick.set_fontweight("bold" if noise in (DROPOUT, NONE) else "normal")
-        colours = {**style.VERDICT_COLOURS, "inconclusive": style.GREY}
-        means_of = [(f"mean, 95 % interval: {verdict}", colours[verdict]) for verdict in colours]
+        colours = {**style.VERDICT_COLOURS, "open": style.GREY}
+        words = {"equivalent": "negligible", "open": "inconclusive"}
+        means_of = [
+            (f"mean, 95 % interval: {words.get(verdict, verdict)}", colour)
+            for verdict, colour in colours.items()
+        ]
         style.add_legend(figure, question, means_of)
     return figure
 
@@ -163,14 +168,9 @@ def gains_over(
 
 
 def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: float) -> None:
-    farthest = style.SCALE_IN_MARGINS * margin
-    ends = [-margin, margin]
-    for gain in gains.values():
-        if gain and abs(gain.mean) <= farthest:
-            ends += [gain.low, gain.high, *gain.seeds]
-    low, high = max(min(ends), -farthest), min(max(ends), farthest)
-    pad = 0.04 * (high - low)
-    style.draw_margin(ax, margin)
+    drawn = [gain for gain in gains.values() if gain]
+    marks = [(gain.mean, [gain.low, gain.high, *gain.seeds]) for gain in drawn]
+    farthest = style.fit_scale(ax, margin, marks)
     for place, (noise, gain) in enumerate(gains.items()):
         if gain is None:
             style.write_note(ax, place, "reference" if noise == rival else "not answered")
@@ -179,7 +179,6 @@ def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: 
         else:
             colour = style.verdict_colour(gain.verdict)
             style.draw_seeds(ax, place, gain.seeds, (gain.low, gain.high), colour, alpha=0.25)
-    ax.set_xlim(low - pad, high + pad)
     _finish(ax)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -20,8 +19,9 @@ CAPTION = (
     "The difference in test accuracy between the first and the second arm of each comparison. "
     "Diamond: the mean over seeds. Thick bar: 95 % interval over seeds, which decides. Thin bar: "
     "over seeds and test images. Inside the shaded margin a difference is negligible. The colour "
-    "is the verdict."
+    "is the verdict. An arrow stands for a difference off the scale."
 )
+ENDS = ("ci_low", "ci_high", "ci_crossed_low", "ci_crossed_high")
 Row = Mapping[Hashable, Any]
 
 
@@ -42,13 +42,15 @@ def overview_figure(deciding: Mapping[str, pd.DataFrame]) -> Figure | None:
         return None
     with style.drawing(1.3 + 0.27 * len(rows), "Differences in test accuracy") as figure:
         ax = figure.subplots()
-        _set_scale(ax, drawn)
+        margin = 100 * max(row["margin"] for row in drawn)
+        marks = [(100 * row["estimate"], [100 * row[end] for end in ENDS]) for row in drawn]
+        farthest = style.fit_scale(ax, margin, marks)
         for place, row in enumerate(rows):
             if isinstance(row, str):
                 edge = ("figure fraction", "data")
                 ax.annotate(row, (0.01, place), xycoords=edge, va="center", weight="bold")
             else:
-                _draw_line(ax, place, row)
+                _draw_line(ax, place, row, farthest)
         style.set_lines(ax, ["" if isinstance(row, str) else _name(row) for row in rows])
         ax.spines["left"].set_visible(False)
         ax.set_xlabel("difference in test accuracy (pp)")
@@ -60,24 +62,9 @@ def _name(row: Row) -> str:
     return textwrap.shorten(f"{row['contrast']}, {row['recipe']}", 52, placeholder=" …")
 
 
-def _set_scale(ax: Axes, rows: list[Row]) -> None:
-    margin = 100 * max(row["margin"] for row in rows)
-    farthest = style.SCALE_IN_MARGINS * margin
-    ends = [-1.5 * margin, 1.5 * margin]
-    for row in rows:
-        if abs(100 * row["estimate"]) <= farthest:
-            for name in ("ci_low", "ci_high", "ci_crossed_low", "ci_crossed_high"):
-                ends += [100 * row[name]] if math.isfinite(row[name]) else []
-    low, high = max(min(ends), -farthest), min(max(ends), farthest)
-    pad = 0.04 * (high - low)
-    ax.set_xlim(low - pad, high + pad)
-    style.draw_margin(ax, margin)
-
-
-def _draw_line(ax: Axes, place: int, row: Row) -> None:
+def _draw_line(ax: Axes, place: int, row: Row, farthest: float) -> None:
     mean, colour = 100 * row["estimate"], style.verdict_colour(row["verdict"])
-    low, high = ax.get_xlim()
-    if low <= mean <= high:
+    if abs(mean) <= farthest:
         crossed = [100 * row["ci_crossed_low"], 100 * row["ci_crossed_high"]]
         ax.plot(crossed, [place, place], color=colour, linewidth=1, zorder=3)
         of_seeds = [100 * row["ci_low"], 100 * row["ci_high"]]

@@ -25,6 +25,7 @@ from matplotlib.patches import Patch
 
 from analysis import formatting
 from analysis.schema import Question
+from analysis.stats.verdicts import tone
 
 INK, GREY, FAINT, BAND = "#1f2933", "#7b8794", "#cbd2d9", "#d5e8df"
 PALETTE = ("#0072b2", "#b8480a", "#00714f", "#8a5a9e", "#7b8794")
@@ -56,8 +57,9 @@ STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
 }
 WIDTH = 10.5  # inches
-SCALE_IN_MARGINS = 10
-"""An axis of differences reaches so many margins: an arrow and a number tell what lies beyond."""
+FAR_IN_MARGINS, FAR_IN_TYPICAL = 10, 4
+"""Off the scale is a difference of more than so many margins and so many typical differences: an
+arrow and its number stand for it."""
 MANY_POINTS = 5_000  # of one panel, above which its points and thin lines become pixels
 
 
@@ -108,8 +110,7 @@ def metric_label(metric: str, difference: bool = False) -> str:
 
 def verdict_colour(verdict: str) -> str:
     """Return the colour of a verdict: a negligible one looks equivalent, an open one grey."""
-    kind = "equivalent" if verdict.endswith("negligible") else verdict.partition(",")[0]
-    return VERDICT_COLOURS.get(kind, GREY)
+    return VERDICT_COLOURS.get(tone(verdict), GREY)
 
 
 def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:
@@ -120,6 +121,32 @@ def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:
     else:
         ax.axhspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
         ax.axhline(0, color=INK, linewidth=0.9, zorder=1)
+
+
+def fit_scale(ax: Axes, margin: float, marks: Iterable[tuple[float, Iterable[float]]]) -> float:
+    """Fit the x axis to the margin and the differences, shade the one, leave out the far others.
+
+    Args:
+        margin: in the shown unit.
+        marks: of each difference its mean, and what else is drawn of it.
+
+    Returns:
+        The largest size of a mean on the scale; those beyond it are for `draw_arrow`.
+    """
+    marks = [(mean, list(others)) for mean, others in marks]
+    sizes = sorted(abs(mean) for mean, _ in marks)
+    typical = sizes[(len(sizes) - 1) // 2] if sizes else 0.0
+    farthest = max(FAR_IN_MARGINS * margin, FAR_IN_TYPICAL * typical)
+    ends = [-1.2 * margin, 1.2 * margin]
+    for mean, others in marks:
+        if abs(mean) <= farthest:
+            ends += [mean, *filter(math.isfinite, others)]
+    low, high = max(min(ends), -2 * farthest), min(max(ends), 2 * farthest)
+    means = [0.0, *(mean for mean, _ in marks)]
+    left, right = (0.25 if far else 0.05 for far in (min(means) < -farthest, max(means) > farthest))
+    ax.set_xlim(low - left * (high - low), high + right * (high - low))
+    draw_margin(ax, margin)
+    return farthest
 
 
 def draw_seeds(

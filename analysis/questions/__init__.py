@@ -65,7 +65,7 @@ DESIGNS: dict[str, Design] = {name: module.DESIGN for name, module in QUESTIONS.
 CAPTION = (
     "Left: the seeds of every arm. Right: paired differences, one point per seed, with mean and "
     "95 % paired-t interval (not adjusted for multiplicity) beside the band within which a "
-    "difference is negligible."
+    "difference is negligible. An arrow stands for a difference off the scale."
 )
 
 

@@ -15,12 +15,11 @@ from analysis.report.next_study import NextStudy, next_study
 from analysis.schema import Declaration, Question, higher_is_better
 from analysis.stats.contrast_table import NOT_ENTERED
 from analysis.stats.results import Answer, Table
-from analysis.stats.verdicts import borne_out
+from analysis.stats.verdicts import borne_out, tone
 from analysis.store.reader import Study
 
 SHOWN_RUNS = 2_000
 """Seed runs of one question that its section names; answers.json has them all."""
-TONES = ("better", "worse", "equivalent")
 
 
 @dataclass(frozen=True)
@@ -233,7 +232,7 @@ def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
     return Row(
         contrast=row["contrast"],
         verdict=verdict,
-        tone=kind if kind in TONES else "open",
+        tone=tone(row["verdict"]),
         estimate=formatting.difference(row["estimate"], row["metric"]),
         interval=formatting.interval(row["ci_low"], row["ci_high"], row["metric"]),
         crossed=_crossed(row),

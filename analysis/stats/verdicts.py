@@ -75,6 +75,15 @@ def significant_direction(verdict: str) -> str:
     return direction if direction in DIRECTIONS else ""
 
 
+def tone(verdict: str) -> str:
+    """Return better, worse, equivalent or open: how a verdict looks. A negligible one looks
+    equivalent."""
+    if verdict in NEGLIGIBLE:
+        return "equivalent"
+    direction = verdict.partition(",")[0]
+    return direction if direction in ("better", "worse") else "open"
+
+
 def borne_out(verdict: str, low: float, high: float, margin: float) -> bool:
     """Return False if an interval over seeds and images leaves the verdict open; NaN says
     nothing."""
