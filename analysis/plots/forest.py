@@ -150,14 +150,6 @@ def _draw_contrasts(
     ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 
 
-def _farthest(means: Sequence[float], margin: float) -> float:
-    """Return from where on a mean counts as off the scale, so that it does not squash the others:
-    where all are large, none is."""
-    sizes = sorted(map(abs, means))
-    near = [size for size in sizes if size <= style.SCALE_IN_MARGINS * margin]
-    return style.SCALE_IN_MARGINS * margin if near and len(near) < len(sizes) else math.inf
-
-
 def _configuration(rows: pd.DataFrame, label: str) -> str:
     """Return an arm's rates, where its label does not tell them, its weight decay and its seeds."""
     if rows.empty:

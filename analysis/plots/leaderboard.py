@@ -47,13 +47,14 @@ class Gain:
 
     Attributes:
         seeds: shape (seeds,).
+        verdict: better, worse, equivalent or open.
     """
 
     seeds: np.ndarray
     mean: float
     low: float
     high: float
-    verdict: str  # better, worse, equivalent or open
+    verdict: str
 
 
 Gains = Mapping[tuple[str, str, str, str], Gain]

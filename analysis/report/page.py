@@ -225,7 +225,6 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
 
 def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
     verdict = row["verdict"]
-    kind = "equivalent" if verdict.endswith("negligible") else verdict.partition(",")[0]
     ends = row["ci_crossed_low"], row["ci_crossed_high"]
     if not borne_out(verdict, *ends, row["margin"]):
         verdict += f"; on these {formatting.count(images)} images"

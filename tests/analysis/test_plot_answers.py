@@ -77,6 +77,33 @@ def test_where_all_effects_are_large_all_are_drawn(study: Study) -> None:
     assert swap_figure(far).axes[1].get_xlim()[1] > 4
 
 
+@pytest.mark.parametrize(
+    ("means", "far"),
+    [
+        ((0.1, -0.1, 5.25), {5.25}),
+        ((0.1, -0.1, -5.25), {-5.25}),
+        ((0.7, -5.4, -6.1, -75.1, -75.8, -8.4), {-75.1, -75.8}),  # many are large, two are larger
+        ((5.0, 6.0, -4.0), set()),
+        ((5.25,), set()),
+        ((), set()),
+    ],
+)
+def test_off_the_scale_is_what_is_far_from_the_margin_and_from_the_others(
+    means: tuple[float, ...], far: set[float]
+) -> None:
+    ax = Figure().subplots()
+    farthest = style.fit_scale(ax, 0.2, [(mean, [mean - 0.1, mean + 0.1]) for mean in means])
+    assert {mean for mean in means if abs(mean) > farthest} == far
+    low, high = ax.get_xlim()
+    drawn = [-0.2, 0.2, *(mean + end for mean in set(means) - far for end in (-0.1, 0.1))]
+    assert low < min(drawn) and max(drawn) < high
+    for arrows, room in (
+        (min(far, default=0) < 0, min(drawn) - low),
+        (5.25 in far, high - max(drawn)),
+    ):
+        assert (room > 0.15 * (high - low)) == arrows  # an arrow stands beside what is drawn
+
+
 def test_a_negligible_difference_looks_like_an_equivalent_one() -> None:
     equivalent = style.verdict_colour("equivalent")
     assert style.verdict_colour("worse, negligible") == equivalent

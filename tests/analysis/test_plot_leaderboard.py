@@ -155,6 +155,13 @@ def test_gains_are_told_from_both_sides_and_up_is_good(answer: Answer) -> None:
         assert bad.mean < 0 and bad.verdict == "worse"
 
 
+def test_a_negligible_gain_looks_equivalent_from_both_sides(answer: Answer) -> None:
+    negligible = [one for one in answer.contrasts if one.verdict.endswith(", negligible")]
+    assert negligible
+    for one in negligible:
+        assert {gain.verdict for gain in leaderboard.gains_of([one]).values()} == {"equivalent"}
+
+
 def test_costs_are_relative_to_dropout(study: Study) -> None:
     found = leaderboard.costs(study.declaration.questions[0], study.table, study.arms["decay"])
     assert found["dropout"] == 1 and found["gaussian"] == pytest.approx(5.5 / 5.25)
