@@ -102,7 +102,7 @@ def _draw_arms(
         rows = table.loc[table["arm"] == arms.get(label, "")]
         scores = rows.set_index("seed")[metric].astype(float) * formatting.scale(metric)
         scores = scores[np.isfinite(scores)]
-        ticks.append(f"{textwrap.fill(label, 26)}\n{_configuration(rows, label)}")
+        ticks.append(f"{textwrap.fill(label, 26)}\n{configuration(rows, label)}")
         if scores.empty:
             style.write_note(ax, place, "no runs")
         else:
@@ -150,7 +150,7 @@ def _draw_contrasts(
     ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 
 
-def _configuration(rows: pd.DataFrame, label: str) -> str:
+def configuration(rows: pd.DataFrame, label: str) -> str:
     """Return an arm's rates, where its label does not tell them, its weight decay and its seeds."""
     if rows.empty:
         return ""

@@ -8,46 +8,54 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.plots import style
-from analysis.plots.style import FAINT, PALETTE
+from analysis.plots.forest import configuration
+from analysis.plots.style import FAINT, GREY, PALETTE
+from analysis.store.curves import TRAINING, VALIDATION, runs_of
 
-TRAINING, VALIDATION = "train/loss", "val/loss"
 
-
-def overfitting_figures(curves: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
+def overfitting_figures(curves: pd.DataFrame, table: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
     """Return recipe -> figure and caption; a panel for each noise type.
 
     Args:
         curves: of `analysis.store.curves.read`.
+        table: run table.
     """
     return {
-        str(recipe): (_draw(str(recipe), rows), _caption(rows))
+        str(recipe): (_draw(str(recipe), rows, table), _caption(rows))
         for recipe, rows in curves.groupby("recipe", sort=False)
     }
 
 
-def _draw(recipe: str, rows: pd.DataFrame) -> Figure:
-    types = list(rows["noise"].unique())
-    with style.drawing(3.4, f"{recipe}: loss over the training, tuned types") as figure:
-        axes = figure.subplots(1, len(types), sharey=True, squeeze=False)[0]
-        for ax, noise in zip(axes, types, strict=True):
-            of_type = rows.loc[rows["noise"] == noise]
-            _draw_panel(ax, of_type.pivot(index="epoch", columns="metric", values="value"))
-            ax.set_title(noise, loc="left", weight="bold")
+def _draw(recipe: str, rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
+    arms = list(rows.groupby("arm", sort=False))
+    title = f"{recipe}: training and validation loss of tuned arms, mean over seeds"
+    with style.drawing(3.6, title) as figure:
+        axes = figure.subplots(1, len(arms), sharey=True, squeeze=False)[0]
+        for ax, (arm, of_arm) in zip(axes, arms, strict=True):
+            _draw_panel(ax, of_arm)
+            noise = str(of_arm["noise"].iloc[0])
+            ax.set_title(
+                "no noise" if noise == "none" else noise, loc="left", weight="bold", pad=18
+            )
+            settings = configuration(runs_of(table, str(arm)), noise)
+            ax.text(0, 1.02, settings, transform=ax.transAxes, size=8.5, color=GREY)
             ax.set_xlabel("epochs")
-        axes[0].set_ylabel("loss (nats), mean over seeds")
+        axes[0].set_ylabel("loss (nats)")
         axes[0].set_ylim(bottom=-0.05 * axes[0].get_ylim()[1])
-        axes[-1].legend(frameon=False, fontsize=8.5)
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5
+        )
     return figure
 
 
 def _draw_panel(ax: Axes, losses: pd.DataFrame) -> None:
-    epochs = losses.index.to_numpy()
+    epochs = losses["epoch"].to_numpy()
     training, validation = losses[TRAINING].to_numpy(), losses[VALIDATION].to_numpy()
-    ax.fill_between(epochs, training, validation, color=FAINT, alpha=0.5, linewidth=0)
     above = 1 if validation[-1] >= training[-1] else -1
     for values, colour, label, side in (
-        (validation, PALETTE[1], "validation", above),
-        (training, PALETTE[0], "training", -above),
+        (validation, PALETTE[1], "validation, without noise", above),
+        (training, PALETTE[0], "training, with the noise, mean of the epoch", -above),
     ):
         ax.plot(epochs, values, "o-", color=colour, markersize=3, linewidth=1.6, label=label)
         ax.annotate(
@@ -60,16 +68,20 @@ def _draw_panel(ax: Axes, losses: pd.DataFrame) -> None:
             size=8.5,
             color=colour,
         )
+    ax.fill_between(
+        epochs, training, validation, color=FAINT, alpha=0.5, linewidth=0, label="the gap"
+    )
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     ax.grid(True, axis="y", linewidth=0.6)
 
 
 def _caption(rows: pd.DataFrame) -> str:
-    first = rows.loc[rows["noise"] == rows["noise"].iloc[0]]
-    last = first.loc[first["epoch"] == first["epoch"].max()].set_index("metric")["value"]
+    first = rows.loc[rows["arm"] == rows["arm"].iloc[0]]
+    last, noise = first.iloc[-1], first["noise"].iloc[0]
+    words = "Without noise" if noise == "none" else f"With {noise}"
+    overfits = last[VALIDATION] > last[TRAINING]
+    meaning = "the shaded gap is how far it overfits" if overfits else "it does not overfit"
     return (
-        f"Mean loss over the epochs; the shaded gap is what a network has learned by heart. With "
-        f"the tuned {first['noise'].iloc[0]} the training loss ends at {last[TRAINING]:.2f} nats, "
-        f"the validation loss at {last[VALIDATION]:.2f}. A training loss is taken with the noise, "
-        "during the epoch."
+        f"{words} the network's training loss ends at {last[TRAINING]:.2f} nats and its validation "
+        f"loss at {last[VALIDATION]:.2f}: {meaning}."
     )

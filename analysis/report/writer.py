@@ -69,7 +69,8 @@ def write(study: Study, folder: Path) -> Path:
         seen = (figure_path("overview"), overview.CAPTION)
         figures[figure_path("overview")] = to_svg(glance)
     training = {}
-    for recipe, (figure, caption) in overfitting.overfitting_figures(study.curves).items():
+    losses = overfitting.overfitting_figures(study.curves, study.table)
+    for recipe, (figure, caption) in losses.items():
         path = figure_path("training", recipe)
         figures[path] = to_svg(figure)
         training[path] = caption

@@ -8,11 +8,13 @@ import mlflow
 import pandas as pd
 
 from analysis.schema import CONFIRM, TUNED, Declaration
+from analysis.store.run_table import MAX_DOUBLE
 
-METRICS = ("train/loss", "val/loss")
+TRAINING, VALIDATION = METRICS = ("train/loss", "val/loss")
+ACCURACY = "val/accuracy"
 SEEDS = 10
 """So many of an arm's seeds are read: each history is a request."""
-COLUMNS = ("recipe", "noise", "metric", "epoch", "value")
+PLACE = ("recipe", "noise", "arm", "epoch")
 
 
 def best_types(declared: Declaration, table: pd.DataFrame, arms: Mapping[str, str]) -> list[str]:
@@ -22,15 +24,21 @@ def best_types(declared: Declaration, table: pd.DataFrame, arms: Mapping[str, st
         arms: arm label -> arm name under the recipe.
     """
     confirmed = table.loc[table["phase"] == CONFIRM]
-    means = confirmed.groupby("arm")[declared.objective].mean()
+    means = confirmed.groupby("arm")[ACCURACY].mean()
     scores = {
         noise: float(means[arms[TUNED + noise]])
         for noise in declared.noise_types
         if arms.get(TUNED + noise) in means.index
     }
     references = [noise for noise in ("none", "dropout") if noise in scores]
-    others = sorted(set(scores) - set(references), key=lambda noise: -scores[noise])
+    others = sorted(set(scores) - set(references), key=lambda noise: (-scores[noise], noise))
     return [*references, *others[:1]]
+
+
+def runs_of(table: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Return the rows of the seed runs whose curves are read."""
+    rows = table.loc[(table["phase"] == CONFIRM) & (table["arm"] == arm)]
+    return rows.sort_values("seed").head(SEEDS)
 
 
 def read(
@@ -43,24 +51,28 @@ def read(
         arms: recipe -> arm label -> arm name.
 
     Returns:
-        One row for each point, with COLUMNS; the value is a mean over seeds.
+        A row for each epoch with a point: PLACE, and of METRICS the means over seeds that are
+        finite.
     """
     client = mlflow.MlflowClient()
     points = []
     for recipe in declared.tuned_recipes:
         labels = arms.get(recipe, {})
         for noise in best_types(declared, table, labels):
-            rows = table.loc[(table["phase"] == CONFIRM) & (table["arm"] == labels[TUNED + noise])]
-            for run_id in rows.sort_values("seed")["run_id"].head(SEEDS):
+            arm = labels[TUNED + noise]
+            for run_id in runs_of(table, arm)["run_id"]:
                 for metric in METRICS:
                     for one in client.get_metric_history(str(run_id), metric):
-                        points.append((recipe, noise, metric, one.step, one.value))
+                        if abs(one.value) < MAX_DOUBLE:  # neither infinite nor NaN
+                            points.append((recipe, noise, arm, one.step, metric, one.value))
     if not points:
         return none()
-    every = pd.DataFrame(points, columns=list(COLUMNS))
-    return every.groupby(list(COLUMNS[:-1]), sort=False, as_index=False)["value"].mean()
+    every = pd.DataFrame(points, columns=[*PLACE, "metric", "value"])
+    means = every.groupby([*PLACE, "metric"], sort=False)["value"].mean().unstack("metric")
+    means = means.reindex(columns=list(METRICS)).dropna().reset_index()
+    return means.rename_axis(columns=None)
 
 
 def none() -> pd.DataFrame:
     """Return no curves."""
-    return pd.DataFrame(columns=list(COLUMNS))
+    return pd.DataFrame(columns=[*PLACE, *METRICS])

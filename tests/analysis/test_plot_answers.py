@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 import synthetic
 from matplotlib.figure import Figure
 
+from analysis import load_runs
 from analysis.plots import forest, style
 from analysis.plots.overfitting import overfitting_figures
 from analysis.plots.overview import overview_figure
@@ -127,29 +128,76 @@ def test_the_overview_has_a_line_for_each_answered_difference_in_accuracy(study:
 
 def test_curves_are_the_means_of_the_histories_of_the_best_types(study: Study) -> None:
     assert list(study.curves["noise"].unique()) == ["none", "dropout", "gaussian"]
-    assert set(study.curves["metric"]) == set(curves.METRICS)
-    arm = study.arms["decay"]["tuned none"]
-    rows = study.table[(study.table["arm"] == arm) & (study.table["phase"] == "confirm")]
-    last = study.curves[(study.curves["noise"] == "none") & (study.curves["metric"] == "val/loss")]
-    expected = rows.sort_values("seed")["val/loss"].head(curves.SEEDS).astype(float).mean()
-    assert last["value"].iloc[-1] == pytest.approx(expected)
-    assert reader.Study.__dataclass_fields__["curves"].default_factory().empty  # type: ignore[misc]
-
-
-def test_the_gap_between_training_and_validation_is_told(study: Study, tmp_path) -> None:
-    epochs = np.arange(1, 5)
-    frames = [
-        pd.DataFrame(
-            {"recipe": "small", "noise": noise, "metric": metric, "epoch": epochs, "value": end}
-        )
-        for noise in ("none", "dropout")
-        for metric, end in (("train/loss", 0.011), ("val/loss", 0.7))
+    none = study.curves[study.curves["noise"] == "none"]
+    rows = study.table[
+        (study.table["arm"] == none["arm"].iloc[0]) & (study.table["phase"] == "confirm")
     ]
-    ((figure, caption),) = overfitting_figures(pd.concat(frames)).values()
-    assert len(figure.axes) == 2 and {"0.70", "0.01"} <= set(texts(figure))
-    assert "ends at 0.01 nats, the validation loss at 0.70" in caption
-    assert overfitting_figures(curves.none()) == {}
-    writer.write(study, tmp_path)
-    page = (tmp_path / "report.md").read_text()
+    for metric in curves.METRICS:
+        expected = rows.sort_values("seed")[metric].head(curves.SEEDS).astype(float).mean()
+        assert none[metric].iloc[-1] == pytest.approx(expected)
+
+
+def test_the_third_panel_is_of_the_best_other_type_on_validation_images(study: Study) -> None:
+    declared = replace(study.declaration, noise_types=("none", "uniform", "gaussian", "dropout"))
+    arms = {f"tuned {noise}": f"{noise} arm" for noise in declared.noise_types}
+    scores = {"none": 0.88, "dropout": 0.87, "gaussian": 0.86, "uniform": 0.85}
+    rows = [
+        {"arm": f"{noise} arm", "val/accuracy": score, "phase": "confirm"}
+        for noise, score in scores.items()
+    ]
+    table = pd.DataFrame(rows)
+    assert curves.best_types(declared, table, arms) == ["none", "dropout", "gaussian"]
+    searched = table.assign(**{"val/accuracy": 1 - table["val/accuracy"], "phase": "search"})
+    both = pd.concat([table, searched])
+    assert curves.best_types(declared, both, arms) == ["none", "dropout", "gaussian"]
+    assert curves.best_types(declared, table.iloc[:2], arms) == ["none", "dropout"]
+
+
+def losses(**ends: tuple[float, float]) -> pd.DataFrame:
+    """Four epochs of each noise type that end at a training and a validation loss."""
+    rows = [
+        ("small", noise, f"{noise} arm", epoch, training + 4 - epoch, validation + 4 - epoch)
+        for noise, (training, validation) in ends.items()
+        for epoch in range(1, 5)
+    ]
+    return pd.DataFrame(rows, columns=list(curves.none().columns))
+
+
+def test_the_gap_between_training_and_validation_is_told(study: Study) -> None:
+    drawn = losses(none=(0.011, 0.7), dropout=(0.2, 0.6))
+    ((figure, caption),) = overfitting_figures(drawn, study.table).values()
+    assert len(figure.axes) == 2 and {"0.70", "0.01", "0.60", "0.20"} <= set(texts(figure))
+    assert len({ax.get_ylim() for ax in figure.axes}) == 1
+    assert [len(ax.collections) for ax in figure.axes] == [1, 1]  # the shaded gap
+    assert caption == (
+        "Without noise the network's training loss ends at 0.01 nats and its validation loss at "
+        "0.70: the shaded gap is how far it overfits."
+    )
+    ((_, caption),) = overfitting_figures(losses(none=(0.7, 0.6)), study.table).values()
+    assert caption.endswith(": it does not overfit.")
+    assert overfitting_figures(curves.none(), study.table) == {}
+
+
+def test_a_loss_that_is_not_finite_is_left_out_of_the_mean(tmp_path: Path) -> None:
+    before = mlflow.get_tracking_uri()
+    synthetic.use_store(tmp_path)
+    writer_of_store = synthetic.Writer(synthetic.declaration())
+    arm = synthetic.Arm("none", 0.0, 0.0, 0.0)
+    for seed, loss in ((100, 0.5), (101, math.inf), (102, math.nan)):
+        writer_of_store.trial(arm, [seed], "confirm", "swap", scores={"val/loss": loss})
+    writer_of_store.arms({"tuned none": arm})
+    found = reader.load(images=True).curves
+    mlflow.set_tracking_uri(before)
+    assert found["val/loss"].tolist() == [0.5]
+
+
+def test_the_report_shows_the_curves_of_a_store_and_leaves_them_out_of_a_folder(
+    study: Study, tmp_path: Path
+) -> None:
+    writer.write(study, tmp_path / "store")
+    page = (tmp_path / "store" / "report.md").read_text()
     assert "(figures/training-decay.svg)" in page
-    assert (tmp_path / "figures" / "training-decay.svg").stat().st_size > 5_000
+    assert (tmp_path / "store" / "figures" / "training-decay.svg").stat().st_size > 5_000
+    writer.write(load_runs(tmp_path / "store"), tmp_path / "folder")
+    assert "training-decay" not in (tmp_path / "folder" / "report.md").read_text()
+    assert not (tmp_path / "folder" / "figures" / "training-decay.svg").exists()
