@@ -59,7 +59,8 @@ class Published:
         return (self.folder / "report.md").read_text()
 
 
-STUDIES = [Published("full", RESULTS), Published("contest", RESULTS / "contest")]
+QUICK = Published("quick", RESULTS / "quick")
+STUDIES = [Published("full", RESULTS), Published("contest", RESULTS / "contest"), QUICK]
 
 
 @pytest.fixture(params=STUDIES, ids=lambda study: study.preset, scope="module")
@@ -131,13 +132,28 @@ def test_the_page_shows_the_same_numbers(study: Published) -> None:
     )
 
 
-def test_the_readme_opens_with_these_verdicts() -> None:
-    readme, full = (RESULTS.parents[1] / "README.md").read_text(), STUDIES[0]
-    for design in (DESIGNS[name] for name in full.questions):
-        (verdict,) = re.findall(
-            rf"^\| \*\*{re.escape(design.title)}\*\* (.*?) \| \|", full.page, flags=re.MULTILINE
-        )
-        assert f"| {design.title} | {verdict}" in readme
+@pytest.mark.parametrize("page", ["README.md", "docs/verdicts.md"])
+def test_the_differences_of_a_page_are_the_published_ones(page: str) -> None:
+    """Name, verdict, estimate and both intervals of each."""
+    text = (RESULTS.parents[1] / page).read_text()
+    published = set()
+    for row in QUICK.answered:
+        metric = row["metric"]
+        ends = (row["ci_low"], row["ci_high"]), (row["ci_crossed_low"], row["ci_crossed_high"])
+        cells = [
+            f"{row['contrast']}: {row['verdict']}",
+            formatting.difference(row["estimate"], metric),
+            *(formatting.interval(low, high, metric) for low, high in ends),
+        ]
+        published.add(" | ".join(cells))
+    told = re.findall(r"[^|]* \| [+−]?\d\.\d\d pp \| \[[^]]*\] \| \[[^]]*\]", text)
+    assert len(told) >= (4 if page == "README.md" else 1)
+    assert {one.strip() for one in told} <= published
+
+
+def test_the_readme_asks_these_questions() -> None:
+    readme = (RESULTS.parents[1] / "README.md").read_text()
+    assert all(DESIGNS[name].title in readme for name in QUICK.questions)
 
 
 def test_the_command_that_made_them_is_there(study: Published) -> None:
