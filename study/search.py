@@ -4,7 +4,7 @@ decay.
 The round is two anchors and a scrambled Sobol sequence: no trial waits for another, so a device is
 filled, and a search that is resumed proposes what an uninterrupted one would have. What single
 networks score is smoothed by a Gaussian process, whose posterior mean picks: how well is measured
-by benchmarks/search_quality.py.
+by benchmarks/search_quality.py, in docs/search.md.
 """
 
 from __future__ import annotations

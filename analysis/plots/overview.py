@@ -48,7 +48,10 @@ def overview_figure(deciding: Mapping[str, pd.DataFrame]) -> Figure | None:
         for place, row in enumerate(rows):
             if isinstance(row, str):
                 edge = ("figure fraction", "data")
-                ax.annotate(row, (0.01, place), xycoords=edge, va="center", weight="bold")
+                paper = {"facecolor": "white", "edgecolor": "none", "pad": 1.5}
+                ax.annotate(
+                    row, (0.01, place), xycoords=edge, va="center", weight="bold", bbox=paper
+                )
             else:
                 _draw_line(ax, place, row, farthest)
         style.set_lines(ax, ["" if isinstance(row, str) else _name(row) for row in rows])

@@ -39,16 +39,16 @@ def test_the_notebook_shows_what_it_shows_here(monkeypatch: pytest.MonkeyPatch) 
     NotebookClient(fresh, timeout=600, resources={"metadata": {"path": str(DOCS)}}).execute()
     assert shown(fresh) == shown(committed)
     text = str(shown(committed))
-    assert "a figure" in text and load_runs(DOCS / "results").study_id in text
+    assert "a figure" in text and load_runs(DOCS / "results" / "quick").study_id in text
     assert NOTEBOOK.stat().st_size < 300_000
 
 
 def test_the_estimates_of_a_reports_folder_are_the_published_ones() -> None:
-    runs = load_runs(DOCS / "results")
-    page = (DOCS / "results" / "report.md").read_text()
+    runs = load_runs(DOCS / "results" / "quick")
+    page = (DOCS / "results" / "quick" / "report.md").read_text()
     published = {
         (row["question"], row["contrast"], row["recipe"], row["metric"]): row
-        for row in json.loads((DOCS / "results" / "answers.json").read_text())
+        for row in json.loads((DOCS / "results" / "quick" / "answers.json").read_text())
     }
     for question in runs.declaration.questions:
         found = answer(question.name, runs)
@@ -61,11 +61,11 @@ def test_the_estimates_of_a_reports_folder_are_the_published_ones() -> None:
 
 
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
-    runs = load_runs(DOCS / "results")
+    runs = load_runs(DOCS / "results" / "quick")
     with pytest.raises(ValueError, match="no question 'weather'; it has swap"):
         answer("weather", runs)
     with pytest.raises(ValueError, match="no picture 'grid'; it has curves"):
-        draw(answer("epochs", runs), "grid")
+        draw(answer("epochs", load_runs(DOCS / "results")), "grid")
     with pytest.raises(StoreError, match=r"no report: no declaration\.json"):
         load_runs(tmp_path)
     with pytest.raises(ValueError, match="holds one study"):
@@ -80,5 +80,5 @@ def test_the_package_is_cheap_to_import_and_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run(
-        [sys.executable, "-c", script, str(DOCS / "results")], cwd=DOCS.parent, check=True
+        [sys.executable, "-c", script, str(DOCS / "results" / "quick")], cwd=DOCS.parent, check=True
     )
