@@ -91,7 +91,10 @@ def check_address() -> None:
     file = sqlite_file(uri) or local_path(uri)
     if file is not None:
         if not file.exists():
-            raise StoreError(f"no tracking store at {address()}")
+            raise StoreError(
+                f"no tracking store at {address()}: make study makes one, or name another by "
+                "MLFLOW_TRACKING_URI"
+            )
     elif parts.hostname and not (parts.scheme.startswith("http") and getproxies()):
         try:
             port = parts.port or PORTS.get(parts.scheme.partition("+")[0])

@@ -247,7 +247,7 @@ def ui(port: int) -> None:
     is_server = uri.startswith("http")
     server = redacted(uri) if is_server else f"http://127.0.0.1:{port}"
     where = ui_views.tree_address(server, experiment_id) if experiment_id else server
-    click.echo(f"{'the newest study' if experiment_id else 'no study yet'}: {where}")
+    click.echo(f"{'the newest study' if experiment_id else 'no study yet (make study)'}: {where}")
     sys.stdout.flush()
     if not is_server:
         # One process: of several, the server ends those that are slow to answer, which on a

@@ -333,7 +333,7 @@ def test_the_ui_of_a_server_is_told_and_not_served(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("analysis.store.uri.settle_address", lambda: "https://me:secret@host/x/")
     monkeypatch.setattr("analysis.store.uri.check_address", lambda: None)
     monkeypatch.setattr("analysis.store.whereabouts.newest_study", lambda: "")
-    assert CliRunner().invoke(cli, ["ui"]).output == "no study yet: https://host/x/\n"
+    assert CliRunner().invoke(cli, ["ui"]).output == "no study yet (make study): https://host/x/\n"
     monkeypatch.setattr("analysis.store.whereabouts.newest_study", lambda: "7")
     address = "https://host/x/#/experiments/7/runs?viewStateShareKey=study-tree"
     assert CliRunner().invoke(cli, ["ui"]).output == (
