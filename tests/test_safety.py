@@ -4,7 +4,7 @@ listen at home."""
 from __future__ import annotations
 
 import ast
-import re
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -13,8 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 import yaml
+from click.testing import CliRunner
 from mlflow.projects._project_spec import load_project
 
+from study.commands.cli import cli
 from study.executors import open_executor
 
 ROOT = Path(__file__).parents[1]
@@ -135,11 +137,20 @@ def test_bash_reads_that_command_as_shlex_does() -> None:
     assert told.split("\0")[:-1] == HOSTILE
 
 
-def test_the_ui_is_for_this_machine() -> None:
-    recipe = re.search(
-        r"^ui:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE
-    )
-    assert recipe and re.findall(r"--host \S+", recipe[1]) == ["--host 127.0.0.1"]
+def test_the_ui_is_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It listens to nobody else, and the store's address, with its password, is no argument."""
+    executed: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda path, arguments: executed.append(arguments))
+    monkeypatch.setattr("analysis.store.uri.check_address", lambda: None)
+    monkeypatch.setattr("analysis.store.uri.settle_address", lambda: "postgresql://me:pw@db/x")
+    monkeypatch.setattr("analysis.store.whereabouts.newest_study", lambda: "")
+    for name in ("MLFLOW_BACKEND_STORE_URI", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION"):
+        monkeypatch.setenv(name, "")
+    told = CliRunner().invoke(cli, ["ui", "--port", "5001"]).output
+    ((*_, host, address, port, number, _, _),) = executed
+    assert (host, address, port, number) == ("--host", "127.0.0.1", "--port", "5001")
+    assert "pw" not in f"{executed} {told}"
+    assert os.environ["MLFLOW_BACKEND_STORE_URI"] == "postgresql://me:pw@db/x"
 
 
 def test_nothing_here_names_an_address_of_all_interfaces() -> None:
