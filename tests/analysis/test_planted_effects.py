@@ -95,7 +95,7 @@ CASES = (
     ),
     Case(
         "swap", {("small", "dropout(0.5,0.1)", "test/accuracy"): 1},
-        "dropout (0.1, 0.5) - (0.5, 0.1)", "worse", "Better than swapped: dropout(0.5,0.1);",
+        "dropout (0.1, 0.5) - (0.5, 0.1)", "worse", "Better than swapped: dropout(0.5,0.1) by ",
     ),
     Case(
         "epochs", {("constant", "dropout", "test/accuracy_at_20"): 1},

@@ -72,6 +72,7 @@ TABLE = [
     *rows(BOTH, "preset", 2, "is not one of 'smoke', 'quick', 'full'", "huge", "any", "Quick", *NO_WORD),
     *rows(("report",), "preset", 2, "is not one of 'any', 'smoke', 'quick'", "huge", "Any", *NO_WORD),
     *rows(("report",), "preset", 1, "holds no study run of preset 'full' yet", "full"),
+    *rows(("ui",), "port", 2, "for '--port'", "0", "65536", *NO_WHOLE),
     *rows(DOCTOR, "dataset", 2, "it must be one of fashion-mnist, mnist, kmnist, or path:FOLDER",
           "cifar10", "PATH:file", *NO_WORD),
     *rows(DOCTOR, "dataset", 2, "it must be path: and a folder: 1 to 4096 characters",
