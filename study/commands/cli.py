@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -140,7 +141,8 @@ def study(
         were = "was" if len(running.failed) == 1 else "were"
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()
-    runs = tree_address(uri, tracker.experiment_id) if uri.startswith("http") else "make ui"
+    serve = "make ui" if Path.cwd() == Path(__file__).parents[2] else "python -m study ui"
+    runs = tree_address(uri, tracker.experiment_id) if uri.startswith("http") else serve
     click.echo(f"report: {page.resolve()} (runs: {runs})")
     if tracker.is_fetched:
         console.tell(

@@ -92,7 +92,7 @@ def tree(study: reader.Study) -> dict[str, list]:
 def test_prints_the_report_last_and_nothing_alarming(finished: Finished) -> None:
     last = finished.stdout.strip().splitlines()[-1]
     page = finished.store / last.split()[1]
-    assert last.startswith("report: ") and last.endswith("(runs: make ui)")
+    assert last.startswith("report: ") and last.endswith("(runs: python -m study ui)")
     assert page.name == "index.html" and page.is_file()
     assert "Warning" not in finished.stderr and "Traceback" not in finished.stderr
 
