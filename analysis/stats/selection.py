@@ -124,11 +124,11 @@ def optimism(table: pd.DataFrame, noise: str, recipe: str, objective: str, arm: 
 
 
 def _rank(rows: pd.DataFrame, objective: str) -> list[Ranked]:
+    scores = rows[objective].astype(float).groupby(rows["arm"]).agg(["mean", "size"])
     ranked = []
-    for _, of_arm in rows.groupby("arm"):
-        settings = of_arm[SETTINGS].iloc[0].to_dict()
-        score = float(of_arm[objective].to_numpy(dtype=float).mean())
-        ranked.append(Ranked(**settings, score=score, n_seeds=len(of_arm)))
+    for settings in rows.drop_duplicates("arm")[SETTINGS].to_dict("records"):
+        mean, count = scores.loc[settings["arm"]]
+        ranked.append(Ranked(**settings, score=float(mean), n_seeds=int(count)))
     sign = -1 if higher_is_better(objective) else 1
     return sorted(ranked, key=lambda row: (sign * row.score, row.arm))
 
