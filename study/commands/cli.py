@@ -239,13 +239,16 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
 def ui(port: int) -> None:
     """Serve the MLflow UI of the tracking store, and print the address of the newest study."""
     from analysis.store import whereabouts
-    from analysis.store.uri import check_address, one_line_errors, settle_address
+    from analysis.store.uri import check_address, one_line_errors, settle_address, sqlite_file
     from study.tracking import ui_views
 
+    experiment_id = ""
     with one_line_errors():
-        check_address()
         uri = settle_address()
-        experiment_id = whereabouts.newest_study()
+        file = sqlite_file(uri)
+        if file is None or file.exists():  # else the server makes it
+            check_address()
+            experiment_id = whereabouts.newest_study()
     is_server = uri.startswith("http")
     server = redacted(uri) if is_server else f"http://127.0.0.1:{port}"
     where = ui_views.tree_address(server, experiment_id) if experiment_id else server
