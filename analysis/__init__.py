@@ -79,7 +79,7 @@ def answer(question: str, runs: Study) -> Answer:
         analysis.store.uri.StoreError: it did, but only another version of this code knows it.
     """
     from analysis import questions
-    from analysis.stats.verdicts import sharing
+    from analysis.stats.agreement import sharing
 
     declared = {one.name: one for one in runs.declaration.questions}
     if question not in declared:

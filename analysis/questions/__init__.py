@@ -23,13 +23,13 @@ from analysis.questions import (
 from analysis.questions.base import Conclusion, Design, Evidence, Unanswered
 from analysis.questions.sentences import condition, numbers
 from analysis.schema import Question, base_metric
+from analysis.stats.agreement import with_one_verdict
 from analysis.stats.paired import images_dominate
 from analysis.stats.results import Answer, ContrastAnswer, Picture
 from analysis.stats.verdicts import (
     Arms,
     answer_contrasts,
     borne_out,
-    with_one_verdict,
 )
 
 if TYPE_CHECKING:

@@ -258,10 +258,10 @@ def _ruled_out(
     if winners:
         return [told]
     name = max(bounds, key=lambda candidate: bounds[candidate])
-    gain = formatting.difference(bounds[name], accuracy[0].contrast.metric)
+    largest = formatting.difference(bounds[name], accuracy[0].contrast.metric)
     return [
-        f"{told}: no tested candidate gains more than {gain} over both ({name}; simultaneous 95 % "
-        "bound)"
+        f"{told}: no tested candidate gains more than {largest} over both ({name}; simultaneous "
+        "95 % bound)"
     ]
 
 

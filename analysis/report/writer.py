@@ -68,12 +68,8 @@ def write(study: Study, folder: Path) -> Path:
     if glance := overview.overview_figure(deciding):
         seen = (figure_path("overview"), overview.CAPTION)
         figures[figure_path("overview")] = to_svg(glance)
-    training = {}
-    losses = overfitting.overfitting_figures(study.curves, study.table)
-    for recipe, (figure, caption) in losses.items():
-        path = figure_path("training", recipe)
-        figures[path] = to_svg(figure)
-        training[path] = caption
+    training_figures, training = _training_figures(study)
+    figures |= training_figures
     built = page.build(study, answers, contrasts, captions, seen, training)
     content = map_texts(built, arms_in_words)
     rows: list[dict[str, Any]] = []
@@ -114,6 +110,18 @@ def _search_figures(study: Study) -> tuple[dict[str, bytes], dict[str, str]]:
             path = figure_path("search", kind, recipe)
             figures[path] = to_svg(figure)
             captions[path] = caption
+    return figures, captions
+
+
+def _training_figures(study: Study) -> tuple[dict[str, bytes], dict[str, str]]:
+    """Return path -> SVG, and path -> caption."""
+    figures = {}
+    captions = {}
+    drawn = overfitting.overfitting_figures(study.curves, study.table)
+    for recipe, (figure, caption) in drawn.items():
+        path = figure_path("training", recipe)
+        figures[path] = to_svg(figure)
+        captions[path] = caption
     return figures, captions
 
 

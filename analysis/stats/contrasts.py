@@ -66,10 +66,7 @@ def contrast_rows(
 
 def coincide(arms: Mapping[str, str], contrast: Contrast) -> bool:
     """Return True if a contrast compares arms with themselves: it is 0 without any run."""
-    sums: Coefficients = defaultdict(float)
-    for label, metric, coefficient in contrast.terms:
-        sums[arms.get(label, label), metric] += coefficient
-    return all(abs(value) <= 1e-12 for value in sums.values())
+    return not _summed(arms, contrast)
 
 
 def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
@@ -83,22 +80,28 @@ def combine(rows: pd.DataFrame, coefficients: Coefficients) -> pd.Series:
 
 
 def _coefficients(table: pd.DataFrame, arms: Mapping[str, str], contrast: Contrast) -> Coefficients:
-    sums: Coefficients = defaultdict(float)
     labels = defaultdict(list)
-    for label, metric, coefficient in contrast.terms:
+    for label, metric, _ in contrast.terms:
         if label not in arms:
             raise Refusal(f"no arm was picked for {label!r}")
         if metric not in table.columns:
             raise Refusal(f"the run table has no metric {metric!r}")
-        sums[arms[label], metric] += coefficient
         labels[arms[label]].append(label)
-    coefficients = {key: value for key, value in sums.items() if abs(value) > 1e-12}
+    coefficients = _summed(arms, contrast)
     if not coefficients:
         coincide = (
             f"{' and '.join(same)} are the same arm ({arm})" for arm, same in labels.items()
         )
         raise Refusal("; ".join(coincide))
     return coefficients
+
+
+def _summed(arms: Mapping[str, str], contrast: Contrast) -> Coefficients:
+    """Return the terms, those of the same arm and metric added up, without those that cancel."""
+    sums: Coefficients = defaultdict(float)
+    for label, metric, coefficient in contrast.terms:
+        sums[arms.get(label, label), metric] += coefficient
+    return {key: value for key, value in sums.items() if abs(value) > 1e-12}
 
 
 def _rows(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -254,57 +254,6 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
     notes += _collapsed(question, table, arms)
     notes += _too_few_for_sign_flips(tested, sizes, question.alpha)
     return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
-
-
-def with_one_verdict(
-    questions: Sequence[Question], answered: Sequence[Answered], arms: Arms
-) -> list[Answered]:
-    """Give the same difference of the same arms on the same seeds one verdict in all questions: by
-    the largest of its adjusted p-values."""
-    largest: dict[tuple[object, ...], float] = {}
-    for question, of_question in zip(questions, answered, strict=True):
-        for one in of_question.contrasts:
-            key = _difference(question, one.contrast, arms)
-            largest[key] = max(largest.get(key, 0.0), one.p_adjusted)
-    agreed = []
-    for question, of_question in zip(questions, answered, strict=True):
-        contrasts = [
-            _decided_by(one, largest[_difference(question, one.contrast, arms)], question.alpha)
-            for one in of_question.contrasts
-        ]
-        agreed.append(replace(of_question, contrasts=tuple(contrasts)))
-    return agreed
-
-
-def sharing(asked: Question, questions: Sequence[Question], arms: Arms) -> list[Question]:
-    """Return the question and those that ask for one of its differences, too."""
-    own = {_difference(asked, contrast, arms) for contrast in asked.contrasts}
-    shared = []
-    for question in questions:
-        others = {_difference(question, contrast, arms) for contrast in question.contrasts}
-        if question == asked or own & others:
-            shared.append(question)
-    return shared
-
-
-def _difference(question: Question, contrast: Contrast, arms: Arms) -> tuple[object, ...]:
-    """Return what tells a difference of arms from all others of a study."""
-    labels = arms.get(contrast.recipe, {})
-    terms = frozenset(
-        (labels.get(label, label), own, value) for label, own, value in contrast.terms
-    )
-    place = contrast.recipe, contrast.metric, contrast.margin
-    return terms, place, question.seeds, question.phase, question.alpha
-
-
-def _decided_by(one: ContrastAnswer, p_adjusted: float, alpha: float) -> ContrastAnswer:
-    if p_adjusted == one.p_adjusted:
-        return one
-    contrast, estimate = one.contrast, one.estimate
-    better = higher_is_better(contrast.metric)
-    verdict = decide(estimate, p_adjusted, contrast.margin, alpha, better)
-    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
-    return replace(one, p_adjusted=p_adjusted, verdict=verdict, sentence=told)
 
 
 def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]:

@@ -64,11 +64,9 @@ def count_deleted(experiment_id: str, study_id: str) -> int:
 
 def newest_study() -> str:
     """Return the id of the experiment that holds the newest study; empty if there is none."""
-    experiments = [one.experiment_id for one in mlflow.search_experiments(max_results=100)]
-    runs = mlflow.MlflowClient().search_runs(
-        experiments, f"tags.`{schema.TAG_KIND}` = 'study'", max_results=1
+    return _with_newest_study(
+        [one.experiment_id for one in mlflow.search_experiments(max_results=100)]
     )
-    return runs[0].info.experiment_id if runs else ""
 
 
 def studies_elsewhere(experiment_id: str) -> str:
@@ -78,12 +76,16 @@ def studies_elsewhere(experiment_id: str) -> str:
         for experiment in mlflow.search_experiments(max_results=100)
         if experiment.experiment_id != experiment_id
     }
-    if not others:
+    newest = _with_newest_study(list(others))
+    if not newest:
         return ""
-    runs = mlflow.MlflowClient().search_runs(
-        list(others), f"tags.`{schema.TAG_KIND}` = 'study'", max_results=1
-    )
-    if not runs:
-        return ""
-    name = others[runs[0].info.experiment_id]
+    name = others[newest]
     return f"; the newest study is in experiment {name!r}: --experiment {shlex.quote(name)}"
+
+
+def _with_newest_study(experiment_ids: list[str]) -> str:
+    if not experiment_ids:
+        return ""
+    of_study = f"tags.`{schema.TAG_KIND}` = 'study'"
+    runs = mlflow.MlflowClient().search_runs(experiment_ids, of_study, max_results=1)
+    return runs[0].info.experiment_id if runs else ""

@@ -100,7 +100,7 @@ def study(
     from study.resumable import ResumableStudy
     from study.runner import run_study
     from study.tracking import model_registry
-    from study.tracking.lifecycle import open_study
+    from study.tracking.lifecycle import PROJECT, open_study
     from study.tracking.ui_views import tree_address
 
     folder = writable_folder(output)
@@ -141,7 +141,7 @@ def study(
         were = "was" if len(running.failed) == 1 else "were"
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()
-    serve = "make ui" if Path.cwd() == Path(__file__).parents[2] else "python -m study ui"
+    serve = "make ui" if Path.cwd() == PROJECT else "python -m study ui"
     runs = tree_address(uri, tracker.experiment_id) if uri.startswith("http") else serve
     click.echo(f"report: {page.resolve()} (runs: {runs})")
     if tracker.is_fetched:

@@ -158,6 +158,8 @@ def test_the_differences_of_a_page_are_the_published_ones(page: str) -> None:
 def test_the_readme_asks_these_questions() -> None:
     readme = (RESULTS.parents[1] / "README.md").read_text()
     assert all(DESIGNS[name].title in readme for name in QUICK.questions)
+    losses = r"ends? at\s([\d.]+) nats(?: and its|, the) validation\sloss at ([\d.]+\d)"
+    assert re.findall(losses, readme) == list(dict.fromkeys(re.findall(losses, QUICK.page)))
 
 
 def test_the_command_that_made_them_is_there(study: Published) -> None:
