@@ -138,6 +138,24 @@ def look_up(table, bits, found):
 
 
 @compiled
+def masked(x, bits, rate, result):
+    """Fill `result` with x/(1-p), but 0 where `bits`, int16, are of the lowest share p; all (n, m),
+    rate p (n,)."""
+    buffer = np.empty(BLOCK, np.float32)
+    n = x.shape[0]
+    x, bits, result = x.reshape(n, -1), bits.reshape(n, -1), result.reshape(n, -1)
+    for i in range(n):
+        dropped = np.rint(rate[i] * 65536)
+        least, factor = np.int32(dropped) - np.int32(32768), np.float32(65536 / (65536 - dropped))
+        for start in range(0, x.shape[1], BLOCK):
+            part, drawn = x[i, start : start + BLOCK], bits[i, start : start + BLOCK]
+            widen(part, buffer)
+            for j in range(part.size):
+                buffer[j] = buffer[j] * (factor if drawn[j] >= least else np.float32(0))
+            narrow(buffer, result[i, start : start + BLOCK])
+
+
+@compiled
 def masked_relu(z, bits, rate):
     """z (n, m) becomes ReLU(z)/(1-p), but 0 where `bits`, int16 (n, m), are of the lowest share p;
     rate p (n,)."""
@@ -172,6 +190,42 @@ def masked_relu_gradient(gradient, h, rate, result):
             for j in range(part.size):
                 buffer[j] = np.float32(0) if active[j] <= 0 else buffer[j] * factor
             narrow(buffer, part)
+
+
+@compiled
+def slopes(z, bits, table, coefficients, found):
+    """Fill `found` with a + b t where z > 0, with c + d t elsewhere; t the entry of a table of
+    65,536 at `bits`, int16; (a, b, c, d) float32 (n, 4), the others (n, m)."""
+    buffer, t = np.empty(BLOCK, np.float32), np.empty(BLOCK, np.float32)
+    n = z.shape[0]
+    z, bits, found = z.reshape(n, -1), bits.reshape(n, -1), found.reshape(n, -1)
+    for i in range(n):
+        a, b, c, d = coefficients[i]
+        for start in range(0, z.shape[1], BLOCK):
+            part, drawn = z[i, start : start + BLOCK], bits[i, start : start + BLOCK]
+            widen(part, buffer)
+            for j in range(part.size):  # a loop of its own: what follows is then vectorised
+                t[j] = table[np.int32(drawn[j]) + np.int32(32768)]
+            for j in range(part.size):
+                buffer[j] = a + b * t[j] if buffer[j] > 0 else c + d * t[j]
+            narrow(buffer, found[i, start : start + BLOCK])
+
+
+@compiled
+def shift(images, down, across, moved):
+    """Fill `moved` with each image's pixels from `down` rows below and `across` columns to the
+    right, zeros from outside; images (n, side, side) of any kind of number, int64 (n,)."""
+    side = images.shape[1]
+    for i in range(images.shape[0]):
+        first, last = max(0, -across[i]), min(side, side - across[i])
+        for row in range(side):
+            into, source = moved[i, row], row + down[i]
+            if 0 <= source < side:
+                into[:first] = 0
+                into[first:last] = images[i, source, first + across[i] : last + across[i]]
+                into[last:] = 0
+            else:
+                into[:] = 0
 
 
 @compiled

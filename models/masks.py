@@ -35,24 +35,59 @@ def threshold(bits: Tensor, rate: Tensor) -> Tensor:
     return kept.mul_(65536 / (65536 - dropped_of_65536))
 
 
+def masked(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+    """x times `threshold(bits, rate)`, in the precision of x; x and bits (networks, ..)."""
+    if _loops_serve(x, bits, rate):
+        result: Tensor = Masked.apply(x, bits, rate)
+        return result
+    return threshold(bits, rate).mul_(x).to(x.dtype)
+
+
 def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """ReLU(z) times `threshold(bits, rate)`; z and bits (networks, batch, units), and z is
     overwritten.
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
-    as_the_loop_has_it = (
-        z.shape == bits.shape and rate.shape == (len(z), 1, 1) and rate.dtype == torch.float32
-    )
-    if (
-        cpu_kernels.serve(z, rate)
-        and as_the_loop_has_it
-        and z.is_contiguous()
-        and bits.is_contiguous()
-    ):
+    if _loops_serve(z, bits, rate):
         result: Tensor = MaskedRelu.apply(z, bits, rate)
         return result
     return z.mul_(threshold(bits, rate)).relu_()
+
+
+def _loops_serve(x: Tensor, bits: Tensor, rate: Tensor) -> bool:
+    as_the_loops_have_it = (
+        x.shape == bits.shape and rate.numel() == len(x) and rate.dtype == torch.float32
+    )
+    return (
+        cpu_kernels.serve(x, rate)
+        and as_the_loops_have_it
+        and x.is_contiguous()
+        and bits.is_contiguous()
+    )
+
+
+class Masked(torch.autograd.Function):
+    """`masked` on a CPU: one pass forward, and the same pass back."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+        """Apply to a copy."""
+        ctx.save_for_backward(bits)
+        ctx.rate = rate.clone()  # a schedule changes the rates in place
+        result = torch.empty_like(x)
+        cpu_kernels.masked(
+            cpu_kernels.array(x),
+            cpu_kernels.array(bits),
+            cpu_kernels.array(rate).flatten(),
+            cpu_kernels.array(result),
+        )
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """Mask the gradient, in a way that can be differentiated in its turn."""
+        return masked(gradient.contiguous(), ctx.saved_tensors[0], ctx.rate), None, None
 
 
 class MaskedRelu(torch.autograd.Function):

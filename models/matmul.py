@@ -23,13 +23,20 @@ def affine(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 def onednn_multiplies_faster() -> bool:
     """Return True if float32 products are better left to oneDNN than to MKL, which torch.bmm calls.
 
-    On AMD processors with AVX-512 MKL does without it, and is half as fast on Zen 5; on Zen 4 the
-    two are level, as on Intel's. Decided by what the processor is, not by a timing: the same
-    machine must give the same bits.
+    MKL leaves AVX-512 unused on processors that are not Intel's, and is half as fast there; on
+    Intel's it is the faster of the two (docs/speed.md). Decided by what the processor is, not by a
+    timing: the same machine must give the same bits.
     """
     return (
-        torch.backends.cpu.get_cpu_capability() == "AVX512" and torch.backends.mkldnn.is_available()
+        torch.backends.cpu.get_cpu_capability() == "AVX512"
+        and torch.backends.mkldnn.is_available()
+        and not is_intel()
     )
+
+
+def is_intel() -> bool:
+    """Return True on a processor of Intel's."""
+    return "Intel" in str(torch.cpu.get_capabilities().get("cpu_name"))
 
 
 class OneDnnAffine(torch.autograd.Function):

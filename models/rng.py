@@ -104,10 +104,7 @@ class Stream:
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on the 2^16 midpoints of (-1, 1): mean 0 exactly, variance 1/3 to 2^-32.
         (networks, *shape)."""
-        drawn = self.bits(*shape).to(
-            torch.promote_types(dtype, torch.float32)
-        )  # bfloat16 would round away the half
-        return drawn.add_(0.5).mul_(2.0**-15).to(dtype)
+        return look_up(uniform_quantiles(dtype, self.device), self.bits(*shape))
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Standard normal on 2^16 equally likely values: mean 0, variance 1, at most 4.33 SD.
@@ -136,6 +133,19 @@ def normal_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
     midpoints = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     quantiles = torch.special.ndtri(midpoints)
     return (quantiles / quantiles.std(correction=0)).to(device, dtype)
+
+
+@cache
+def uniform_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The 2^16 midpoints of (-1, 1), ascending."""
+    midpoints = (torch.arange(65536, dtype=torch.float64) - 32767.5) / 32768
+    return midpoints.to(device, dtype)
+
+
+@cache
+def logistic_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The logits of the 2^16 midpoints of (0, 1), ascending."""
+    return ((torch.arange(65536, dtype=torch.float64) + 0.5) / 65536).logit().to(device, dtype)
 
 
 def look_up(table: Tensor, bits: Tensor) -> Tensor:

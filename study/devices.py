@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from models.matmul import is_intel
+
 
 def pick_device(wanted: str, elsewhere: bool = False) -> str:
     """Return the wanted device, or for "auto" the first of cuda, mps and cpu that is there.
@@ -38,8 +40,9 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
     """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores
     where they are.
 
-    This is on a CPU with AVX-512's instructions for it. Else float32: on a GPU and on ARM, where
-    equivalence was not studied, and on other machines, which cannot be seen from here.
+    This is on a CPU with AMX, or of AMD's with AVX-512's instructions for it; Intel's take as long
+    for these as for float32 (docs/speed.md). Else float32: on a GPU and on ARM, where equivalence
+    was not studied, and on other machines, which cannot be seen from here.
     """
     if wanted != "auto":
         return wanted
@@ -47,7 +50,7 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
         BFLOAT16_IS_EQUIVALENT
         and device == "cpu"
         and not elsewhere
-        and "avx512_bf16" in bfloat16_instructions()
+        and ("amx_bf16" if is_intel() else "avx512_bf16") in bfloat16_instructions()
     )
     return "bfloat16" if shown else "float32"
 

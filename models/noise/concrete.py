@@ -1,11 +1,14 @@
 """Concrete dropout: the drop probability of each layer is learned."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate, cross_entropy, per_layer
+from models.random_relu import slopes
+from models.rng import logistic_quantiles
 
 TEMPERATURE = 0.1
 """Of the relaxed mask: the paper's."""
@@ -42,11 +45,9 @@ class Concrete(Noise):
         return (self._logit,)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        logit, acts = self._logit[:, layer, None, None], self._acts[:, layer, None, None]
-        draw = context.stream.uniform(*z.shape[1:], dtype=logit.dtype)
-        kept = ((logit + 2 * draw.atanh_()) / -TEMPERATURE).sigmoid()  # 2 atanh(2u - 1) = logit u
-        multiplier = torch.where(acts, kept * (1 + logit.exp()), 1)
-        return z.relu_() * multiplier.to(z.dtype)
+        logit = torch.where(self._acts, self._logit, -torch.inf)[:, layer, None, None]
+        result: Tensor = RelaxedRelu.apply(z, logit, context.stream.bits(*z.shape[1:]))
+        return result
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         losses = cross_entropy(forward(), context.labels).mean(dim=1)
@@ -55,3 +56,33 @@ class Concrete(Noise):
             dim=1
         )
         return losses - entropy * (UNITS / context.examples)
+
+
+class RelaxedRelu(torch.autograd.Function):
+    """ReLU(z) (1 - d) / (1 - p) at bits, with logit p, (networks, 1, 1); z is overwritten.
+
+    Written out since autograd would keep and revisit each of its factors: with k = 1 - d,
+    dh/dlogit = h ((k - 1) / temperature + p).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, logit: Tensor, bits: Tensor) -> Tensor:
+        """Apply in place."""
+        line = (logit / -TEMPERATURE, 1 / -TEMPERATURE)
+        off = (-torch.inf, 0.0)  # what the ReLU cuts off is kept with probability 0
+        kept = slopes(z, bits, logistic_quantiles, line, off, logit.dtype).sigmoid_()
+        h = z.mul_(kept).mul_(1 + logit.exp())
+        ctx.mark_dirty(z)
+        ctx.save_for_backward(h, kept, logit)
+        return h
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        """Propagate the gradient; what is summed is float32."""
+        h, kept, logit = ctx.saved_tensors
+        to_h = gradient.to(kept.dtype)
+        change = (to_h * h).flatten(1)
+        total = change.sum(dim=1)[:, None, None]
+        of_kept = torch.linalg.vecdot(change, kept.flatten(1))[:, None, None]
+        to_logit = (of_kept - total) / TEMPERATURE + total * logit.sigmoid()
+        return (to_h * kept).mul_(1 + logit.exp()).to(gradient.dtype), to_logit, None

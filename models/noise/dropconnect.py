@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.masks import inverted_mask
+from models.masks import masked
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 
@@ -24,8 +24,8 @@ class DropConnect(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        mask = inverted_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
-        return affine(h, weight * mask, bias)
+        bits = context.stream.bits(*weight.shape[1:])
+        return affine(h, masked(weight, bits, self.rate_of(layer)), bias)
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v h^2 W^2, summed over the inputs."""

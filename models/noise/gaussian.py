@@ -3,6 +3,8 @@
 from torch import Tensor
 
 from models.noise.base import Context, Multiplicative, Rate, multiplier_variance, per_layer
+from models.random_relu import random_relu
+from models.rng import normal_quantiles
 
 
 class Gaussian(Multiplicative):
@@ -15,5 +17,5 @@ class Gaussian(Multiplicative):
     multiplier = "normal"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
-        return z.relu_() * noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt()).add_(1)
+        sd = multiplier_variance(self.rate_of(layer)).sqrt()
+        return random_relu(z, context.stream, normal_quantiles, above=(1, sd))

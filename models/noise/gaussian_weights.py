@@ -1,10 +1,17 @@
 """Gaussian noise on the weights, of its own for every example."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+
+TINY = 2.0**-100
+"""Added to a variance before its root: where it is 0, so is what the root's gradient, now finite,
+is multiplied with."""
 
 
 class GaussianWeights(Noise):
@@ -24,11 +31,10 @@ class GaussianWeights(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        mean = affine(h, weight, bias)
-        variance = affine(h.square(), weight.to(h.dtype).square())
-        noise = context.stream.normal(*mean.shape[1:], dtype=mean.dtype)
-        noise.mul_(multiplier_variance(self.rate_of(layer)).sqrt())
-        return mean + noise * safe_sqrt(variance)
+        e = context.stream.normal(h.shape[1], weight.shape[2], dtype=h.dtype)
+        e.mul_(multiplier_variance(self.rate_of(layer)).sqrt())
+        z: Tensor = NormalAffine.apply(h, weight.to(h.dtype), bias.to(h.dtype), e)
+        return z
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v h^2 W^2, summed over the inputs."""
@@ -36,7 +42,39 @@ class GaussianWeights(Noise):
         return multiplier_variance(self.rate_of(layer)) * affine(h.square(), weight.square())
 
 
-def safe_sqrt(x: Tensor) -> Tensor:
-    """The root of x >= 0, with gradient 0 at 0, where the root's own is infinite."""
-    positive = x > 0
-    return torch.where(positive, torch.where(positive, x, 1).sqrt(), 0)
+class NormalAffine(torch.autograd.Function):
+    """h W + b + e sqrt(h^2 W^2): h (networks, batch, in), W (networks, in, out), b (networks, 1,
+    out), e as the result.
+
+    Written out since autograd's squares take powers and copies of full size. On a CPU the squares
+    are those of one network at a time, which its cache holds, and are taken again on the way back.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, weight: Tensor, bias: Tensor, e: Tensor) -> Tensor:
+        """Two products."""
+        variance = torch.cat([affine(a * a, w * w) for a, w in _few(h, weight)])
+        root = variance.add_(TINY).sqrt_()
+        ctx.save_for_backward(h, weight, e / root)
+        return affine(h, weight, bias).addcmul_(e, root)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+        """Twice as many; the images need no gradient."""
+        h, weight, e_by_root = ctx.saved_tensors
+        to_variance = gradient * e_by_root  # twice its gradient
+        to_weight = affine(h.mT, gradient)
+        for a, w, g, result in _few(h, weight, to_variance, to_weight):
+            result.addcmul_(w, affine((a * a).mT, g))
+        to_h = None
+        if ctx.needs_input_grad[0]:
+            to_h = affine(gradient, weight.mT)
+            for a, w, g, result in _few(h, weight, to_variance, to_h):
+                result.addcmul_(a, affine(g, (w * w).mT))
+        return to_h, to_weight, gradient.sum(dim=1, keepdim=True), None
+
+
+def _few(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """The networks' rows one by one on a CPU, all at once elsewhere."""
+    size = 1 if tensors[0].device.type == "cpu" else len(tensors[0])
+    return zip(*(tensor.split(size) for tensor in tensors), strict=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -16,10 +18,30 @@ def before(rows: Tensor) -> Tensor:
     return rows.roll(1, dims=1)
 
 
-def mixed(h: Tensor, share: Tensor) -> Tensor:
-    """(1 - share) h_i + share h_{i-1}, each network by its own share: (networks, batch, units) and
-    (networks,)."""
-    return h.lerp(before(h), share[:, None, None])
+class Mixed(torch.autograd.Function):
+    """(1 - share) h_i + share h_{i-1}, each network by its own share: h (networks, batch, units)
+    and share (networks,), which is constant to the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, share: Tensor) -> Tensor:
+        """Mix a copy: the ReLU's gradient reads its own result."""
+        ctx.save_for_backward(share)
+        return mix(h.clone(), share, 1)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """The gradient goes the other way round the batch."""
+        return mix(gradient.clone(), ctx.saved_tensors[0], -1), None
+
+
+def mix(h: Tensor, share: Tensor, step: int) -> Tensor:
+    """Mix rows with those `step` before them, in place; on a CPU only where there is a share."""
+    if h.device.type == "cpu":
+        for rows, one in zip(h, share.tolist(), strict=True):
+            if one:
+                rows.lerp_(rows.roll(step, dims=0), one)
+        return h
+    return h.lerp_(h.roll(step, dims=1), share[:, None, None])
 
 
 class ManifoldMixup(Noise):
@@ -49,10 +71,23 @@ class ManifoldMixup(Noise):
         layer, share = context.stream.uniform(2, dtype=self._rates.dtype).add(1).unbind(dim=1)
         picked = functional.one_hot(layer.mul(1.5).long(), 3)
         self.shares = (picked * (self._rates[:, 0] * share / 2)[:, None]).to(x.dtype)
-        return mixed(x, self.shares[:, 0])
+        return x
+
+    def linear(
+        self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+    ) -> Tensor:
+        """Images are mixed here: a layer makes of a mixture the mixture of what it makes of both,
+        and that is narrower."""
+        z = super().linear(layer, h, weight, bias, context)
+        return self.mixed(0, z) if layer == 0 else z
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        return mixed(z.relu_(), self.shares[:, 1 + layer].to(z.dtype))
+        return self.mixed(1 + layer, z.relu_())
+
+    def mixed(self, place: int, h: Tensor) -> Tensor:
+        """h mixed where this is the network's place."""
+        result: Tensor = Mixed.apply(h, self.shares[:, place].to(h.dtype))
+        return result
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         logits = forward()

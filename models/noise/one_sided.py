@@ -1,10 +1,14 @@
 """Noise that only ever amplifies, and the gain that is left of it when the noise is taken away."""
 
 import math
+from functools import cache
 
+import torch
 from torch import Tensor
 
 from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance, per_layer
+from models.random_relu import random_relu
+from models.rng import normal_quantiles
 
 
 class Gain(Noise):
@@ -51,12 +55,17 @@ class OneSided(Gain):
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""
-        noise = context.stream.normal(*z.shape[1:], dtype=z.dtype).abs_()
         scale = multiplier_variance(self.rate_of(layer)) * math.sqrt(math.pi / 2)
-        return z.relu_() * noise.mul_(scale).add_(1)
+        return random_relu(z, context.stream, half_normal_quantiles, above=(1, scale))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """(pi/2 - 1) v^2 h^2."""
         return (math.pi / 2 - 1) * (
             multiplier_variance(self.rate_of(layer)) * inputs[0].relu()
         ).square()
+
+
+@cache
+def half_normal_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The sizes of the normal distribution's."""
+    return normal_quantiles(dtype, device).abs()

@@ -1,9 +1,10 @@
 """A stochastic ReLU: the slope of the negative part is random."""
 
-import torch
 from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.random_relu import random_relu
+from models.rng import uniform_quantiles
 
 
 class RandomisedSlope(Noise):
@@ -20,9 +21,8 @@ class RandomisedSlope(Noise):
     rates = per_layer(Rate("p, where the slope of the negative part has the variance p/(1-p)"))
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        slope = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
-        slope.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt())
-        return torch.where(z > 0, z, z * slope)
+        width = (3 * multiplier_variance(self.rate_of(layer))).sqrt()
+        return random_relu(z, context.stream, uniform_quantiles, above=(1, 0), below=(0, width))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v min(z, 0)^2."""

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from models.masks import inverted_mask
+from models.masks import masked
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
 
@@ -31,11 +31,10 @@ class Shakeout(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        masked = h * inverted_mask(tuple(h.shape[1:]), self.rate_of(layer), context.stream).to(
-            h.dtype
-        )
-        constant = affine(masked - h, weight.detach().sign())
-        return affine(masked, weight, bias) + constant * (SHARE * weight.shape[1] ** -0.5)
+        dropped = masked(h, context.stream.bits(*h.shape[1:]), self.rate_of(layer))
+        constant = affine(dropped - h, weight.detach().sign())
+        c = SHARE * weight.shape[1] ** -0.5
+        return affine(dropped, weight, bias).add_(constant, alpha=c)
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v h^2 (|W| + c)^2, summed over the inputs."""

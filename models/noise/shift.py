@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from models import cpu_kernels
 from models.noise.base import Context, Noise, Rate, multiplier_variance
 
 SIDE = 28
@@ -36,15 +37,25 @@ class Shift(Noise):
             .round()
             .clamp(-FURTHEST, FURTHEST)
         )
-        down, across = (shifts.to(torch.int64) + FURTHEST).unbind(1)
-        return moved(
-            x.reshape(networks * batch, SIDE, SIDE), down.flatten(), across.flatten()
-        ).view(x.shape)
+        down, across = shifts.to(torch.int64).unbind(1)
+        images = x.reshape(networks * batch, SIDE, SIDE)
+        return moved(images, down.flatten(), across.flatten()).view(x.shape)
 
 
 def moved(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Return each image (images, 28, 28) cut out anew from a frame of zeros, 0 to 2 FURTHEST pixels
-    from its corner."""
+    """Return each image (images, 28, 28) as seen from so many pixels further `down` and `across`,
+    int64 (images,), FURTHEST at most; zeros come in."""
+    if images.device.type == "cpu" and images.is_contiguous():
+        result = torch.empty_like(images)
+        arrays = (cpu_kernels.array(tensor) for tensor in (images, down, across, result))
+        cpu_kernels.shift(*arrays)
+        return result
+    return cut_out(images, down, across)
+
+
+def cut_out(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """`moved` in tensor operations: each image anew from a frame of zeros."""
     framed = functional.pad(images, (FURTHEST,) * 4)
     cuts = framed.unfold(1, SIDE, 1).unfold(2, SIDE, 1)
-    return cuts[torch.arange(len(images), device=images.device), down, across]
+    which = torch.arange(len(images), device=images.device)
+    return cuts[which, down + FURTHEST, across + FURTHEST]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from models.noise.base import Context, Evaluated, Noise, Rate, per_layer
+from models.rng import logistic_quantiles, look_up
 
 SLOPE = 1.0
 """a: pre-activations are of the order of 1, so the most active units are kept almost surely and
@@ -26,11 +28,12 @@ class Standout(Noise):
     keeps_mean = False
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        k = self.kept_of(layer, z.detach())
-        draw = context.stream.uniform(
-            *z.shape[1:], dtype=k.dtype
-        )  # in bfloat16 a draw may be 1, and k = 1 be dropped
-        return z.relu_() * (draw < 2 * k - 1)
+        # u < sigmoid(a z + b) where logit u - b < a z; what the ReLU cuts off goes with it
+        bits = context.stream.bits(*z.shape[1:])
+        least = look_up(logistic_quantiles(self._rates.dtype, z.device), bits)
+        least.sub_((1 - self.rate_of(layer)).logit()).div_(SLOPE).clamp_(min=0)
+        kept = torch.gt(z.detach(), least, out=torch.empty_like(z))
+        return z.mul_(kept)
 
     def kept_of(self, layer: int, z: Tensor) -> Tensor:
         """The probability k of keeping each unit, (networks, batch, units); at rate 0 it is 1, with

@@ -3,6 +3,8 @@
 from torch import Tensor
 
 from models.noise.base import Context, Multiplicative, Rate, multiplier_variance, per_layer
+from models.random_relu import random_relu
+from models.rng import uniform_quantiles
 
 
 class Uniform(Multiplicative):
@@ -15,5 +17,5 @@ class Uniform(Multiplicative):
     multiplier = "uniform"
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        noise = context.stream.uniform(*z.shape[1:], dtype=z.dtype)
-        return z.relu_() * noise.mul_((3 * multiplier_variance(self.rate_of(layer))).sqrt()).add_(1)
+        width = (3 * multiplier_variance(self.rate_of(layer))).sqrt()
+        return random_relu(z, context.stream, uniform_quantiles, above=(1, width))

@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.masks import masked_relu, threshold
+from models.masks import masked, masked_relu, threshold
 from models.noise import Context, noise_type
-from models.rng import LANES, PURPOSES, Purpose, Stream, look_up
+from models.noise.shift import FURTHEST, cut_out, moved
+from models.random_relu import slopes
+from models.rng import LANES, PURPOSES, Purpose, Stream, look_up, normal_quantiles
 from models.sgd import Update
 
 PRECISIONS = (torch.float32, torch.bfloat16)
@@ -57,6 +59,51 @@ def test_masked_relu_is_the_mask_and_the_relu(dtype: torch.dtype, random: torch.
     assert h.dtype == gradient.dtype == dtype
     assert torch.equal(h, expected.to(dtype)) and torch.equal(gradient, wanted.to(dtype))
     assert 0 < (h[1] == 0).float().mean() < 1  # there was something to drop and something to keep
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_masked_is_the_mask(dtype: torch.dtype, random: torch.Generator) -> None:
+    """Values and gradients, to the bit."""
+    x, onwards = (torch.randn(SHAPE, generator=random).to(dtype) for _ in range(2))
+    drawn, rate = bits(random), torch.tensor(RATES)[:, None, None]
+    result = masked(x.requires_grad_(), drawn, rate)
+    (gradient,) = torch.autograd.grad(result, x, onwards)
+    mask = threshold(drawn, rate)
+    assert result.dtype == gradient.dtype == dtype
+    assert torch.equal(result, (x.float() * mask).to(dtype))
+    assert torch.equal(gradient, (onwards.float() * mask).to(dtype))
+    turned = masked(x.mT, drawn.mT, rate)  # which the loop does not take
+    torch.testing.assert_close(
+        turned.mT, result, rtol=0.02 if dtype == torch.bfloat16 else 0, atol=0
+    )
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_slopes_are_those_of_tensors(dtype: torch.dtype, random: torch.Generator) -> None:
+    """Numbers and numbers of each network; in another precision than that of z, too."""
+    z, drawn = torch.randn(SHAPE, generator=random).to(dtype), bits(random)
+    of_network = torch.tensor([0.1, 0.5, 2.0])[:, None, None]
+    for above, below in (((1, of_network), (0, 0)), ((1.5, 0), (0.25, -of_network))):
+        found = slopes(z, drawn, normal_quantiles, above, below)
+        turned = slopes(
+            z.mT, drawn.mT, normal_quantiles, above, below
+        )  # which the loop does not take
+        assert found.dtype == dtype and found.float().std() > 0.1
+        torch.testing.assert_close(
+            found, turned.mT, rtol=0.01 if dtype == torch.bfloat16 else 1e-6, atol=1e-6
+        )
+        exact = slopes(z, drawn, normal_quantiles, above, below, torch.float32)
+        assert exact.dtype == torch.float32 and torch.equal(exact.to(dtype), found)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_a_shift_is_cutting_out_of_a_frame(dtype: torch.dtype, random: torch.Generator) -> None:
+    """Every shift there is, none and the furthest among them."""
+    reach = torch.arange(-FURTHEST, FURTHEST + 1)
+    down, across = torch.cartesian_prod(reach, reach).unbind(1)
+    images = torch.rand(len(down), 28, 28, generator=random).to(dtype)
+    assert torch.equal(moved(images, down, across), cut_out(images, down, across))
+    assert torch.equal(moved(images, 0 * down, 0 * across), images)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)

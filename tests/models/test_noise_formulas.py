@@ -211,9 +211,10 @@ def test_mixup_mixes_labels_as_it_mixes_one_layer() -> None:
     loss likewise."""
     noise, x, now, steps = ManifoldMixup(rates(0.8)), images(), context(), 900
     z, logits, shares = normal(3, BATCH, 6), normal(3, BATCH, 10), []
+    nothing, zero = torch.eye(x.shape[2]).expand(3, -1, -1), torch.zeros(3, 1, x.shape[2])
     for _ in range(steps):
         outputs = [
-            noise.input(x, now),
+            noise.linear(0, noise.input(x, now), nothing, zero, now),
             noise.hidden(0, z.clone(), now),
             noise.hidden(1, z.clone(), now),
         ]

@@ -1,0 +1,54 @@
+"""A ReLU with random slopes: noise that multiplies activations by independent draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from models import cpu_kernels
+from models.rng import Stream, look_up
+
+Line: TypeAlias = tuple[Tensor | float, Tensor | float]
+"""a and b of a slope a + b t: numbers, or one for each network, (networks, 1, 1)."""
+Quantiles: TypeAlias = Callable[[torch.dtype, torch.device], Tensor]
+"""A distribution of t: 65,536 values, equally likely."""
+
+
+def random_relu(
+    z: Tensor, stream: Stream, quantiles: Quantiles, above: Line, below: Line = (0.0, 0.0)
+) -> Tensor:
+    """z times its slope: a + b t by `above` where z > 0, by `below` elsewhere; z is overwritten.
+
+    t is drawn anew for each entry of z, (networks, batch, units). The slopes are constant to the
+    gradient.
+    """
+    return z.mul_(slopes(z.detach(), stream.bits(*z.shape[1:]), quantiles, above, below))
+
+
+def slopes(
+    z: Tensor,
+    bits: Tensor,
+    quantiles: Quantiles,
+    above: Line,
+    below: Line,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """The slopes, t being the quantiles at `bits`; worked out in float32 at least, and in `dtype`,
+    by default that of z."""
+    table = quantiles(torch.promote_types(z.dtype, torch.float32), z.device)
+    if cpu_kernels.serve(z) and z.is_contiguous():
+        lines = [torch.as_tensor(number).expand(len(z), 1, 1) for number in (*above, *below)]
+        found = torch.empty_like(z, dtype=dtype)
+        cpu_kernels.slopes(
+            cpu_kernels.array(z),
+            cpu_kernels.array(bits),
+            cpu_kernels.array(table),
+            torch.cat(lines, dim=2)[:, 0].numpy().astype("float32"),
+            cpu_kernels.array(found),
+        )
+        return found
+    (a, b), (c, d), t = above, below, look_up(table, bits)
+    return torch.where(z > 0, t * b + a, t * d + c).to(dtype or z.dtype)
