@@ -11,6 +11,7 @@ from models.config import Arm
 from models.data import DataError
 from models.train import CPU_POPULATION, GPU_POPULATION, Trained
 from study import signals, worker
+from study.executors.pieces import Piece, cut
 from study.trial import Setting, Trial
 
 Results = list[list[Trained]]
@@ -68,27 +69,50 @@ class TrialExecutor(ABC):
     def train(
         self, batches: Iterable[list[Trial]], setting: Setting, winner: Arm | None = None
     ) -> Iterator[tuple[list[Trial], Results]]:
-        """Train the batches; yield each with its results as soon as it is finished.
+        """Train the batches; yield trials with their results as soon as all their seeds are
+        trained.
 
         Args:
             winner: the arm whose networks' weights are wanted.
         """
-        waiting: dict[Future, list[Trial]] = {}
-        for batch in batches:
-            while len(waiting) >= self.ahead * max(self.workers, 1):
-                yield from self._finished(waiting)
-            keep = any(trial.arm == winner for trial in batch)
-            waiting[self.submit(batch, setting, keep)] = batch
-        while waiting:
-            yield from self._finished(waiting)
+        batches = list(batches)
+        trials = [trial for batch in batches for trial in batch]
+        waiting: dict[Future, Piece] = {}
+        trained: dict[int, list[Trained]] = {place: [] for place in range(len(trials))}
 
-    def _finished(
-        self, waiting: dict[Future, list[Trial]]
-    ) -> Iterator[tuple[list[Trial], Results]]:
+        def finished() -> Iterator[tuple[list[Trial], Results]]:
+            for piece, results in self._finished(waiting):
+                for place, networks in zip(piece.places, results, strict=True):
+                    trained[place] += networks
+                ready = [
+                    place
+                    for place in piece.places
+                    if len(trained[place]) == len(trials[place].seeds)
+                ]
+                if ready:
+                    some = [trials[place] for place in ready]
+                    yield some, [_whole(trials[place], trained.pop(place)) for place in ready]
+
+        for piece in cut(batches, max(self.workers, 1)):
+            while len(waiting) >= self.ahead * max(self.workers, 1):
+                yield from finished()
+            keep = any(trial.arm == winner for trial in piece.trials)
+            waiting[self.submit(piece.trials, setting, keep)] = piece
+        while waiting:
+            yield from finished()
+
+    def _finished(self, waiting: dict[Future, Piece]) -> Iterator[tuple[Piece, Results]]:
         done: set[Future] = set()
         while not done:
             signals.check()
             done, _ = wait(waiting, timeout=POLL_SECONDS, return_when=FIRST_COMPLETED)
         for future in done:
-            batch = waiting.pop(future)
-            yield batch, self.results(batch, future)
+            piece = waiting.pop(future)
+            yield piece, self.results(piece.trials, future)
+
+
+def _whole(trial: Trial, networks: list[Trained]) -> list[Trained]:
+    """A trial's networks in the order of its seeds; where one was not trained, none was."""
+    if told := next((network.error for network in networks if network.error), ""):
+        return worker.failed_batch([trial], told)[0]
+    return sorted(networks, key=lambda network: trial.seeds.index(network.seed))

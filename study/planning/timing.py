@@ -3,7 +3,6 @@ study."""
 
 from __future__ import annotations
 
-import heapq
 import statistics
 import threading
 import time
@@ -20,6 +19,7 @@ from models.metrics import evaluate
 from models.rng import Stream
 from models.train import build, fit
 from study.executors import in_process
+from study.executors.pieces import cut, makespan
 from study.trial import Setting, Trial, batches
 from study.worker import load_split, told_of
 
@@ -90,12 +90,9 @@ class Costs:
         return seconds
 
     def makespan(self, trials: Sequence[Trial]) -> float:
-        """Seconds until the last of a stage's batches is trained; each goes to the worker that is
-        free first."""
-        free = [0.0] * self.workers
-        for batch in batches(trials, self.population):
-            heapq.heapreplace(free, free[0] + self.of(batch))
-        return max(free)
+        """Seconds until the last of a stage's batches is trained, cut for the workers there are."""
+        pieces = cut(batches(trials, self.population), self.workers)
+        return makespan([self.of(piece.trials) for piece in pieces], self.workers)
 
     @property
     def undisturbed(self) -> float:
@@ -131,12 +128,13 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
         population, workers = trainer.population(setting), trainer.workers
         arms: dict[str, Arm] = {}
         sizes: dict[str, set[int]] = {}
-        for batch in (batch for stage in stages for batch in batches(stage, population)):
-            arm = batch[0].arm
-            arms.setdefault(arm.noise, arm)
-            sizes.setdefault(arm.noise, set()).update(
-                chunk_sizes(len(batch) * len(batch[0].seeds), population)
-            )
+        for stage in stages:
+            for piece in cut(batches(stage, population), workers):
+                first = piece.trials[0]
+                arms.setdefault(first.arm.noise, first.arm)
+                sizes.setdefault(first.arm.noise, set()).update(
+                    chunk_sizes(len(piece.trials) * len(first.seeds), population)
+                )
         jobs: list[Job] = [
             (noise, size)
             for noise in arms
