@@ -49,6 +49,8 @@ audit: .venv/installed  ## known vulnerabilities of the dependencies
 
 bench: .venv/bench-installed  ## training speed against other trainers
 	$(BIN)/python -m benchmarks.speed
+	$(BIN)/python -m benchmarks.noise_types
+	$(BIN)/python -m benchmarks.whole_study
 
 docs: .venv/installed  ## write the catalogue of noise types, docs/noise.md
 	$(BIN)/python -m docs.noise_catalogue

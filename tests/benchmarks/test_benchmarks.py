@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks import peers, tracking
+from benchmarks import noise_types, peers, tracking
 from benchmarks.speed import PEERS, Row, all_training_images, table
 from models import data
 from models.config import Arm
@@ -86,3 +86,19 @@ def test_the_stopwatch_gives_nested_time_to_the_inner_item(monkeypatch: pytest.M
     watch.around("outer", inner)()
     watch.switch(None)
     assert watch.seconds == {"the rest": 1.0 + 16.0, "outer": 2.0 + 8.0, "inner": 4.0}
+
+
+def test_a_type_is_timed_beside_none(few: Split) -> None:
+    """Pairs, of which the first warms up: the ratio is that of pairs, not of medians."""
+    clock = iter([(9.0, 9.0), (1.0, 1.5), (2.0, 2.0), (1.0, 4.0)])
+    drawn: list[float] = []
+
+    def next_of(place: int) -> float:
+        if not drawn:
+            drawn.extend(next(clock))
+        return drawn.pop(0)
+
+    figures = noise_types.beside_none(lambda: next_of(1), lambda: next_of(0), 3)
+    assert figures == {"seconds": 2.0, "ratio": 1.5, "low": 1.0, "high": 4.0}
+    assert noise_types.training("shift", few, 2) > 0 and noise_types.evaluation(few, 2) > 0
+    assert noise_types.arm_of("shift").rate1 > 0 == noise_types.arm_of("shift").rate2
