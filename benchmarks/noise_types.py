@@ -18,7 +18,7 @@ from statistics import median
 import click
 import torch
 
-from benchmarks.peers import one_thread_each, shares
+from benchmarks.peers import one_thread_each, processor, shares
 from benchmarks.speed import all_training_images
 from models import data
 from models.config import Arm
@@ -93,7 +93,8 @@ def main(
 
     def tell(row: str, run: Callable[[], float]) -> None:
         figures = beside_none(run, lambda: training("none", parts, networks), rounds)
-        print(json.dumps({"name": row, **figures, "precision": precision}), flush=True)
+        told = {"precision": precision, "processor": processor()}
+        print(json.dumps({"name": row, **figures, **told}), flush=True)
 
     for name in names or every:
         tell(f"type-{name}", partial(training, name, parts, networks))

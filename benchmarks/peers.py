@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from llvmlite.binding import get_host_cpu_name
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler, TensorDataset
@@ -34,6 +35,12 @@ from study.presets import BOOK
 
 NETWORKS, BATCH, RATE, LEARNING_RATE = 10, 256, 0.5, 0.1
 CORES = torch.get_num_threads()
+
+
+def processor() -> str:
+    """This machine's, as its figures name it: its family, and what it is to a compiler."""
+    family = torch.cpu.get_capabilities().get("cpu_name", "unnamed processor")
+    return f"{family} ({get_host_cpu_name()})"
 
 
 def network() -> nn.Sequential:

@@ -1,5 +1,5 @@
-"""Draws what `make bench` printed: `python -m benchmarks.plot docs/speed-zen4.jsonl
-docs/speed.svg`."""
+"""Draws the JSON lines that `make bench` prints: `python -m benchmarks.plot
+docs/speed-emerald-rapids.jsonl docs/speed.svg`."""
 
 from __future__ import annotations
 
@@ -72,6 +72,20 @@ def scaling(ax: Axes, rows: list[dict[str, Any]]) -> None:
     ax.legend(frameon=False)
 
 
+def types(ax: Axes, rows: list[dict[str, Any]]) -> None:
+    """Each noise type's time over no noise's."""
+    found = [row for row in rows if row["name"].startswith("type-")]
+    found.sort(key=lambda row: row["ratio"])
+    for place, row in enumerate(found):
+        ax.barh(place, row["ratio"], color=COLOURS[row["precision"]], height=0.7)
+        ax.plot([row["low"], row["high"]], [place, place], color=INK, linewidth=1.2)
+        ax.text(row["high"], place, f"  {row['ratio']:.2f}", va="center", fontsize=9)
+    ax.axvline(1, color=INK, linewidth=0.8)
+    ax.set_yticks(range(len(found)), [row["name"].removeprefix("type-") for row in found])
+    ax.invert_yaxis()
+    ax.set_xlabel("times no noise, paired (median; line: lowest to highest)")
+
+
 @click.command()
 @click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.argument("figure", type=click.Path(dir_okay=False, path_type=Path))
@@ -79,13 +93,12 @@ def main(rows: Path, figure: Path) -> None:
     """Draw the rows of a benchmark into an SVG file."""
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     with mpl.rc_context(STYLE):
-        drawn = Figure(figsize=(WIDTH, 4), layout="constrained")
-        if any(row["name"].startswith("networks-") for row in found):
-            left, right = drawn.subplots(1, 2, width_ratios=[1.5, 1])
-            scaling(right, found)
-        else:
-            left = drawn.subplots()
+        drawn = Figure(figsize=(WIDTH, 9), layout="constrained")
+        above, below = drawn.subfigures(2, 1, height_ratios=[4, 5])
+        left, right = above.subplots(1, 2, width_ratios=[1.5, 1])
         bars(left, found)
+        scaling(right, found)
+        types(below.subplots(), found)
     figure.write_bytes(to_svg(drawn))
 
 

@@ -20,7 +20,7 @@ from statistics import median
 import click
 import torch
 
-from benchmarks.peers import CONTENDERS, NETWORKS, population
+from benchmarks.peers import CONTENDERS, NETWORKS, population, processor
 from models import data
 from models.data import Split
 
@@ -110,17 +110,19 @@ def main(precision: str, rounds: int, images: int, folder: str, scaling: bool) -
     rows = alternate({name: contender(name) for name in present}, rounds)
     base = rows[0].seconds
     print(
-        f"{precision}, {NETWORKS} networks, {torch.get_num_threads()} threads\n\n"
+        f"{processor()}, {precision}, {NETWORKS} networks, {torch.get_num_threads()} threads\n\n"
         f"{table(rows, base)}\n"
     )
     for row in rows:
         print(
             row.to_json(
-                base, precision=precision if row.name in ("population", "limit") else "float32"
+                base,
+                precision=precision if row.name in ("population", "limit") else "float32",
+                processor=processor(),
             )
         )
     for row, more in scaled:
-        print(row.to_json(base, precision=precision, **more))
+        print(row.to_json(base, precision=precision, processor=processor(), **more))
 
 
 def scale(parts: Split, to_epoch: float, rounds: int) -> Iterator[tuple[Row, dict[str, int]]]:

@@ -19,6 +19,7 @@ from statistics import fmean
 
 import click
 
+from benchmarks.peers import processor
 from models.config import Recipe
 from models.train import CPU_POPULATION
 from study import executors, worker
@@ -82,7 +83,8 @@ def main(preset: str, precision: str, folder: str) -> None:
     of_none = fmean([before, after])
     figures = {"seconds": wall, "ratio": wall / of_none, "none": of_none}
     rounded = {name: round(value, 3) for name, value in figures.items()}
-    print(json.dumps({"name": f"{preset}-over-none", **rounded, "precision": precision}))
+    told = {"precision": precision, "processor": processor()}
+    print(json.dumps({"name": f"{preset}-over-none", **rounded, **told}))
 
 
 if __name__ == "__main__":
