@@ -94,11 +94,12 @@ def main(rows: Path, figure: Path) -> None:
     found = [json.loads(line) for line in rows.read_text().splitlines()]
     with mpl.rc_context(STYLE):
         drawn = Figure(figsize=(WIDTH, 9), layout="constrained")
-        above, below = drawn.subfigures(2, 1, height_ratios=[4, 5])
-        left, right = above.subplots(1, 2, width_ratios=[1.5, 1])
-        bars(left, found)
-        scaling(right, found)
-        types(below.subplots(), found)
+        panels = drawn.subplot_mosaic(
+            [["peers", "peers", "scaling"], ["types"] * 3], height_ratios=[4, 5]
+        )
+        bars(panels["peers"], found)
+        scaling(panels["scaling"], found)
+        types(panels["types"], found)
     figure.write_bytes(to_svg(drawn))
 
 

@@ -50,21 +50,22 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
         BFLOAT16_IS_EQUIVALENT
         and device == "cpu"
         and not elsewhere
-        and ("amx_bf16" if is_intel() else "avx512_bf16") in bfloat16_instructions()
+        and not bfloat16_instructions().isdisjoint({"avx512_bf16", "amx_bf16"})
     )
     return "bfloat16" if shown else "float32"
 
 
 def multiplies_bfloat16_fast(device: str) -> bool:
-    """Return True if the hardware has bfloat16 products; without, they are many times slower than
-    float32's."""
+    """Return True if the hardware has bfloat16 products that are faster than float32's; without any
+    they are many times slower."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(bfloat16_instructions())
 
 
 def bfloat16_instructions() -> set[str]:
-    """Return this processor's instructions that multiply bfloat16, by PyTorch's names: of AVX-512,
-    of AMX, and ARM's."""
+    """Return this processor's instructions that multiply bfloat16 fast, by PyTorch's names: of
+    AVX-512 but for Intel's, of AMX, and ARM's."""
     has = torch.cpu.get_capabilities()
-    return {name for name in ("avx512_bf16", "amx_bf16", "bf16") if has.get(name)}
+    fast = ("amx_bf16", "bf16") if is_intel() else ("avx512_bf16", "amx_bf16", "bf16")
+    return {name for name in fast if has.get(name)}

@@ -75,9 +75,7 @@ def resolve(
     precision = devices.pick_precision(precision, device, elsewhere)
     data_folder(folder)
     if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
-        console.tell(
-            "bfloat16 has no hardware support on this device; use --precision float32 (much faster)"
-        )
+        console.tell("bfloat16 is slower than float32 on this device: use --precision float32")
     setting = Setting(dataset, folder, device, precision)
     split = load_split(replace(setting, device="cpu") if elsewhere else setting)
     setting = replace(setting, digest=split.digest)

@@ -40,9 +40,10 @@ def test_auto_is_bfloat16_on_a_cpu_here_where_it_is_fast_and_was_studied(
     monkeypatch.setattr(devices, "BFLOAT16_IS_EQUIVALENT", equivalent)
     has = {"cpu_name": processor, capability: True}
     monkeypatch.setattr(devices.torch.cpu, "get_capabilities", lambda: has)
-    assert devices.multiplies_bfloat16_fast("cpu") == (capability != "avx512_f")
-    fast = (processor, capability) in {("Intel Xeon", "amx_bf16"), ("AMD EPYC", "avx512_bf16")}
-    chosen = "bfloat16" if equivalent and fast and device == "cpu" and not elsewhere else "float32"
+    slow = capability == "avx512_f" or (processor, capability) == ("Intel Xeon", "avx512_bf16")
+    assert devices.multiplies_bfloat16_fast("cpu") != slow
+    studied = equivalent and not slow and capability != "bf16"
+    chosen = "bfloat16" if studied and device == "cpu" and not elsewhere else "float32"
     assert devices.pick_precision("auto", device, elsewhere) == chosen
     for asked in ("float32", "bfloat16"):
         assert devices.pick_precision(asked, device, elsewhere) == asked
