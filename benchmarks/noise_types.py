@@ -1,7 +1,7 @@
 """What does each noise type cost beside no noise, and what an evaluation?
 
-`python -m benchmarks.noise_types` trains each registered type in turn with none, one right after
-the other, and prints one JSON line a type: {"name": "type-NAME", "seconds", "ratio", ...}, seconds
+`python -m benchmarks.noise_types` trains each registered type, but for those that are wrong on
+purpose, in turn with none, one right after the other, and prints one JSON line a type: {"name": "type-NAME", "seconds", "ratio", ...}, seconds
 per epoch of 60,000 images and network, and the ratio to none's, the median over rounds. Then one
 for an evaluation of as many images. The networks are dealt out to all cores, as a study does.
 """

@@ -40,7 +40,7 @@ def masked(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     if _loops_serve(x, bits, rate):
         result: Tensor = Masked.apply(x, bits, rate)
         return result
-    return threshold(bits, rate).mul_(x).to(x.dtype)
+    return (threshold(bits, rate) * x).to(x.dtype)
 
 
 def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
@@ -57,7 +57,9 @@ def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
 
 def _loops_serve(x: Tensor, bits: Tensor, rate: Tensor) -> bool:
     as_the_loops_have_it = (
-        x.shape == bits.shape and rate.numel() == len(x) and rate.dtype == torch.float32
+        x.shape == bits.shape
+        and rate.numel() == rate.shape[0] == len(x)
+        and rate.dtype == torch.float32
     )
     return (
         cpu_kernels.serve(x, rate)

@@ -39,16 +39,18 @@ def slopes(
     """The slopes, t being the quantiles at `bits`; worked out in float32 at least, and in `dtype`,
     by default that of z."""
     table = quantiles(torch.promote_types(z.dtype, torch.float32), z.device)
-    if cpu_kernels.serve(z) and z.is_contiguous():
-        lines = [torch.as_tensor(number).expand(len(z), 1, 1) for number in (*above, *below)]
+    numbers = [torch.as_tensor(number).detach() for number in (*above, *below)]
+    known = dtype in (None, torch.float32, torch.bfloat16)
+    if cpu_kernels.serve(z) and z.is_contiguous() and known:
+        lines = [number.expand(len(z), 1, 1) for number in numbers]
         found = torch.empty_like(z, dtype=dtype)
         cpu_kernels.slopes(
             cpu_kernels.array(z),
-            cpu_kernels.array(bits),
+            cpu_kernels.array(bits.contiguous()),
             cpu_kernels.array(table),
             torch.cat(lines, dim=2)[:, 0].numpy().astype("float32"),
             cpu_kernels.array(found),
         )
         return found
-    (a, b), (c, d), t = above, below, look_up(table, bits)
+    (a, b, c, d), t = (number.to(z.device) for number in numbers), look_up(table, bits)
     return torch.where(z > 0, t * b + a, t * d + c).to(dtype or z.dtype)

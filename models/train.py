@@ -183,8 +183,9 @@ def _train_chunk(
             ):
                 curve.append(values.tolist())
             evaluated.append(epoch)
-            if not any(map(math.isfinite, curves["train/loss"][-1])):
-                break  # all have diverged
+            diverged = not any(map(math.isfinite, curves["train/loss"][-1]))
+            if diverged and not measures:  # of which the trial's other networks may have the rest
+                break
         pause = time.perf_counter()
         moment = Moment(population, noise, arms, seeds, split, epoch)
         for measure in measures:

@@ -40,9 +40,10 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
     """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores
     where they are.
 
-    This is on a CPU with AMX, or of AMD's with AVX-512's instructions for it; Intel's take as long
-    for these as for float32 (docs/speed.md). Else float32: on a GPU and on ARM, where equivalence
-    was not studied, and on other machines, which cannot be seen from here.
+    This is on AMD's CPUs with AVX-512's instructions for it, where that was studied, and on Intel's
+    with AMX, whose products round alike; without AMX, Intel's bfloat16 is the slower
+    (docs/speed.md). Else float32: on a GPU and on ARM, where equivalence was not studied, and on
+    other machines, which cannot be seen from here.
     """
     if wanted != "auto":
         return wanted

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from models.noise.base import Context, Noise, Rate, cross_entropy, per_layer
 from models.random_relu import slopes
@@ -77,8 +78,9 @@ class RelaxedRelu(torch.autograd.Function):
         return h
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
-        """Propagate the gradient; what is summed is float32."""
+        """Propagate the gradient, in the precision of the logit."""
         h, kept, logit = ctx.saved_tensors
         to_h = gradient.to(kept.dtype)
         change = (to_h * h).flatten(1)

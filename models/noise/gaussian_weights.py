@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
@@ -55,13 +56,14 @@ class NormalAffine(torch.autograd.Function):
         """Two products."""
         variance = torch.cat([affine(a * a, w * w) for a, w in _few(h, weight)])
         root = variance.add_(TINY).sqrt_()
-        ctx.save_for_backward(h, weight, e / root)
+        ctx.save_for_backward(h, weight, e / root, root)
         return affine(h, weight, bias).addcmul_(e, root)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
         """Twice as many; the images need no gradient."""
-        h, weight, e_by_root = ctx.saved_tensors
+        h, weight, e_by_root, root = ctx.saved_tensors
         to_variance = gradient * e_by_root  # twice its gradient
         to_weight = affine(h.mT, gradient)
         for a, w, g, result in _few(h, weight, to_variance, to_weight):
@@ -71,7 +73,8 @@ class NormalAffine(torch.autograd.Function):
             to_h = affine(gradient, weight.mT)
             for a, w, g, result in _few(h, weight, to_variance, to_h):
                 result.addcmul_(a, affine(g, (w * w).mT))
-        return to_h, to_weight, gradient.sum(dim=1, keepdim=True), None
+        to_e = gradient * root if ctx.needs_input_grad[3] else None
+        return to_h, to_weight, gradient.sum(dim=1, keepdim=True), to_e
 
 
 def _few(*tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:

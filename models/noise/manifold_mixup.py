@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from models.noise.base import Context, Noise, Rate, cross_entropy
@@ -29,6 +30,7 @@ class Mixed(torch.autograd.Function):
         return mix(h.clone(), share, 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """The gradient goes the other way round the batch."""
         return mix(gradient.clone(), ctx.saved_tensors[0], -1), None

@@ -45,7 +45,7 @@ class Shift(Noise):
 def moved(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
     """Return each image (images, 28, 28) as seen from so many pixels further `down` and `across`,
     int64 (images,), FURTHEST at most; zeros come in."""
-    if images.device.type == "cpu" and images.is_contiguous():
+    if images.device.type == "cpu" and images.is_contiguous() and not images.requires_grad:
         result = torch.empty_like(images)
         arrays = (cpu_kernels.array(tensor) for tensor in (images, down, across, result))
         cpu_kernels.shift(*arrays)

@@ -76,6 +76,10 @@ class TrialExecutor(ABC):
             winner: the arm whose networks' weights are wanted.
         """
         batches = list(batches)
+        if not batches:
+            return
+        # A GPU is filled by whole batches.
+        pieces = cut(batches, max(self.workers, 1) if setting.device == "cpu" else 1)
         trials = [trial for batch in batches for trial in batch]
         waiting: dict[Future, Piece] = {}
         trained: dict[int, list[Trained]] = {place: [] for place in range(len(trials))}
@@ -93,7 +97,7 @@ class TrialExecutor(ABC):
                     some = [trials[place] for place in ready]
                     yield some, [_whole(trials[place], trained.pop(place)) for place in ready]
 
-        for piece in cut(batches, max(self.workers, 1)):
+        for piece in pieces:
             while len(waiting) >= self.ahead * max(self.workers, 1):
                 yield from finished()
             keep = any(trial.arm == winner for trial in piece.trials)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from study.trial import Trial
 
 OVERHEAD = 0.3
-"""What a population costs beside its networks, as a share of what one network does."""
+"""What a population costs beside its networks on a CPU, as a share of what one network does."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from analysis.formatting import duration, plural
 from analysis.questions import DESIGNS
 from analysis.questions.base import DROPOUT_ALONE
 from analysis.schema import Declaration
+from study.executors.pieces import cut
 from study.planning.dry_run import stand_in
 from study.planning.timing import Costs
 from study.presets import Preset
@@ -111,8 +112,9 @@ def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, 
     spent: dict[str, float] = {}
     for stage in stages:
         shares: dict[str, float] = {}
-        for batch in batches(stage, costs.population):
-            shares[batch[0].phase] = shares.get(batch[0].phase, 0.0) + costs.of(batch)
+        for piece in cut(batches(stage, costs.population), costs.workers):
+            phase = piece.trials[0].phase
+            shares[phase] = shares.get(phase, 0.0) + costs.of(piece.trials)
         for phase, share in shares.items():
             whole = stage_seconds(stage, costs)
             spent[phase] = spent.get(phase, 0.0) + whole * share / sum(shares.values())

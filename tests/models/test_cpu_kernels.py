@@ -9,6 +9,7 @@ from torch import Tensor
 
 from models.masks import masked, masked_relu, threshold
 from models.noise import Context, noise_type
+from models.noise.gaussian_weights import NormalAffine
 from models.noise.shift import FURTHEST, cut_out, moved
 from models.random_relu import slopes
 from models.rng import LANES, PURPOSES, Purpose, Stream, look_up, normal_quantiles
@@ -208,3 +209,21 @@ def test_looking_up_is_indexing(dtype: torch.dtype, random: torch.Generator) -> 
     table, drawn = torch.randn(65536, generator=random).to(dtype), bits(random)
     assert torch.equal(look_up(table, drawn), table[drawn.to(torch.int64) + 32768])
     assert torch.equal(look_up(table, drawn.mT), table[drawn.mT.to(torch.int64) + 32768])
+
+
+def test_what_asks_for_a_gradient_gets_it(random: torch.Generator) -> None:
+    """As learned noise of a type from outside does: of shifted images, of the noise on weights; and
+    learned slopes are constant, on every device."""
+    images = torch.rand(3, 28, 28, generator=random).requires_grad_()
+    down, across = torch.tensor([1, 0, -2]), torch.tensor([0, 3, 1])
+    (to_images,) = torch.autograd.grad(moved(images, down, across).sum(), images)
+    assert torch.equal(to_images.sum(dim=(1, 2)), torch.tensor([28.0 * 27, 28 * 25, 27 * 26]))
+
+    h, weight, e = (torch.randn(2, 4, 4, generator=random, dtype=torch.float64) for _ in range(3))
+    inputs = [t.requires_grad_() for t in (h, weight, torch.zeros(2, 1, 4).double(), e)]
+    assert torch.autograd.gradcheck(NormalAffine.apply, inputs)
+
+    z, learned = torch.randn(SHAPE, generator=random), torch.ones(3, 1, 1, requires_grad=True)
+    for one in (z, z.double()):
+        found = slopes(one, bits(random), normal_quantiles, (1, learned), (0, 0))
+        assert not found.requires_grad

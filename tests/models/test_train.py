@@ -202,6 +202,17 @@ def test_divergence_is_seen(small: Split) -> None:
     assert not train_population([arm("none", recipe=wild)], [1], small)[0].converged
 
 
+def test_what_has_diverged_stops_but_is_measured_like_others(small: Split) -> None:
+    """A trial's networks may be trained apart: where there are measures, they have the same."""
+    wild, short = replace(DECAY, learning_rate=1e9), replace(DECAY, epochs=3)
+    assert len(train_population([arm("none", recipe=wild)], [1], small)[0].points) < DECAY.epochs
+    diverged, well = (
+        train_population([arm("none", recipe=recipe)], [1], small, measures=("variance",))[0]
+        for recipe in (replace(wild, epochs=3), short)
+    )
+    assert diverged.points == well.points and diverged.scores.keys() == well.scores.keys()
+
+
 def test_mixed_populations_are_refused(small: Split) -> None:
     with pytest.raises(ValueError, match="one noise type and one recipe"):
         train_population([arm("none"), arm("dropout")], [1], small)
