@@ -155,6 +155,6 @@ def configuration(rows: pd.DataFrame, label: str) -> str:
     if rows.empty:
         return ""
     first = rows.iloc[0]
-    known = first["noise"] == "none" or "(" in label
-    rates = "" if known else f"p = {first['rate1']:.3g}, {first['rate2']:.3g}; "
+    found = None if "(" in label else formatting.RATES.search(str(first["arm"]))
+    rates = f"p = {found[2].replace(',', ', ')}; " if found else ""
     return f"{rates}weight decay {first['weight_decay']:.2g}; n = {len(rows)}"

@@ -201,3 +201,11 @@ def test_the_report_shows_the_curves_of_a_store_and_leaves_them_out_of_a_folder(
     writer.write(load_runs(tmp_path / "store"), tmp_path / "folder")
     assert "training-decay" not in (tmp_path / "folder" / "report.md").read_text()
     assert not (tmp_path / "folder" / "figures" / "training-decay.svg").exists()
+
+
+def test_a_type_of_one_rate_shows_one() -> None:
+    """And a label that tells the rates is not followed by them."""
+    row = {"arm": "shift(0.218) wd=7.93e-05 small@100", "weight_decay": 7.93e-05}
+    runs = pd.DataFrame([row, row])
+    assert forest.configuration(runs, "tuned shift") == "p = 0.218; weight decay 7.9e-05; n = 2"
+    assert forest.configuration(runs, "shift(0.218)") == "weight decay 7.9e-05; n = 2"
