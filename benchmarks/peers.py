@@ -30,7 +30,7 @@ from models.config import Arm
 from models.data import Split
 from models.matmul import affine
 from models.mlp import SIZES
-from models.train import population_size, train_population
+from models.train import CPU_POPULATION, train_population
 from study.presets import BOOK
 
 NETWORKS, BATCH, RATE, LEARNING_RATE = 10, 256, 0.5, 0.1
@@ -87,7 +87,7 @@ def limit(parts: Split, epochs: int) -> tuple[float, float | None]:
     dtype = parts.train_x.dtype
 
     def products(seeds: range) -> None:
-        count = min(len(seeds), population_size(torch.device("cpu")))
+        count = min(len(seeds), CPU_POPULATION)
         weights = [
             torch.randn(count, i, o, dtype=dtype) for i, o in zip(SIZES, SIZES[1:], strict=False)
         ]

@@ -22,11 +22,10 @@ from typing import Any
 
 import click
 import mlflow
-import torch
 
 from analysis.report import writer
 from analysis.store import reader
-from models.train import population_size
+from models.train import CPU_POPULATION, GPU_POPULATION
 from study import executors, runner, worker
 from study.commands import cli
 from study.resumable import ResumableStudy
@@ -147,7 +146,7 @@ def main(preset: str, folder: str, more: tuple[str, ...]) -> None:
         watch.switch(None)
     seconds = {"imports": imports, **watch.seconds}
     device = asked[0][1].device
-    population = population_size(torch.device(device))
+    population = CPU_POPULATION if device == "cpu" else GPU_POPULATION
     start = time.perf_counter()
     with executors.in_process(device, lambda share: None) as trainer:
         for trials, setting in asked:

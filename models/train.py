@@ -15,6 +15,7 @@ from torch import Tensor
 
 from models.config import Arm
 from models.data import Split
+from models.memory import bytes_of_one_more
 from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
 from models.noise import Context, Noise, noise_type
@@ -23,9 +24,6 @@ from models.rng import Stream
 from models.sgd import Sgd
 
 CPU_POPULATION, GPU_POPULATION = 8, 256
-NETWORK_BYTES = 16_000_000
-"""Memory that one more network of a population takes at most: weights, gradients, velocity,
-activations, images."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +125,7 @@ def train_networks(
     if len({(arm.noise, arm.recipe) for arm, _ in networks}) != 1:
         raise ValueError("a population is trained with one noise type and one recipe")
     recipe = networks[0][0].recipe
-    populations = -(-len(networks) // population_size(split.train_x.device))
+    populations = -(-len(networks) // population_size(networks[0][0], split, measures))
     size = -(-len(networks) // populations)
     chunks = [list(networks[i : i + size]) for i in range(0, len(networks), size)]
     seen = split if test else split.without_test()
@@ -141,20 +139,32 @@ def not_trained(arm: Arm, seed: int, error: str) -> Trained:
     return Trained(arm, seed, curves, {}, Weights((), ()), 0.0, error=error)
 
 
-def population_size(device: torch.device) -> int:
+def population_size(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int:
     """Return how many networks one tensor program trains at most; a network's result does not
     depend on it.
 
     On a CPU more bring little, and leave a study fewer batches to deal out to its cores
-    (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes.
+    (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes, by what one
+    more network is measured to take.
     """
+    device = split.train_x.device
     if device.type == "cpu":
         return CPU_POPULATION
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
         free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return max(1, min(GPU_POPULATION, free // 2 // NETWORK_BYTES))
+    return max(1, min(GPU_POPULATION, free // 2 // network_bytes(arm, split, measures)))
+
+
+def network_bytes(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int:
+    """Memory that one more network takes at most, measured over an epoch of a single step, its
+    evaluation and measures."""
+    once = replace(arm, recipe=replace(arm.recipe, epochs=1))
+    step = split.subset(min(arm.recipe.batch_size, len(split.train_y)))
+    return bytes_of_one_more(
+        lambda count: _train_chunk([(once, seed) for seed in range(count)], step, measures, None)
+    )
 
 
 def _train_chunk(

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from models.masks import inverted_mask
 from models.noise.base import Context, Multiplicative, Rate, per_layer
+from models.noise.masks import inverted_mask
 
 
 class BatchMask(Multiplicative):

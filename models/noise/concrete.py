@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from models.noise.base import Context, Noise, Rate, cross_entropy, per_layer
-from models.random_relu import slopes
+from models.noise.random_relu import slopes
 from models.rng import logistic_quantiles
 
 TEMPERATURE = 0.1

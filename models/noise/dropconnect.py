@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from models.masks import masked
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.masks import masked
 
 
 class DropConnect(Noise):

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from models.masks import inverted_mask
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.masks import inverted_mask
 
 EXAMPLES = 16
 """Examples at a time: bounds the memory of their masks."""

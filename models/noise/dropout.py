@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from models.masks import masked_relu
 from models.noise.base import Context, Multiplicative, Rate, per_layer
+from models.noise.masks import masked_relu
 
 
 class Dropout(Multiplicative):

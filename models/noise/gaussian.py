@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from models.noise.base import Context, Multiplicative, Rate, multiplier_variance, per_layer
-from models.random_relu import random_relu
+from models.noise.random_relu import random_relu
 from models.rng import normal_quantiles
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from models.masks import masked
 from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance
+from models.noise.masks import masked
 
 
 class InputDropout(Noise):

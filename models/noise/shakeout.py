@@ -2,9 +2,9 @@
 
 from torch import Tensor
 
-from models.masks import masked
 from models.matmul import affine
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.masks import masked
 
 SHARE = 0.25
 """c sqrt(fan-in): c is half the mean size of nn.Linear's initial weights, uniform on

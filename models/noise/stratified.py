@@ -6,8 +6,8 @@ from math import gcd
 import torch
 from torch import Tensor
 
-from models.masks import masked_relu
 from models.noise.base import Context, Multiplicative, Rate, per_layer
+from models.noise.masks import masked_relu
 from models.rng import Stream
 
 

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import torch
 
-from models.train import population_size
 from study import worker
 from study.executors.base import TrialExecutor
 from study.trial import Setting, Trial
@@ -40,9 +39,6 @@ class InProcess(TrialExecutor):
     @property
     def workers(self) -> int:
         return self._workers
-
-    def population(self, setting: Setting) -> int:
-        return population_size(torch.device(setting.device))
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
         return self._executor.submit(worker.train_batch, batch, setting, keep_weights, self._step)

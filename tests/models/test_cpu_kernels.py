@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.masks import masked, masked_relu, threshold
 from models.noise import Context, noise_type
 from models.noise.gaussian_weights import NormalAffine
+from models.noise.masks import masked, masked_relu, threshold
+from models.noise.random_relu import slopes
 from models.noise.shift import FURTHEST, cut_out, moved
-from models.random_relu import slopes
 from models.rng import LANES, PURPOSES, Purpose, Stream, look_up, normal_quantiles
 from models.sgd import Update
 

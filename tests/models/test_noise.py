@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from models.config import Arm, Recipe
 from models.data import Split
-from models.masks import inverted_mask
 from models.mlp import SIZES
 from models.noise import NOISE, Context, Noise, Rate, per_layer
 from models.noise.concrete import TEMPERATURE, UNITS
+from models.noise.masks import inverted_mask
 from models.rng import Stream, normal_quantiles
 from models.train import train_population
 

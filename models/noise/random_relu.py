@@ -28,6 +28,7 @@ def random_relu(
     return z.mul_(slopes(z.detach(), stream.bits(*z.shape[1:]), quantiles, above, below))
 
 
+@torch.no_grad()
 def slopes(
     z: Tensor,
     bits: Tensor,
@@ -39,7 +40,7 @@ def slopes(
     """The slopes, t being the quantiles at `bits`; worked out in float32 at least, and in `dtype`,
     by default that of z."""
     table = quantiles(torch.promote_types(z.dtype, torch.float32), z.device)
-    numbers = [torch.as_tensor(number).detach() for number in (*above, *below)]
+    numbers = [torch.as_tensor(number) for number in (*above, *below)]
     known = dtype in (None, torch.float32, torch.bfloat16)
     if cpu_kernels.serve(z) and z.is_contiguous() and known:
         lines = [number.expand(len(z), 1, 1) for number in numbers]
