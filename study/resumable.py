@@ -11,7 +11,7 @@ from typing import Protocol
 import pandas as pd
 
 from analysis import schema
-from analysis.formatting import one_line, shortened
+from analysis.formatting import arms_in_words, one_line, shortened
 from analysis.questions.base import DROPOUT_ALONE, Tuned
 from analysis.report import writer
 from analysis.schema import Declaration
@@ -100,7 +100,9 @@ class ResumableStudy:
                 if not all(network.converged for network in networks):
                     scores = [math.nan]
                     self.failed.append(trial)
-                    self._progress.tell(networks[0].error or f"{trial.arm.name} diverged")
+                    self._progress.tell(
+                        networks[0].error or f"{arms_in_words(trial.arm.name)}: diverged"
+                    )
                 if networks[0].error:
                     self._not_trained.add(self._hash(trial))
                 self._scores[self._hash(trial)] = scores

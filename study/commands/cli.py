@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 import click
 
 from analysis import schema
-from analysis.formatting import duration, one_line, plural, redacted
+from analysis.formatting import arms_in_words, duration, one_line, plural, redacted
 from study import signals
 from study.commands import console, param_types
 from study.commands.arguments import resolve, trains_elsewhere, writable_folder
@@ -137,7 +137,7 @@ def study(
     parts = (opened - context.obj, trained - opened, time.monotonic() - trained)
     console.tell(f"took {time_in_parts(*parts)}")
     if running.failed:
-        names = ", ".join(trial.arm.name for trial in running.failed)
+        names = "; ".join(arms_in_words(trial.arm.name) for trial in running.failed)
         were = "was" if len(running.failed) == 1 else "were"
         console.tell(f"{plural(len(running.failed), 'trial')} failed and {were} excluded: {names}")
     uri = address()

@@ -13,7 +13,7 @@ from time import monotonic
 
 import click
 
-from analysis.formatting import duration, plural
+from analysis.formatting import arms_in_words, duration, plural
 from analysis.schema import RERANK, SEARCH
 from study.commands.console import is_terminal, paint, tell
 from study.trial import Trial
@@ -109,7 +109,7 @@ class Progress:
                 self._trained[noise] += trial.work
                 self._in_training = max(self._in_training - trial.work, 0.0)
             if not isnan(score) and score > self._best[1]:
-                self._best = (trial.arm.name, score)
+                self._best = (arms_in_words(trial.arm.name), score)
 
     def tell(self, line: str) -> None:
         """Write a line beside the count, once."""

@@ -9,7 +9,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from analysis import schema
-from analysis.formatting import one_line
+from analysis.formatting import arms_in_words, one_line
 from analysis.store.uri import STORE_ERRORS
 from models.config import Arm
 from study.tracking.cleanup import find_runs
@@ -34,16 +34,16 @@ def register(tracker: Tracker, winner: Arm | None) -> str:
         client, run = tracker.client, _run_of(tracker, winner)
         if run is None or run.outputs is None or not run.outputs.model_outputs:
             return (
-                f"the winner is {winner.name}; it could not be kept as a model "
+                f"the winner is {arms_in_words(winner.name)}; it could not be kept as a model "
                 "(docs/decisions/0009)"
             )
         version = _version(client, run, run.outputs.model_outputs[0].model_id)
         for key, value in _tags(tracker, run).items():
             client.set_model_version_tag(NAME, version.version, key, value)
-        return f"the winner is {winner.name}, {_crown(client, version.version)}"
+        return f"the winner is {arms_in_words(winner.name)}, {_crown(client, version.version)}"
     except STORE_ERRORS as error:
         return (
-            f"the winner is {winner.name}; not registered ({one_line(error)}): the same command "
+            f"the winner is {arms_in_words(winner.name)}; not registered ({one_line(error)}): the same command "
             "tries again"
         )
 

@@ -19,6 +19,7 @@ import pytest
 from mlflow import MlflowClient
 
 from analysis import schema
+from analysis.formatting import arms_in_words
 from analysis.questions.base import DROPOUT_ALONE
 from analysis.store import reader
 from models.data import Split
@@ -243,7 +244,10 @@ def test_the_winner_is_a_registered_model_that_predicts_what_its_run_logged(
     reranked = again.groupby("arm")["val/accuracy"].mean()
     assert reranked[row["arm"]] == reranked.max()
     assert (row["phase"], row["seed"]) == (schema.CONFIRM, SMOKE.confirm_seeds[0])
-    assert f"the winner is {row['arm']}, models:/dropout-study-champion@champion" in finished.stderr
+    assert (
+        f"the winner is {arms_in_words(row['arm'])}, models:/dropout-study-champion@champion"
+        in finished.stderr
+    )
     report = mlflow.artifacts.load_text(version.tags["study.report"])
     assert (
         report.lower().startswith("<!doctype html>")

@@ -79,10 +79,10 @@ def test_a_log_has_plain_lines(clock: Clock, monkeypatch: pytest.MonkeyPatch) ->
     lines = log.getvalue().splitlines()
     assert "\r" not in log.getvalue() and "\x1b" not in log.getvalue()
     assert lines[0] == "search, short: 2 trials, 4 networks"
-    best = "best val/accuracy 90.00 %, dropout(0.5,0.5) wd=0"
-    assert f"search, short: 2 trials trained in 2.7 min; {best} short@2" in lines
+    best = "best val/accuracy 90.00 %, dropout (0.5, 0.5), weight decay 0"
+    assert f"search, short: 2 trials trained in 2.7 min; {best}, short (2 epochs)" in lines
     assert "confirm, long: 2 trials, 4 networks" in lines
-    assert lines[-1] == f"confirm, long: 2 trials trained in 13.3 min; {best} long@10"
+    assert lines[-1] == f"confirm, long: 2 trials trained in 13.3 min; {best}, long (10 epochs)"
     assert lines.count("a trial failed") == 1
     between = [line for line in lines if " left" in line]
     assert 20 < len(between) < 45  # of 96 steps of ten seconds

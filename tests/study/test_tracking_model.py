@@ -28,6 +28,7 @@ from mlflow import MlflowClient
 from noise_setup import images, make
 
 from analysis import schema
+from analysis.formatting import arms_in_words
 from analysis.stats import selection
 from analysis.store import reader
 from models.config import Arm
@@ -193,7 +194,7 @@ def test_its_tags_lead_to_the_evidence(stored: Stored) -> None:
     assert tags[model_registry.TAG_REPORT] == f"runs:/{study_run.info.run_id}/report/index.html"
     assert (
         stored.told
-        == f"the winner is {DROPOUT.name}, models:/{model_registry.NAME}@champion (version 1)"
+        == f"the winner is {arms_in_words(DROPOUT.name)}, models:/{model_registry.NAME}@champion (version 1)"
     )
     signature = mlflow.models.get_model_info(str(version.source)).signature
     assert signature.inputs is None  # every form of request is let through
