@@ -30,20 +30,18 @@ def register(tracker: Tracker, winner: Arm | None) -> str:
     """
     if winner is None:
         return "no model: no question was asked that names a winner"
+    named = arms_in_words(winner.name)
     try:
         client, run = tracker.client, _run_of(tracker, winner)
         if run is None or run.outputs is None or not run.outputs.model_outputs:
-            return (
-                f"the winner is {arms_in_words(winner.name)}; it could not be kept as a model "
-                "(docs/decisions/0009)"
-            )
+            return f"the winner is {named}; it could not be kept as a model (docs/decisions/0009)"
         version = _version(client, run, run.outputs.model_outputs[0].model_id)
         for key, value in _tags(tracker, run).items():
             client.set_model_version_tag(NAME, version.version, key, value)
-        return f"the winner is {arms_in_words(winner.name)}, {_crown(client, version.version)}"
+        return f"the winner is {named}, {_crown(client, version.version)}"
     except STORE_ERRORS as error:
         return (
-            f"the winner is {arms_in_words(winner.name)}; not registered ({one_line(error)}): the same command "
+            f"the winner is {named}; not registered ({one_line(error)}): the same command "
             "tries again"
         )
 
