@@ -1,5 +1,6 @@
 """Additive Gaussian noise on the activations."""
 
+import torch
 from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
@@ -24,7 +25,8 @@ class Additive(Noise):
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         h = z.relu_()
         noise = context.stream.normal(*h.shape[1:], dtype=h.dtype)
-        return h + noise.mul_((multiplier_variance(self.rate_of(layer)) * mean_square(h)).sqrt())
+        sd = (multiplier_variance(self.rate_of(layer)) * mean_square(h)).sqrt()
+        return torch.addcmul(h, noise, sd.to(h.dtype))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v rms_j(h)^2, the same for all examples."""
@@ -35,4 +37,6 @@ class Additive(Noise):
 def mean_square(h: Tensor) -> Tensor:
     """Mean square of each unit over the batch, detached: (networks, batch, units) to (networks, 1,
     units)."""
-    return h.detach().square().mean(dim=1, keepdim=True)
+    dtype = torch.promote_types(h.dtype, torch.float32)
+    length = torch.linalg.vector_norm(h.detach(), dim=1, keepdim=True, dtype=dtype)
+    return (length.square() / h.shape[1]).to(h.dtype)

@@ -72,19 +72,21 @@ class RelaxedRelu(torch.autograd.Function):
         line = (logit / -TEMPERATURE, 1 / -TEMPERATURE)
         off = (-torch.inf, 0.0)  # what the ReLU cuts off is kept with probability 0
         kept = slopes(z, bits, logistic_quantiles, line, off, logit.dtype).sigmoid_()
-        h = z.mul_(kept).mul_(1 + logit.exp())
+        multiplier = kept.mul_(1 + logit.exp())
+        h = z.mul_(multiplier)
         ctx.mark_dirty(z)
-        ctx.save_for_backward(h, kept, logit)
+        ctx.save_for_backward(h, multiplier, logit)
         return h
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
         """Propagate the gradient, in the precision of the logit."""
-        h, kept, logit = ctx.saved_tensors
-        to_h = gradient.to(kept.dtype)
+        h, multiplier, logit = ctx.saved_tensors
+        to_h = gradient.to(multiplier.dtype)
         change = (to_h * h).flatten(1)
         total = change.sum(dim=1)[:, None, None]
-        of_kept = torch.linalg.vecdot(change, kept.flatten(1))[:, None, None]
+        multiplied = torch.linalg.vecdot(change, multiplier.flatten(1))[:, None, None]
+        of_kept = multiplied / (1 + logit.exp())
         to_logit = (of_kept - total) / TEMPERATURE + total * logit.sigmoid()
-        return (to_h * kept).mul_(1 + logit.exp()).to(gradient.dtype), to_logit, None
+        return (to_h * multiplier).to(gradient.dtype), to_logit, None

@@ -26,8 +26,8 @@ class Preactivation(Noise):
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         noise = context.stream.normal(*z.shape[1:], dtype=z.dtype)
-        noise.mul_((multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt())
-        return z.add_(noise).relu_()
+        sd = (multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt()
+        return z.addcmul_(noise, sd.to(z.dtype)).relu_()
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """Variance of the ReLU of a normal number of mean z and variance v rms_j(z)^2."""
