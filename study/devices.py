@@ -41,8 +41,8 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
     where they are.
 
     This is on AMD's CPUs with AVX-512's instructions for it, where that was studied, and on Intel's
-    with AMX, whose products round alike; without AMX, Intel's bfloat16 is the slower
-    (docs/speed.md). Else float32: on a GPU and on ARM, where equivalence was not studied, and on
+    with AMX, for which that study is taken over; without AMX, Intel's bfloat16 is the slower
+    (docs/speed.md). Else float32: on a GPU and on ARM, where it is fast but was not studied, and on
     other machines, which cannot be seen from here.
     """
     if wanted != "auto":

@@ -10,7 +10,7 @@ from analysis.schema import Contrast, Question, base_metric
 from analysis.stats.power import detectable_effect
 
 PAIRED_SD: dict[str, dict[str, float]] = {
-    "small": {"accuracy": 0.0017, "loss": 0.0088, "logit_error": 0.013},
+    "small": {"accuracy": 0.0021, "loss": 0.0113, "logit_error": 0.0158},
     "decay": {
         "accuracy": 0.0011,
         "loss": 0.0012,
