@@ -23,6 +23,7 @@ from benchmarks.speed import all_training_images
 from models import data
 from models.config import Arm
 from models.data import Split
+from models.matmul import PRECISIONS
 from models.metrics import evaluate
 from models.noise import NOISE, UNSEARCHED, Noise, noise_type
 from models.train import build, train_population
@@ -88,7 +89,7 @@ def main(
 ) -> None:
     """Time the noise types NAMES, all unless told, and an evaluation, beside no noise."""
     parts = all_training_images(data.split(data.load(folder=folder))).subset(images)
-    parts = parts.rounded(getattr(torch, precision))
+    parts = parts.rounded(PRECISIONS[precision])
     every = [name for name in (*NOISE, *UNSEARCHED) if not name.startswith(FLAWED)]
 
     def tell(row: str, run: Callable[[], float]) -> None:

@@ -23,6 +23,7 @@ import torch
 from benchmarks.peers import CONTENDERS, NETWORKS, population, processor
 from models import data
 from models.data import Split
+from models.matmul import PRECISIONS
 
 PEERS = ("lightning", "keras", "skorch")
 NETWORK_COUNTS, EPOCH_COUNTS = (1, 2, 4, 8, 16, 32, 64), (1, 2, 4)
@@ -96,7 +97,7 @@ def table(rows: list[Row], base: float) -> str:
 def main(precision: str, rounds: int, images: int, folder: str, scaling: bool) -> None:
     """Time population training against its peers and against its own matrix products."""
     parts = all_training_images(data.split(data.load(folder=folder))).subset(images)
-    rounded = parts.rounded(getattr(torch, precision))
+    rounded = parts.rounded(PRECISIONS[precision])
     to_epoch = 60_000 / images
     present = [name for name in CONTENDERS if name not in PEERS or find_spec(name)]
     scaled = (

@@ -8,6 +8,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+PRECISIONS = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "bfloat16": torch.bfloat16,
+}
+"""Name of a precision of the products -> the type of images, activations and gradients. tf32 is
+NVIDIA's: float32 with 10 bits of mantissa within a product."""
+
+
+def pin_precision(name: str) -> None:
+    """Have a GPU's products taken as the name says, whatever was set before.
+
+    float32 is IEEE's, and partial sums of bfloat16 products are kept in float32.
+    """
+    cuda = torch.backends.cuda.matmul
+    cuda.fp32_precision = "tf32" if name == "tf32" else "ieee"
+    cuda.allow_bf16_reduced_precision_reduction = False
+
 
 def affine(h: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """h W + b in the precision of h: (networks, batch, in), (networks, in, out), (networks, 1, out)

@@ -2,7 +2,8 @@
 
 Initialisation, batch order and noise have separate streams, so an arm that draws more noise does
 not shift the order of its batches, and arms with the same seed are paired: same initial weights,
-same batches, same underlying draws.
+same batches, same underlying draws. A CPU and a GPU draw by different generators: the same seed
+means the same initial weights on both, and other batches and other noise.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from models import cpu_kernels
+from models.gpu.philox import Counted
 
 Purpose = Literal["init", "order", "noise", "evaluation"]
 PURPOSES: tuple[Purpose, ...] = ("init", "order", "noise", "evaluation")
@@ -30,9 +32,12 @@ keep busy."""
 def generator(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> Generator:
     """PyTorch's generator of one seed and purpose; distinct pairs give independent streams (NumPy's
     SeedSequence)."""
-    return Generator(device).manual_seed(
-        int(_sequence(seed, purpose).generate_state(1, np.uint64)[0])
-    )
+    return Generator(device).manual_seed(_key(seed, purpose))
+
+
+def _key(seed: int, purpose: Purpose) -> int:
+    """64 random bits."""
+    return int(_sequence(seed, purpose).generate_state(1, np.uint64)[0])
 
 
 def _sequence(seed: int, purpose: Purpose) -> np.random.SeedSequence:
@@ -40,8 +45,7 @@ def _sequence(seed: int, purpose: Purpose) -> np.random.SeedSequence:
 
 
 class Lanes:
-    """64-bit numbers on a CPU, a row for each seed; several times as fast as PyTorch's generator
-    makes them.
+    """Draws on a CPU, a row for each seed; several times as fast as PyTorch's generator makes them.
 
     Lane k of a seed is NumPy's SFC64, seeded with the k-th child of the SeedSequence of (seed,
     purpose); the lanes of a seed take turns.
@@ -49,19 +53,37 @@ class Lanes:
 
     def __init__(self, seeds: Sequence[int], purpose: Purpose) -> None:
         """Start at the beginning of each seed's stream."""
+        self._seeds, self._purpose = seeds, purpose
+
+    @cached_property
+    def _state(self) -> tuple[np.ndarray, np.ndarray]:
         states = [
             [
                 np.random.SFC64(child).state["state"]["state"]
-                for child in _sequence(seed, purpose).spawn(LANES)
+                for child in _sequence(seed, self._purpose).spawn(LANES)
             ]
-            for seed in seeds
+            for seed in self._seeds
         ]
         last = np.array(states).swapaxes(1, 2)
-        self._state, self._counter = last[:, :3].copy(), last[:, 3, 0].copy()
+        return last[:, :3].copy(), last[:, 3, 0].copy()
 
-    def fill(self, numbers: Tensor) -> None:
-        """The next of each lane, in turn, into `numbers`, int16 (seeds, rows * 4 * LANES)."""
-        cpu_kernels.draw(self._state, self._counter, numbers.numpy())
+    @cached_property
+    def _generators(self) -> list[Generator]:
+        return [generator(seed, self._purpose) for seed in self._seeds]
+
+    def bits(self, entries: int) -> Tensor:
+        """The next of each lane, in turn: int16 (seeds, entries).
+
+        The cheapest draw there is: one 64-bit number serves four entries.
+        """
+        padded = -(-entries // (4 * LANES)) * 4 * LANES
+        drawn = torch.empty(len(self._seeds), padded, dtype=torch.int16)
+        cpu_kernels.draw(*self._state, drawn.numpy())
+        return drawn[:, :entries]
+
+    def permutation(self, n: int) -> Tensor:
+        """A random order of 0 .. n-1 by PyTorch's generator, int64 (seeds, n)."""
+        return torch.stack([torch.randperm(n, generator=random) for random in self._generators])
 
 
 class Stream:
@@ -71,35 +93,41 @@ class Stream:
     """
 
     def __init__(
-        self, seeds: Sequence[int], purpose: Purpose, device: torch.device | str = "cpu"
+        self,
+        seeds: Sequence[int],
+        purpose: Purpose,
+        device: torch.device | str = "cpu",
+        counted: bool | None = None,
     ) -> None:
-        """Generators for each distinct seed of `seeds` (one entry per network)."""
-        distinct = sorted(set(seeds))
-        self.device = torch.device(device)
-        self._generators = [generator(seed, purpose, device) for seed in distinct]
-        self._distinct, self._purpose = distinct, purpose
-        self._row_of_network = torch.tensor([distinct.index(seed) for seed in seeds], device=device)
-        self._one_row_each = list(seeds) == distinct
+        """Start the stream of each of `seeds`, one entry per network.
 
-    @cached_property
-    def _lanes(self) -> Lanes:
-        return Lanes(self._distinct, self._purpose)
+        Args:
+            counted: draw by counter, on any device; by default where the device is no CPU.
+        """
+        self.device = torch.device(device)
+        distinct = sorted(set(seeds))
+        self._row_of_network: Tensor | None = None
+        self._draws: Lanes | Counted
+        if self.device.type != "cpu" if counted is None else counted:
+            self._draws = Counted([_key(seed, purpose) for seed in seeds], self.device)
+        else:
+            self._draws = Lanes(distinct, purpose)
+            if list(seeds) != distinct:
+                self._row_of_network = torch.tensor([distinct.index(seed) for seed in seeds])
+
+    @property
+    def counted(self) -> bool:
+        """True if a draw depends on its place alone, not on those before it."""
+        return isinstance(self._draws, Counted)
+
+    def at(self, step: Tensor) -> None:
+        """Go to the first draw of a step, int64 of no dimension; only where draws are counted."""
+        if isinstance(self._draws, Counted):
+            self._draws.at(step)
 
     def bits(self, *shape: int) -> Tensor:
-        """Uniform integers of 16 bits, -32768 to 32767: int16 of shape (networks, *shape).
-
-        The cheapest draw there is: one 64-bit number serves four entries. A CPU draws them by
-        `Lanes`.
-        """
-        entries = prod(shape)
-        padded = -(-entries // (4 * LANES)) * 4 * LANES
-        drawn = torch.empty(len(self._distinct), padded, dtype=torch.int16, device=self.device)
-        if self.device.type == "cpu":
-            self._lanes.fill(drawn)
-        else:
-            for numbers, random in zip(drawn.view(torch.int64), self._generators, strict=True):
-                numbers.random_(-(2**63), None, generator=random)
-        return self._of_networks(drawn[:, :entries].reshape(-1, *shape))
+        """Uniform integers of 16 bits, -32768 to 32767: int16 of shape (networks, *shape)."""
+        return self._of_networks(self._draws.bits(prod(shape)).reshape(-1, *shape))
 
     def uniform(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """Uniform on the 2^16 midpoints of (-1, 1): mean 0 exactly, variance 1/3 to 2^-32.
@@ -116,14 +144,12 @@ class Stream:
 
     def permutation(self, n: int) -> Tensor:
         """A random order of 0 .. n-1 for each network: int64 of shape (networks, n)."""
-        orders = [
-            torch.randperm(n, generator=random, device=self.device) for random in self._generators
-        ]
-        return self._of_networks(torch.stack(orders))
+        return self._of_networks(self._draws.permutation(n))
 
     def _of_networks(self, drawn: Tensor) -> Tensor:
         """A row for each network, from one for each distinct seed."""
-        return drawn if self._one_row_each else drawn.index_select(0, self._row_of_network)
+        rows = self._row_of_network
+        return drawn if rows is None else drawn.index_select(0, rows)
 
 
 @cache
@@ -157,4 +183,9 @@ def look_up(table: Tensor, bits: Tensor) -> Tensor:
             cpu_kernels.array(table), cpu_kernels.array(bits.contiguous()), cpu_kernels.array(found)
         )
         return found
-    return table.index_select(0, bits.flatten().to(torch.int32).add_(32768)).view(bits.shape)
+    return look_up_by_tensors(table, bits)
+
+
+def look_up_by_tensors(table: Tensor, bits: Tensor) -> Tensor:
+    """`look_up` in tensor operations."""
+    return table.index_select(0, bits.flatten().to(torch.int32) + 32768).view(bits.shape)

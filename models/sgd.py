@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models import cpu_kernels
 from models.config import Recipe
+from models.gpu.fused import fused
 from models.mlp import Weights
 from models.noise import Noise
 
@@ -50,8 +51,9 @@ class Sgd:
         ]
 
     @torch.no_grad()
-    def step(self, losses: Tensor, learning_rate: float) -> None:
-        """One update by the gradients of each network's own loss, (networks,)."""
+    def step(self, losses: Tensor, learning_rate: float | Tensor) -> None:
+        """One update by the gradients of each network's own loss, (networks,); a learning rate on
+        the losses' device, of no dimension, is not read by the host."""
         gradients = torch.autograd.grad(losses, self.read, torch.ones_like(losses))
         for update, gradient in zip(self.updates, gradients, strict=True):
             update(gradient, learning_rate)
@@ -90,23 +92,24 @@ class Update:
             self._weight, self._rounded, self._velocity = rows
             self._decay = None if decay is None else cpu_kernels.array(decay)
 
-    def __call__(self, gradient: Tensor, learning_rate: float) -> None:
+    def __call__(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """One step by a gradient in the precision of `rounded`."""
         if self._in_one_pass:
-            self.in_one_pass(gradient, learning_rate)
+            self.in_one_pass(gradient, float(learning_rate))
         else:
             self.by_tensors(gradient, learning_rate)
 
-    def by_tensors(self, gradient: Tensor, learning_rate: float) -> None:
+    def by_tensors(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """Update in tensor operations."""
-        step = gradient.to(self.weight.dtype)
-        if self.decay is not None:
-            step = step.addcmul(self.weight, self.decay.view(-1, *[1] * (self.weight.dim() - 1)))
-        if self.velocity is not None:
-            step = torch.add(step, self.velocity, alpha=self.momentum, out=self.velocity)
-        self.weight.add_(step, alpha=-learning_rate)
-        if self.rounded is not None:
-            self.rounded.copy_(self.weight)
+        update(
+            self.weight,
+            self.rounded,
+            gradient,
+            self.velocity,
+            self.decay,
+            self.momentum,
+            learning_rate,
+        )
 
     def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
         """Update on a CPU: each number is fetched once, which counts, since a population's weights
@@ -124,3 +127,25 @@ class Update:
         torch.autograd.graph.increment_version(
             written
         )  # so that a graph kept from before the step says so
+
+
+@fused
+def update(
+    weight: Tensor,
+    rounded: Tensor | None,
+    gradient: Tensor,
+    velocity: Tensor | None,
+    decay: Tensor | None,
+    momentum: float,
+    learning_rate: float | Tensor,
+) -> None:
+    """The step of `Update`, in place."""
+    step = gradient.to(weight.dtype)
+    if decay is not None:
+        step = step.addcmul(weight, decay.view(-1, *[1] * (weight.dim() - 1)))
+    if velocity is not None:
+        velocity.mul_(momentum).add_(step)
+        step = velocity
+    weight.sub_(step * learning_rate)
+    if rounded is not None:
+        rounded.copy_(weight)

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from models.config import Arm
 from models.data import Split
-from models.memory import bytes_of_one_more
+from models.gpu.memory import bytes_of_one_more
+from models.gpu.steps import Steps
 from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
 from models.noise import Context, Noise, noise_type
+from models.noise.base import Progress
 from models.probes import MEASURES, Moment
 from models.rng import Stream
 from models.sgd import Sgd
@@ -144,17 +146,18 @@ def population_size(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int
     depend on it.
 
     On a CPU more bring little, and leave a study fewer batches to deal out to its cores
-    (docs/speed.md). A GPU is filled by many, as far as half of its free memory goes, by what one
-    more network is measured to take.
+    (docs/speed.md). A GPU is filled by many, as far as half of its memory goes, by what one more
+    network is measured to take. That it is of all its memory, not of what is free, gives the same
+    populations, and with them the same bits, each time.
     """
     device = split.train_x.device
     if device.type == "cpu":
         return CPU_POPULATION
     if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
+        memory = torch.cuda.get_device_properties(device).total_memory
     else:
-        free = torch.mps.recommended_max_memory() - torch.mps.current_allocated_memory()
-    return max(1, min(GPU_POPULATION, free // 2 // network_bytes(arm, split, measures)))
+        memory = torch.mps.recommended_max_memory()
+    return max(1, min(GPU_POPULATION, memory // 2 // network_bytes(arm, split, measures)))
 
 
 def network_bytes(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int:
@@ -250,25 +253,41 @@ def fit(
     seeds: Sequence[int],
     split: Split,
     on_step: Callable[[float], None] | None = None,
+    counted: bool | None = None,
 ) -> Iterator[Tensor]:
     """Train the population in place; yields each network's mean training loss, (networks,), after
-    each epoch."""
+    each epoch.
+
+    Args:
+        counted: take the steps as a GPU does, draws by counter; by default where the device is no
+            CPU.
+    """
     recipe, device = arms[0].recipe, split.train_x.device
     examples = len(split.train_y)
-    order, stream = Stream(seeds, "order"), Stream(seeds, "noise", device)
+    order = Stream(seeds, "order", device, counted)
+    stream = Stream(seeds, "noise", device, counted)
     sgd = Sgd(population, noise, [arm.weight_decay for arm in arms], recipe, split.train_x.dtype)
-    steps = -(-examples // recipe.batch_size)
+
+    def step(indices: Tensor, progress: Progress, learning_rate: float | Tensor) -> Tensor:
+        x, labels = take(split.train_x, indices), take(split.train_y, indices)
+        context = Context(stream, labels, indices, examples, progress)
+        losses = noise.loss(partial(forward, sgd.rounded, x, noise, context), context)
+        sgd.step(losses, learning_rate)
+        return losses.detach()
+
+    if stream.counted:
+        steps = Steps(step, stream, recipe, examples, len(seeds))
+        for _ in range(recipe.epochs):
+            yield steps.epoch(order.permutation(examples), on_step)
+        return
+    steps_an_epoch = -(-examples // recipe.batch_size)
     for epoch in range(recipe.epochs):
         epoch_loss = zeros(len(seeds), device)
-        for step, indices in enumerate(
-            order.permutation(examples).to(device).split(recipe.batch_size, dim=1)
-        ):
-            progress = (epoch * steps + step) / (recipe.epochs * steps)
-            x, labels = take(split.train_x, indices), take(split.train_y, indices)
-            context = Context(stream, labels, indices, examples, progress)
-            losses = noise.loss(partial(forward, sgd.rounded, x, noise, context), context)
-            sgd.step(losses, recipe.learning_rate_at(progress))
-            epoch_loss += losses.detach() * indices.shape[1]
+        batches = order.permutation(examples).split(recipe.batch_size, dim=1)
+        for place, indices in enumerate(batches):
+            progress = (epoch * steps_an_epoch + place) / (recipe.epochs * steps_an_epoch)
+            losses = step(indices, progress, recipe.learning_rate_at(progress))
+            epoch_loss += losses * indices.shape[1]
             if on_step:
                 on_step(indices.numel())
         yield epoch_loss / examples

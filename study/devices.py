@@ -44,7 +44,12 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
     with AMX, for which that study is taken over; without AMX, Intel's bfloat16 is the slower
     (docs/speed.md). Else float32: on a GPU and on ARM, where it is fast but was not studied, and on
     other machines, which cannot be seen from here.
+
+    Raises:
+        ValueError: the device has no products of the wanted precision.
     """
+    if wanted == "tf32" and device != "cuda":
+        raise ValueError("tf32 is a precision of --device cuda: choose auto or float32")
     if wanted != "auto":
         return wanted
     shown = (

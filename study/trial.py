@@ -17,8 +17,8 @@ class Setting:
     Attributes:
         folder: where the data set is kept.
         device: a torch device, cpu, cuda or mps.
-        precision: of the matrix products in training, float32 or bfloat16; weights and scores are
-            float32 in both.
+        precision: of the matrix products in training, a name in `models.matmul.PRECISIONS`;
+            weights and scores are float32 in all.
         digest: of the study's data as the coordinator has split it; a worker that has other data
             takes no part.
     """

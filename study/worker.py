@@ -9,6 +9,7 @@ import torch
 
 from analysis import schema
 from models import data
+from models.matmul import PRECISIONS, pin_precision
 from models.noise import noise_version, plugins
 from models.train import Trained, not_trained, train_networks
 from study.trial import Setting, Trial
@@ -32,7 +33,7 @@ def load_split(setting: Setting) -> data.Split:
     """The data of a study on its device; read once in each process."""
     images = data.load(setting.dataset, setting.folder)
     split = data.split(images, data.validation_size(len(images.train_labels)))
-    return split.to(setting.device).rounded(getattr(torch, setting.precision))
+    return split.to(setting.device).rounded(PRECISIONS[setting.precision])
 
 
 def train_batch(
@@ -55,6 +56,7 @@ def train_batch(
     """
     first = trials[0]
     split = load_split(setting)
+    pin_precision(setting.precision)
     try:
         trained = train_networks(
             [(trial.arm, seed) for trial in trials for seed in trial.seeds],

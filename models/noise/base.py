@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor
 from torch.nn import functional
@@ -30,6 +30,9 @@ def per_layer(rate: Rate) -> tuple[Rate, Rate]:
     return rate, rate
 
 
+Progress: TypeAlias = float | Tensor
+
+
 @dataclass(frozen=True)
 class Context:
     """What a noise type may know of the training step it acts in.
@@ -39,14 +42,15 @@ class Context:
         labels: classes of the batch's examples, int64 of shape (networks, batch).
         indices: positions of these examples in the training set, int64 of shape (networks, batch).
         examples: size of the training set.
-        progress: fraction of the training done, in [0, 1).
+        progress: fraction of the training done, in [0, 1): a number on a CPU, elsewhere a tensor of
+            no dimension, which the host must not read.
     """
 
     stream: Stream
     labels: Tensor
     indices: Tensor
     examples: int
-    progress: float
+    progress: Progress
 
 
 @dataclass(frozen=True)

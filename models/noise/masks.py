@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from models import cpu_kernels
+from models.gpu.fused import fused
 from models.rng import Stream
 
 
@@ -37,7 +37,7 @@ def threshold(bits: Tensor, rate: Tensor) -> Tensor:
 
 def masked(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """x times `threshold(bits, rate)`, in the precision of x; x and bits (networks, ..)."""
-    if _loops_serve(x, bits, rate):
+    if _written_out(x, bits, rate):
         result: Tensor = Masked.apply(x, bits, rate)
         return result
     return (threshold(bits, rate) * x).to(x.dtype)
@@ -49,34 +49,36 @@ def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
-    if _loops_serve(z, bits, rate):
+    if _written_out(z, bits, rate):
         result: Tensor = MaskedRelu.apply(z, bits, rate)
         return result
     return z.mul_(threshold(bits, rate)).relu_()
 
 
-def _loops_serve(x: Tensor, bits: Tensor, rate: Tensor) -> bool:
-    as_the_loops_have_it = (
-        x.shape == bits.shape
-        and rate.numel() == rate.shape[0] == len(x)
-        and rate.dtype == torch.float32
-    )
-    return (
+def _written_out(x: Tensor, bits: Tensor, rate: Tensor) -> bool:
+    """True where the gradient needs no mask kept: a rate for each network and a draw for each
+    entry, on a CPU as its loops have it."""
+    if x.shape != bits.shape or not rate.numel() == rate.shape[0] == len(x):
+        return False
+    return x.device.type != "cpu" or (
         cpu_kernels.serve(x, rate)
-        and as_the_loops_have_it
+        and rate.dtype == torch.float32
         and x.is_contiguous()
         and bits.is_contiguous()
     )
 
 
 class Masked(torch.autograd.Function):
-    """`masked` on a CPU: one pass forward, and the same pass back."""
+    """`masked`: one pass forward, and the same pass back."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
         """Apply to a copy."""
         ctx.save_for_backward(bits)
-        ctx.rate = rate.clone()  # a schedule changes the rates in place
+        ctx.rate = rate
+        if x.device.type != "cpu":
+            return times_mask(x, bits, rate)
+        ctx.rate = rate.clone()  # a schedule changes the rates in place, at the next step
         result = torch.empty_like(x)
         cpu_kernels.masked(
             cpu_kernels.array(x),
@@ -93,15 +95,18 @@ class Masked(torch.autograd.Function):
 
 
 class MaskedRelu(torch.autograd.Function):
-    """`masked_relu` on a CPU: one pass forward and one back, where tensor operations take six."""
+    """`masked_relu`: one pass forward and one back, where tensor operations take six."""
 
     @staticmethod
     def forward(ctx: Any, z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
         """Apply in place."""
-        ctx.rate = cpu_kernels.array(
-            rate
-        ).flatten()  # a copy: a schedule changes the rates in place
-        cpu_kernels.masked_relu(cpu_kernels.array(z), cpu_kernels.array(bits), ctx.rate)
+        ctx.rate = rate
+        if z.device.type == "cpu":
+            ctx.rate = rate.clone()  # a schedule changes the rates in place, at the next step
+            rates = cpu_kernels.array(rate).flatten()
+            cpu_kernels.masked_relu(cpu_kernels.array(z), cpu_kernels.array(bits), rates)
+        else:
+            mask_relu_in_place(z, bits, rate)
         ctx.mark_dirty(z)
         ctx.save_for_backward(z)
         return z
@@ -112,13 +117,39 @@ class MaskedRelu(torch.autograd.Function):
         zero."""
         (h,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn
-            scale = torch.from_numpy(65536 / (65536 - np.rint(ctx.rate * 65536))).view(-1, 1, 1)
-            return gradient * (h > 0) * scale.to(h.dtype), None, None
+            return gradient * (h > 0) * scale_of(ctx.rate).to(h.dtype), None, None
+        if h.device.type != "cpu":
+            return masked_relu_gradient(gradient, h, ctx.rate), None, None
         result = torch.empty_like(h)
         cpu_kernels.masked_relu_gradient(
             cpu_kernels.array(gradient.contiguous()),
             cpu_kernels.array(h),
-            ctx.rate,
+            cpu_kernels.array(ctx.rate).flatten(),
             cpu_kernels.array(result),
         )
         return result, None, None
+
+
+def scale_of(rate: Tensor) -> Tensor:
+    """1/(1-p) of the rate that is taken."""
+    return 65536 / (65536 - (rate * 65536).round())
+
+
+@fused
+def times_mask(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+    """`masked` in tensor operations."""
+    kept = bits >= (rate * 65536).round() - 32768
+    return torch.where(kept, x * scale_of(rate), 0).to(x.dtype)
+
+
+@fused
+def mask_relu_in_place(z: Tensor, bits: Tensor, rate: Tensor) -> None:
+    """`masked_relu` in tensor operations."""
+    kept = (bits >= (rate * 65536).round() - 32768) & (z > 0)
+    z.copy_(torch.where(kept, z * scale_of(rate), 0))
+
+
+@fused
+def masked_relu_gradient(gradient: Tensor, h: Tensor, rate: Tensor) -> Tensor:
+    """The gradient of z from that of h, which `mask_relu_in_place` made of it."""
+    return torch.where(h > 0, gradient * scale_of(rate), 0).to(gradient.dtype)

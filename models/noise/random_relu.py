@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from models import cpu_kernels
-from models.rng import Stream, look_up
+from models.gpu.fused import fused
+from models.rng import Stream, look_up_by_tensors
 
 Line: TypeAlias = tuple[Tensor | float, Tensor | float]
 """a and b of a slope a + b t: numbers, or one for each network, (networks, 1, 1)."""
@@ -40,9 +41,9 @@ def slopes(
     """The slopes, t being the quantiles at `bits`; worked out in float32 at least, and in `dtype`,
     by default that of z."""
     table = quantiles(torch.promote_types(z.dtype, torch.float32), z.device)
-    numbers = [torch.as_tensor(number) for number in (*above, *below)]
     known = dtype in (None, torch.float32, torch.bfloat16)
     if cpu_kernels.serve(z) and z.is_contiguous() and known:
+        numbers = [torch.as_tensor(number) for number in (*above, *below)]
         lines = [number.expand(len(z), 1, 1) for number in numbers]
         found = torch.empty_like(z, dtype=dtype)
         cpu_kernels.slopes(
@@ -53,5 +54,19 @@ def slopes(
             cpu_kernels.array(found),
         )
         return found
-    (a, b, c, d), t = (number.to(z.device) for number in numbers), look_up(table, bits)
-    return torch.where(z > 0, t * b + a, t * d + c).to(dtype or z.dtype)
+    return slopes_by_tensors(z, bits, table, *above, *below).to(dtype or z.dtype)
+
+
+@fused
+def slopes_by_tensors(
+    z: Tensor,
+    bits: Tensor,
+    table: Tensor,
+    a: Tensor | float,
+    b: Tensor | float,
+    c: Tensor | float,
+    d: Tensor | float,
+) -> Tensor:
+    """a + b t where z > 0, c + d t elsewhere, in the precision of the table."""
+    t = look_up_by_tensors(table, bits)
+    return torch.where(z > 0, t * b + a, t * d + c)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Noise
+from models.noise.base import Context, Noise, Progress
 
 SWITCH = 50 / 300
 """Fraction of the training at which early noise has ended and late noise begins: 50 of 300 epochs
@@ -17,28 +16,28 @@ GAMMA = 10.0
 """How fast a curriculum rises: 10 over the whole training, the choice of Morerio et al."""
 
 
-def early(progress: float) -> float:
+def early(progress: Tensor) -> Tensor:
     """From 1 to 0 in a line until the switch, then 0.
 
     Source: Liu et al. 2023, Dropout Reduces Underfitting.
     """
-    return max(0.0, 1 - progress / SWITCH)
+    return (1 - progress / SWITCH).clamp(min=0)
 
 
-def late(progress: float) -> float:
+def late(progress: Tensor) -> Tensor:
     """0 until the switch, then 1.
 
     Source: Liu et al. 2023, Dropout Reduces Underfitting.
     """
-    return float(progress >= SWITCH)
+    return (progress >= SWITCH).to(progress.dtype)
 
 
-def curriculum(progress: float) -> float:
+def curriculum(progress: Tensor) -> Tensor:
     """1 - exp(-gamma t), t the fraction of the training done: from 0 to (nearly) 1.
 
     Source: Morerio et al. 2017, Curriculum Dropout.
     """
-    return 1 - math.exp(-GAMMA * progress)
+    return 1 - (-GAMMA * progress).exp()
 
 
 class Scheduled(Noise):
@@ -49,29 +48,41 @@ class Scheduled(Noise):
     """
 
     def __init__(
-        self, rates: Tensor, schedule: Callable[[float], float], inner: type[Noise]
+        self, rates: Tensor, schedule: Callable[[Tensor], Tensor], inner: type[Noise]
     ) -> None:
         """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in
         place."""
         super().__init__(rates)
-        self.schedule, self.progress = schedule, math.nan
+        self.schedule = schedule
+        self.context: Context | None = None
         self.now = rates.clone()
         self.inner, self.quiet = inner(self.now), Noise(rates)
         self.may_rest = inner.loss is Noise.loss and not self.inner.parameters
+        self.resting = False
 
     def acting(self, context: Context) -> Noise:
-        """The inner type at the step's rates; where they are all 0, no noise and no draws.
+        """The inner type at the step's rates; on a CPU, where they are all 0, no noise and no
+        draws.
 
         But for a type with a loss of its own, which may need what its other hooks left, or with
-        something to learn.
+        something to learn. On other devices the host does not know the rates.
         """
-        if context.progress != self.progress:  # once a step: its graph may hold on to the rates
-            self.progress = context.progress
-            torch.mul(self._rates, self.schedule(self.progress), out=self.now)
-        return self.quiet if self.may_rest and not self.schedule(self.progress) else self.inner
+        if context is not self.context:  # once a step: its graph may hold on to the rates
+            self.context = context
+            share = self.now_at(context.progress)
+            self.resting = self.may_rest and share.device.type == "cpu" and not share
+        return self.quiet if self.resting else self.inner
+
+    def now_at(self, progress: Progress) -> Tensor:
+        """Set the rates; return what they were multiplied by."""
+        if not isinstance(progress, Tensor):
+            progress = torch.tensor(progress, dtype=torch.float64)
+        share = self.schedule(progress)
+        torch.mul(self._rates, share, out=self.now)
+        return share
 
     def finish(self) -> None:
-        torch.mul(self._rates, self.schedule(1.0), out=self.now)
+        self.now_at(1.0)
         self.inner.finish()
 
     def rates_at_the_end(self) -> Tensor:
@@ -102,8 +113,9 @@ class Scheduled(Noise):
         return self.inner.at_evaluation()
 
 
-def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[Noise]:
-    """`inner` with its rates multiplied by `schedule(progress)`, a number from 0 to 1."""
+def scheduled(schedule: Callable[[Tensor], Tensor], inner: type[Noise]) -> type[Noise]:
+    """`inner` with its rates multiplied by `schedule(progress)`, from 0 to 1; tensors of no
+    dimension."""
 
     class ScheduledType(Scheduled):
         site, rates, keeps_mean, dependent = (

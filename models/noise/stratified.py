@@ -43,7 +43,7 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
     (networks, batch, units)."""
     drawn = stream.bits(2, 1, units)
     start, choice = drawn[:, 0], drawn[:, 1].to(torch.int64) + 32768
-    steps = coprime_steps(batch).to(stream.device)
+    steps = coprime_steps(batch, stream.device)
     step = steps[choice * len(steps) >> 16]
     examples = torch.arange(batch, dtype=torch.int32, device=stream.device)[:, None]
     turned = (examples * step).bitwise_right_shift_(
@@ -53,8 +53,8 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
 
 
 @cache
-def coprime_steps(batch: int) -> Tensor:
+def coprime_steps(batch: int, device: torch.device) -> Tensor:
     """a / B of a circle of length 2^32, for a in 1 .. B coprime to B: steps that visit all B
     places. int32."""
     steps = [round(a * 2**32 / batch) for a in range(1, batch + 1) if gcd(a, batch) == 1]
-    return torch.tensor(steps, dtype=torch.int64).to(torch.int32)
+    return torch.tensor(steps, dtype=torch.int64).to(device, torch.int32)

@@ -69,10 +69,10 @@ def resolve(
         wanted = chosen(preset, questions, seeds, first_seed)
         noise_types = pick_noise_types(noise, wanted)
         device = devices.pick_device(device, elsewhere)
+        precision = devices.pick_precision(precision, device, elsewhere)
         wanted = wanted.searching(noise_types)
     except ValueError as error:
         raise click.UsageError(str(error)) from error
-    precision = devices.pick_precision(precision, device, elsewhere)
     data_folder(folder)
     if precision == "bfloat16" and not elsewhere and not devices.multiplies_bfloat16_fast(device):
         console.tell("bfloat16 is slower than float32 on this device: use --precision float32")

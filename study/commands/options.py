@@ -102,9 +102,9 @@ STUDY_OPTIONS = (
     option(
         "--precision",
         default="auto",
-        type=click.Choice(["auto", "float32", "bfloat16"]),
+        type=click.Choice(["auto", "float32", "tf32", "bfloat16"]),
         help="Precision of the matrix products in training; auto is bfloat16 on a local CPU that "
-        "has it, else float32.",
+        "has it, else float32; tf32 is for CUDA devices.",
     ),
     device_option,
     experiment_option,

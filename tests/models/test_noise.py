@@ -248,7 +248,7 @@ class EveryHook(Noise):
         if self.fit is None:
             self.fit = torch.zeros(networks, context.examples)
         self.fit.scatter_(1, context.indices, (p.detach().exp() * targets).sum(2))
-        self.progress.append(context.progress)
+        self.progress.append(float(context.progress))
         consistency = functional.kl_div(p, q, log_target=True, reduction="none").sum(2)
         return (-(p * targets).sum(2) + consistency).mean(1) + 0.01 * self.gate.flatten() ** 2
 

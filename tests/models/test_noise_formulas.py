@@ -147,21 +147,23 @@ def test_input_dropout_and_dropout_are_each_what_they_are_alone() -> None:
 
 
 def test_schedules() -> None:
-    moments = (0.0, SWITCH / 2, SWITCH, 0.5, 1.0)
-    assert [early(t) for t in moments] == pytest.approx([1, 0.5, 0, 0, 0])
-    assert [late(t) for t in moments] == [0, 0, 1, 1, 1]
-    assert [curriculum(t) for t in (0.0, 0.1, 1.0)] == pytest.approx([0, 0.6321, 1], abs=1e-4)
+    moments = torch.tensor([0, SWITCH / 2, SWITCH, 0.5, 1], dtype=torch.float64)
+    assert early(moments).tolist() == pytest.approx([1, 0.5, 0, 0, 0])
+    assert late(moments).tolist() == [0, 0, 1, 1, 1]
+    some = torch.tensor([0, 0.1, 1])
+    assert curriculum(some).tolist() == pytest.approx([0, 0.6321, 1], abs=1e-4)
 
 
 @pytest.mark.parametrize("progress", [0.0, 0.1, 0.3])
 @pytest.mark.parametrize("schedule", [early, late, curriculum])
 def test_a_scheduled_type_is_the_type_at_the_moments_rate(
-    schedule: Callable[[float], float], progress: float
+    schedule: Callable[[Tensor], Tensor], progress: float
 ) -> None:
     noise, z = scheduled(schedule, Dropout)(rates(0.4)), normal(3, BATCH, 64)
     noise.hidden(0, z.clone(), context(progress=0.7))  # an earlier step leaves nothing behind
     found = noise.hidden(0, z.clone(), context(progress=progress))
-    expected = Dropout(rates(0.4) * schedule(progress)).hidden(0, z.clone(), context())
+    now = rates(0.4) * schedule(torch.tensor(progress, dtype=torch.float64))
+    expected = Dropout(now).hidden(0, z.clone(), context())
     assert torch.equal(found, expected)
 
 

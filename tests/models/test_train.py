@@ -42,7 +42,9 @@ def same(a: Trained, b: Trained) -> bool:
     )
 
 
-def plain_loop(arm: Arm, seed: int, split: Split, steps_wanted: int) -> nn.Sequential:
+def plain_loop(
+    arm: Arm, seed: int, split: Split, steps_wanted: int, counted: bool
+) -> nn.Sequential:
     """The network as a textbook trains it: nn.Linear, nn.ReLU, masks, torch.optim.SGD; only the
     draws are shared."""
     net = to_module(initialise([seed], dtype=torch.float64)).double().train()
@@ -55,13 +57,14 @@ def plain_loop(arm: Arm, seed: int, split: Split, steps_wanted: int) -> nn.Seque
         lr=arm.recipe.learning_rate,
         momentum=arm.recipe.momentum,
     )
-    order, noise = Stream([seed], "order"), Stream([seed], "noise")
+    order, noise = (Stream([seed], purpose, counted=counted) for purpose in ("order", "noise"))
     n, size = len(split.train_y), arm.recipe.batch_size
     steps = -(-n // size) * arm.recipe.epochs
     assert steps == steps_wanted
     done = 0
     for _ in range(arm.recipe.epochs):
         for rows in order.permutation(n)[0].split(size):
+            noise.at(torch.tensor(done))
             h = split.train_x[rows]
             for i, layer in enumerate(linears):
                 h = layer(h)
@@ -81,18 +84,25 @@ def plain_loop(arm: Arm, seed: int, split: Split, steps_wanted: int) -> nn.Seque
 
 
 @pytest.mark.parametrize("noise", ["none", "dropout"])
-@pytest.mark.parametrize("recipe", [DECAY, LONG], ids=lambda recipe: recipe.name)
-def test_agrees_with_the_plain_loop_in_float64(noise: str, recipe: Recipe, small: Split) -> None:
+@pytest.mark.parametrize(
+    ("recipe", "counted"),
+    [(DECAY, False), (LONG, False), (LONG, True)],
+    ids=["decay", "long", "long, as on a GPU"],
+)
+def test_agrees_with_the_plain_loop_in_float64(
+    noise: str, recipe: Recipe, counted: bool, small: Split
+) -> None:
     """Parameters to 1e-8 after 200 steps, momentum and weight decay included, each network of a
     population."""
     double = small.to("cpu", torch.float64)
     recipe = replace(recipe, epochs=50)
     arms = [arm(noise, 0.25, 0.5, recipe), arm(noise, 0.5, 0.125, recipe, weight_decay=0.0)]
     population, types = build([arms[0], arms[1]], [1, 2], double)
-    for _ in fit(population, types, arms, [1, 2], double):
+    for _ in fit(population, types, arms, [1, 2], double, counted=counted):
         pass
     for i, one in enumerate(arms):
-        expected = list(plain_loop(one, i + 1, double, steps_wanted=200).parameters())
+        net = plain_loop(one, i + 1, double, steps_wanted=200, counted=counted)
+        expected = list(net.parameters())
         found = list(to_module_double(population.network(i)).parameters())
         for a, b in zip(expected, found, strict=True):
             assert (a - b).abs().max() < 1e-8

@@ -47,3 +47,10 @@ def test_auto_is_bfloat16_on_a_cpu_here_where_it_is_fast_and_was_studied(
     assert devices.pick_precision("auto", device, elsewhere) == chosen
     for asked in ("float32", "bfloat16"):
         assert devices.pick_precision(asked, device, elsewhere) == asked
+
+
+def test_tf32_is_for_cuda_alone() -> None:
+    assert devices.pick_precision("tf32", "cuda") == "tf32"
+    for device in ("cpu", "mps"):
+        with pytest.raises(ValueError, match="tf32 is a precision of --device cuda"):
+            devices.pick_precision("tf32", device)

@@ -80,7 +80,7 @@ TABLE = [
     *rows(BOTH, "dataset", 1, "there is no such folder", "path:file", "path:nowhere", "path:dangling", "path:größe 📁"),
     *rows(BOTH, "dataset", 1, "lacks train-images-idx3-ubyte, train-labels-idx1-ubyte", "path:."),
     *rows(DOCTOR, "device", 2, "is not one of 'auto', 'cpu', 'cuda', 'mps'", "abacus", "cuda:0", "CPU", *NO_WORD),
-    *rows(BOTH, "precision", 2, "is not one of 'auto', 'float32', 'bfloat16'", "float64", "32", *NO_WORD),
+    *rows(BOTH, "precision", 2, "is not one of 'auto', 'float32', 'tf32', 'bfloat16'", "float64", "32", *NO_WORD),
     *rows(BOTH, "noise", 2, "it must be noise types joined by commas: 1 to 4096 characters", *NO_TEXT),
     *rows(BOTH, "noise", 2, "unknown noise type droput: choose one of none, dropout",
           "droput", "all,droput", "none, droput "),

@@ -26,6 +26,7 @@ import pytest
 import torch
 from mlflow import MlflowClient
 from noise_setup import images, make
+from torch import Tensor
 
 from analysis import schema
 from analysis.formatting import arms_in_words
@@ -380,7 +381,7 @@ def test_which_noise_can_be_repeated(name: str, expected: str | None) -> None:
 @pytest.mark.parametrize("composed", [False, True])
 @pytest.mark.parametrize("schedule", [early, late, curriculum])
 def test_a_schedule_is_exported_at_its_end(
-    monkeypatch: pytest.MonkeyPatch, schedule: Callable[[float], float], composed: bool
+    monkeypatch: pytest.MonkeyPatch, schedule: Callable[[Tensor], Tensor], composed: bool
 ) -> None:
     """Whatever the type, its evaluation is that of the last step's rates."""
     kind = scheduled(schedule, Gain)
@@ -388,17 +389,17 @@ def test_a_schedule_is_exported_at_its_end(
         kind = with_input(NOISE["input-dropout"], kind)
     monkeypatch.setitem(NOISE, "scheduled", kind)
     numbers = to_numbers(initialise([1]).network(0), Arm("scheduled", 0.4, 0.4, 0.0, SHORT))
-    expected = 1 / (1 - 0.4 * schedule(1.0))
+    expected = 1 / (1 - 0.4 * float(schedule(torch.tensor(1.0))))
     assert numbers["factor"] == pytest.approx([expected, expected], abs=1e-6)
 
 
 def test_a_schedule_within_a_schedule_is_exported_at_its_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def third(progress: float) -> float:
+    def third(progress: Tensor) -> Tensor:
         return 1 - 2 * progress / 3
 
-    def half(progress: float) -> float:
+    def half(progress: Tensor) -> Tensor:
         return 1 - progress / 2
 
     monkeypatch.setitem(NOISE, "scheduled", scheduled(third, scheduled(half, Gain)))

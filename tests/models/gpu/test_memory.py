@@ -12,7 +12,7 @@ import torch
 from models import train
 from models.config import Arm
 from models.data import Split
-from models.memory import LiveBytes, bytes_of_one_more
+from models.gpu.memory import LiveBytes, bytes_of_one_more
 from models.train import network_bytes, population_size
 from study.presets import BOOK
 
@@ -40,9 +40,10 @@ def test_a_network_takes_its_weights_gradients_and_velocity_at_least(small: Spli
     assert network_bytes(replace(ARM, noise="dropconnect-example"), small) > 4 * plain
 
 
-def test_a_gpu_is_filled_by_half_of_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_is_filled_by_half_of_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     on_gpu = cast(Split, SimpleNamespace(train_x=SimpleNamespace(device=torch.device("cuda"))))
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (8e9, 9e9))
+    card = SimpleNamespace(total_memory=8e9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: card)
     for taken, networks in ((89_000_000, 44), (349_000_000, 11), (5_000_000, 256)):
         monkeypatch.setattr(train, "network_bytes", lambda *_, taken=taken: taken)
         assert population_size(ARM, on_gpu) == networks
