@@ -12,7 +12,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # A relative address: MLflow's default is percent-encoded, and makes a second folder of that name.
 study report doctor ui: export MLFLOW_TRACKING_URI ?= sqlite:///mlflow.db
 
-.PHONY: study plan doctor report ui test test-all contract audit bench docs lint clean
+.PHONY: study plan doctor report ui test test-all test-gpu contract audit bench docs lint clean
 
 study: .venv/installed  ## run the study and write its report: make study PRESET=smoke
 	$(BIN)/mlflow run . -e study --env-manager local --experiment-name dropout-study -P preset=$(PRESET) -P precision=$(PRECISION)
@@ -36,6 +36,9 @@ test: lint  ## lint, types and tests
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
 	$(BIN)/python -m pytest -m slow
 
+test-gpu: .venv/installed  ## what needs a CUDA device; skipped where there is none
+	$(BIN)/python -m pytest -m gpu -rs
+
 # The contract on a noise type of your own: make contract NOISE=blink:Blink, where Python finds blink.py.
 contract: .venv/installed  ## the contract on a type of your own: make contract NOISE=module:Class
 	$(if $(NOISE),,$(error say which noise type: make contract NOISE=module:Class))
@@ -51,6 +54,7 @@ bench: .venv/bench-installed  ## training speed against other trainers
 	$(BIN)/python -m benchmarks.speed
 	$(BIN)/python -m benchmarks.noise_types
 	$(BIN)/python -m benchmarks.whole_study
+	$(BIN)/python -m benchmarks.gpu
 
 docs: .venv/installed  ## write the catalogue of noise types, docs/noise.md
 	$(BIN)/python -m docs.noise_catalogue

@@ -175,7 +175,7 @@ def loop_over(loader: DataLoader[Any], epochs: int) -> tuple[float, float | None
     return time.perf_counter() - start, float(torch.stack(losses).mean())
 
 
-def lightning(parts: Split, epochs: int) -> tuple[float, float | None]:
+def lightning(parts: Split, epochs: int, accelerator: str = "cpu") -> tuple[float, float | None]:
     """Lightning without logger, bars and checkpoints, fed with whole batches of indices."""
     import lightning as pl
 
@@ -204,7 +204,7 @@ def lightning(parts: Split, epochs: int) -> tuple[float, float | None]:
             "ignore"
         )  # such as that the loader has no workers: they are slower here
         trainer = pl.Trainer(
-            max_epochs=epochs, accelerator="cpu", logger=False, enable_checkpointing=False,
+            max_epochs=epochs, accelerator=accelerator, devices=1, logger=False, enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )  # fmt: skip

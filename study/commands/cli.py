@@ -105,6 +105,10 @@ def study(
 
     folder = writable_folder(output)
     elsewhere = trains_elsewhere(workers, scheduler)
+    if scheduler is not None and options["device"] == "auto":
+        from study.executors.dask_cluster import device_of_workers
+
+        options["device"] = device_of_workers(scheduler)
     preset, setting, declaration = resolve(**options, elsewhere=elsewhere)
     refuse_foreign_files(folder, figure_names(declaration))
     progress = Progress(planned_trials(preset, declaration.noise_types))

@@ -13,6 +13,7 @@ from distributed.comm import CommClosedError
 
 from analysis.formatting import one_line
 from study import worker
+from study.devices import pick_device
 from study.executors.base import ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.tracking.retry import CutShort
@@ -104,12 +105,36 @@ def dask_cluster(
     Raises:
         ClusterError: no scheduler answers there.
     """
+    with _client(address) as client:
+        cluster = OnCluster(client, on_step, tell)
+        try:
+            yield cluster
+        finally:
+            cluster.cancel()
+
+
+def device_of_workers(address: str) -> str:
+    """Return the device that auto means on a cluster: that of all its workers as of now, else the
+    cpu, which they all have.
+
+    Raises:
+        ClusterError: no scheduler answers there.
+    """
+    with _client(address) as client:
+        try:
+            found = set(client.run(pick_device, "auto").values())
+        except ImportError:  # what a worker lacks is told when it is given work
+            return "cpu"
+    return found.pop() if len(found) == 1 else "cpu"
+
+
+def _client(address: str) -> Client:
     for name in ("distributed", "distributed.client"):
         logging.getLogger(name).setLevel(
             logging.CRITICAL
         )  # what they have to say of the dead is told here
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (
         TypeError,
         RuntimeError,
@@ -123,9 +148,3 @@ def dask_cluster(
             f"no Dask scheduler answers at {address} ({one_line(error)}): start one by "
             "`dask scheduler`"
         ) from error
-    with client:
-        cluster = OnCluster(client, on_step, tell)
-        try:
-            yield cluster
-        finally:
-            cluster.cancel()

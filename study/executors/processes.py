@@ -19,6 +19,7 @@ from multiprocessing import (
 )
 
 from study import worker as work
+from study.devices import take_one_gpu
 from study.executors.base import ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.trial import Setting, Trial
@@ -31,18 +32,20 @@ class Worker:
     """A process that trains a batch at a time; in a pool of its own, so that its death takes no
     other along."""
 
-    def __init__(self) -> None:
-        """Start the process.
+    def __init__(self, index: int) -> None:
+        """Start the process, on this one of the machine's GPUs where it has several.
 
         Raises:
             BrokenProcessPool: it died while it started.
         """
-        self._pool = ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin)
+        self._pool = ProcessPoolExecutor(
+            1, mp_context=get_context("spawn"), initializer=_begin, initargs=(index,)
+        )
         pid = self._pool.submit(os.getpid).result()
         found = [process for process in active_children() if process.pid == pid]
         if not found:
             raise BrokenProcessPool("it died as soon as it had started")
-        self._process = found[0]
+        self._process, self.index = found[0], index
 
     def train(self, *arguments: object) -> Results:
         """`work.train_in_worker` there."""
@@ -66,8 +69,9 @@ def _keep_from_ctrl_c() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
-def _begin() -> None:
-    """End this process when the coordinator has died."""
+def _begin(index: int) -> None:
+    """Take a GPU of this worker's own; end this process when the coordinator has died."""
+    take_one_gpu(index)
     coordinator = parent_process()
     assert coordinator is not None
 
@@ -98,7 +102,7 @@ class Processes(TrialExecutor):
         Raises:
             ClusterError: they die of it.
         """
-        for worker in self._executor.map(lambda _: self._started(), range(self._count)):
+        for worker in self._executor.map(self._started, range(self._count)):
             self._free.put(worker)
 
     @property
@@ -133,14 +137,14 @@ class Processes(TrialExecutor):
     def _replace(self, dead: Worker) -> Worker:
         self._alive.discard(dead)
         dead.kill()
-        return self._started()
+        return self._started(dead.index)
 
-    def _started(self) -> Worker:
+    def _started(self, index: int) -> Worker:
         """A new worker; one that dies while it starts, as when memory is short for a moment, has
         successors."""
         for _ in range(TRIES):
             try:
-                worker = Worker()
+                worker = Worker(index)
             except BrokenProcessPool:
                 if self._stopped:
                     raise work.Stopped from None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from distributed import LocalCluster
 
 from benchmarks import precision
 from study import devices
+from study.executors.dask_cluster import device_of_workers
 
 
 def test_auto_is_no_device_of_the_coordinator_where_others_train(
@@ -54,3 +56,36 @@ def test_tf32_is_for_cuda_alone() -> None:
     for device in ("cpu", "mps"):
         with pytest.raises(ValueError, match="tf32 is a precision of --device cuda"):
             devices.pick_precision("tf32", device)
+
+
+@pytest.mark.parametrize(("gpus", "taken"), [(0, []), (1, []), (4, [0, 1, 2, 3, 0])])
+def test_workers_of_a_machine_take_its_gpus_in_turn(
+    gpus: int, taken: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
+    for index in range(5):
+        devices.take_one_gpu(index)
+    assert seen == taken
+
+
+def test_auto_is_the_device_of_all_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Real workers of Dask, in threads of this process, of which one at a time has a GPU."""
+    place = {"n_workers": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(host="127.0.0.1", protocol="tcp", **place) as cluster:
+        address = cluster.scheduler_address
+        assert device_of_workers(address) == devices.pick_device("auto")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        assert device_of_workers(address) == "cuda"
+        asked: list[int] = []
+
+        def every_other() -> bool:
+            asked.append(1)
+            return len(asked) % 2 == 0
+
+        monkeypatch.setattr(torch.cuda, "is_available", every_other)
+        assert device_of_workers(address) == "cpu"
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        cluster.scale(0)
+        assert device_of_workers(address) == "cpu"

@@ -81,6 +81,10 @@ class Fake:
     """A worker process that is none."""
 
     asked = Counter[str]()
+    index = 0
+
+    def __init__(self, index: int) -> None:
+        """It starts nothing."""
 
     def train(self, *arguments: object) -> list[list[Trained]]:
         self.asked["train"] += 1
@@ -159,7 +163,7 @@ def test_a_worker_process_that_cannot_take_part_is_told_in_a_line(
         list(workers.train([[TRIAL]], SETTING))
 
 
-def dies(worker: Fake) -> None:
+def dies(worker: Fake, index: int = 0) -> None:
     """As one that the kernel ends while it imports torch."""
     worker.asked["start"] += 1
     raise BrokenProcessPool
@@ -191,7 +195,7 @@ def test_a_replacement_that_dies_while_it_starts_has_successors(
                 lambda worker: None,
             ]
         )
-        monkeypatch.setattr(fake, "__init__", lambda worker: next(outcomes)(worker))
+        monkeypatch.setattr(fake, "__init__", lambda worker, index: next(outcomes)(worker))
         [(_, [networks])] = workers.train([[TRIAL]], SETTING)
     assert {network.error for network in networks} == {"given up: 4 workers died of it"}
     assert fake.asked["start"] == 2 and fake.asked["train"] == processes.TRIES
@@ -200,7 +204,7 @@ def test_a_replacement_that_dies_while_it_starts_has_successors(
 def test_ctrl_c_while_workers_start_is_remembered(
     fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(worker: Fake) -> None:
+    def start(worker: Fake, index: int) -> None:
         assert signal.SIGINT in signal.pthread_sigmask(
             signal.SIG_BLOCK, ()
         )  # which its process inherits
