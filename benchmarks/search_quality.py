@@ -3,9 +3,10 @@
     python -m benchmarks.search_quality --runs docs/results/quick
 
 A Gaussian process is fitted to the validation accuracies of every network that a study trained of a
-noise type; its mean is taken for the truth, its noise for that of a network. On it the study's own
-search is simulated, and the one it replaced: five trials of three seeds by TPE, the best two again
-on three.
+noise type, and of DENSE more that are spread over its whole space; its mean is taken for the truth,
+its noise for that of a network. On it the study's own search is simulated, and the one it replaced:
+five trials of three seeds by TPE, the best two again on three. The networks are kept in
+docs/search.csv: those that are there are not trained again.
 """
 
 from __future__ import annotations
@@ -19,22 +20,30 @@ from pathlib import Path
 import click
 import numpy as np
 import optuna
+import pandas as pd
 from optuna.distributions import BaseDistribution, FloatDistribution
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import ConstantKernel, Matern, WhiteKernel
 
-from analysis import load_runs
+from analysis import load_runs, schema
 from models.config import Arm
-from study import search_space
+from models.train import CPU_POPULATION
+from study import executors, search_space
 from study.presets import QUICK, SMALL
 from study.search import Search
+from study.trial import Setting, Trial
 
-PAGE = Path(__file__).parents[1] / "docs" / "search.md"
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE, RECORD = DOCS / "search.md", DOCS / "search.csv"
+DENSE, FIRST_SEED = 128, 6000
+"""Networks of a noise type beside the study's, and the first one's seed."""
 OBJECTIVE = "val/accuracy"
 MAX_RATE = search_space.MAX_RATE
 LOOKED_AT = 4_096
 """Points among which the best arm of a surface is found."""
+
+COLUMNS = ["noise", "rate1", "rate2", "weight_decay", "seed", OBJECTIVE]
 
 Measure = Callable[[Arm, int], list[float]]
 """Trains an arm with so many seeds, and scores it."""
@@ -84,6 +93,38 @@ def fit(noise: str, arms: Sequence[Arm], scores: Sequence[float]) -> Surface:
     everywhere = np.random.default_rng(0).uniform(0, 1, (LOOKED_AT, points.shape[1]))
     best = float(max(process.predict(everywhere).max(), process.predict(points).max()))
     return Surface(noise, process, sd, best, len(scores))
+
+
+def spread_over(noise: str, none: Arm) -> list[Arm]:
+    """Return DENSE arms, spread evenly over a noise type's space; by a sequence that no search
+    has."""
+    search = Search(noise, SMALL, DENSE + len(search_space.ANCHORS), MAX_RATE, none, seed=-1)
+    return search.propose()[-DENSE:]
+
+
+def trained(noise: str, none: Arm, folder: str) -> pd.DataFrame:
+    """Return the recorded networks of a noise type, after training those that the record lacks."""
+    arms = spread_over(noise, none)
+    table = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=COLUMNS)
+    known = set(table.loc[table["noise"] == noise, "seed"])
+    missing = [place for place in range(DENSE) if FIRST_SEED + place not in known]
+    setting = Setting("fashion-mnist", folder, "cpu", "float32")
+    with executors.in_process("cpu", lambda images: None) as trainer:
+        batches = [
+            [Trial(arms[place], (FIRST_SEED + place,), schema.SEARCH) for place in some]
+            for some in (
+                missing[i : i + CPU_POPULATION] for i in range(0, len(missing), CPU_POPULATION)
+            )
+        ]
+        for _, results in trainer.train(batches, setting):
+            rows = []
+            for (network,) in results:
+                arm, score = network.arm, network.scores[OBJECTIVE]
+                rows.append([noise, arm.rate1, arm.rate2, arm.weight_decay, network.seed, score])
+            table = pd.concat([table, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
+            table.sort_values(["noise", "seed"]).to_csv(RECORD, index=False)
+            click.echo(f"{noise}: {(table['noise'] == noise).sum()} of {DENSE} networks")
+    return table.loc[table["noise"] == noise]
 
 
 def todays(surface: Surface, none: Surface, seed: int, random: np.random.Generator) -> Arm:
@@ -151,8 +192,8 @@ def regrets(surface: Surface, none: Surface, searches: int) -> dict[str, np.ndar
 INTRODUCTION = """# How good the search is
 
 Searches simulated on surfaces fitted to real networks (`python -m benchmarks.search_quality --runs {runs}`): under `small`, a Gaussian
-process over rates and weight decay for each noise type, fitted to the validation accuracy of every network that the study trained of it. Its mean
-is taken for the truth. A search sees it with the noise of a network, and picks an arm; the regret is by how many accuracy points
+process over rates and weight decay for each noise type, fitted to the validation accuracy of every network that the study trained of it, and of
+{dense} more spread over its whole space ([search.csv](search.csv)): the best of a surface of few networks is as much their noise as the truth. Its mean is taken for the truth. A search sees it with the noise of a network, and picks an arm; the regret is by how many accuracy points
 that arm's true score lies below the surface's best. New: the search of `quick`, {new} networks a type, with no noise's own arm among
 the candidates. Five TPE trials: three seeds each, the best two again on three, {old} networks, as until version 6.
 
@@ -163,21 +204,27 @@ the candidates. Five TPE trials: three seeds each, the best two again on three, 
 
 @click.command()
 @click.option("--runs", default="docs/results/quick", show_default=True, help="Folder of a report.")
+@click.option("--folder", default="data", show_default=True, help="Folder that keeps the data set.")
 @click.option("--searches", default=500, show_default=True, type=click.IntRange(2))
-def main(runs: str, searches: int) -> None:
-    """Simulate, and write docs/search.md."""
+def main(runs: str, folder: str, searches: int) -> None:
+    """Train what the record lacks, simulate, and write docs/search.md."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     table = load_runs(runs).table
     table = table.loc[table["recipe"] == SMALL.name]
     surfaces = {}
-    for noise, rows in table.groupby("noise"):
+    bare = SMALL.arm("none", 0.0, 0.0, 0.0)
+    for noise, studied in table.groupby("noise"):
+        parts = [studied] if noise == "none" else [studied, trained(str(noise), bare, folder)]
+        rows = pd.concat(parts)[COLUMNS]
         arms = [Arm.from_row(row, SMALL) for row in rows.to_dict("records")]
         inside = [max(arm.rate1, arm.rate2) <= MAX_RATE for arm in arms]
         kept = [arm for arm, ok in zip(arms, inside, strict=True) if ok]
         scores = rows[OBJECTIVE].to_numpy(float)[inside]
         surfaces[str(noise)] = fit(str(noise), kept, scores)
     again = QUICK.rerank_top * len(QUICK.rerank_seeds)
-    text = INTRODUCTION.format(runs=runs, new=QUICK.trials_per_type + again, old=5 * 3 + 2 * 3)
+    text = INTRODUCTION.format(
+        runs=runs, dense=DENSE, new=QUICK.trials_per_type + again, old=5 * 3 + 2 * 3
+    )
     for noise, surface in surfaces.items():
         if noise == "none":
             continue

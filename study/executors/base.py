@@ -41,6 +41,10 @@ class TrialExecutor(ABC):
     def workers(self) -> int:
         """The number of batches trained at a time, as of now."""
 
+    def workers_to_begin(self) -> int:
+        """Return the number of workers that a stage is cut for, at least one."""
+        return self.workers
+
     def population(self, setting: Setting) -> int:
         """Return about how many networks a batch should have; a device of little memory trains them
         in parts."""
@@ -79,7 +83,7 @@ class TrialExecutor(ABC):
         if not batches:
             return
         # A GPU is filled by whole batches.
-        pieces = cut(batches, max(self.workers, 1) if setting.device == "cpu" else 1)
+        pieces = cut(batches, self.workers_to_begin() if setting.device == "cpu" else 1)
         trials = [trial for batch in batches for trial in batch]
         waiting: dict[Future, Piece] = {}
         trained: dict[int, list[Trained]] = {place: [] for place in range(len(trials))}

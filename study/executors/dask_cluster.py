@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager, suppress
@@ -12,9 +13,9 @@ from distributed.client import ClosedClientError
 from distributed.comm import CommClosedError
 
 from analysis.formatting import one_line
-from study import worker
+from study import signals, worker
 from study.devices import pick_device
-from study.executors.base import ClusterError, Results, TrialExecutor
+from study.executors.base import POLL_SECONDS, ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.tracking.retry import CutShort
 from study.trial import Setting, Trial
@@ -41,13 +42,22 @@ class OnCluster(TrialExecutor):
         """`client` is a `distributed.Client`; `tell` shows the user a line."""
         super().__init__(client.get_executor(pure=False), on_step)
         self._client, self._tell = client, tell
+        self._had_workers = True  # or has not been asked yet
 
     @property
     def workers(self) -> int:
         with _cluster_there():
             count = sum(self._client.nthreads().values())
-        if not count:
+        if not count and self._had_workers:
             self._tell("the cluster has no workers: waiting for one to join")
+        self._had_workers = count > 0
+        return count
+
+    def workers_to_begin(self) -> int:
+        """Wait until there is a worker: a stage that is cut for none would keep many idle."""
+        while not (count := self.workers):
+            signals.check()
+            time.sleep(POLL_SECONDS)
         return count
 
     def cancel(self) -> None:

@@ -298,6 +298,25 @@ def test_a_scheduler_that_dies_while_a_trial_is_logged_leaves_the_study_to_go_on
     there.cancel()
 
 
+def test_a_stage_is_cut_for_workers_that_are_there_not_for_none() -> None:
+    """A cluster may begin empty; that is told once, and waited for."""
+    cluster = pytest.importorskip("study.executors.dask_cluster")
+    threads = [{}, {}, {"tcp://there:1": 1, "tcp://there:2": 1}]
+    told: list[str] = []
+
+    class Client:
+        def get_executor(self, pure: bool) -> None:
+            """None is needed."""
+
+        def nthreads(self) -> dict[str, int]:
+            return threads.pop(0)
+
+    there = cluster.OnCluster(Client(), nothing, told.append)
+    assert there.workers_to_begin() == 2
+    assert threads == []
+    assert told == ["the cluster has no workers: waiting for one to join"]
+
+
 def test_training_in_this_process_is_not_held_up_by_its_other_threads() -> None:
     """Python's own turns of 5 ms are half a training step; they are given back."""
     before = sys.getswitchinterval()
