@@ -229,6 +229,47 @@ def shift(images, down, across, moved):
 
 
 @compiled
+def warp(images, maps, furthest, moved):
+    """Fill `moved` with each image's pixels, interpolated, from where its map says: at most
+    `furthest` pixels off in each direction, zeros from outside.
+
+    images (n, side, side) float32 or bfloat16; maps float32 (n, 2, 3): the way down, then across, a
+    constant and factors of a pixel's row and column from the centre.
+    """
+    side = images.shape[1]
+    frame, centre, most = furthest + 1, np.float32(side - 1) / np.float32(2), np.float32(furthest)
+    width = side + 2 * frame
+    framed = np.zeros(width * width, np.float32)
+    corner, x, y = np.empty(side, np.uint32), np.empty(side, np.float32), np.empty(side, np.float32)
+    found = np.empty(side, np.float32)
+    right, under, both = np.uint32(1), np.uint32(width), np.uint32(width + 1)
+    for i in range(images.shape[0]):
+        for row in range(side):
+            start = (row + frame) * width + frame
+            widen(images[i, row], framed[start : start + side])
+        (a, b, c), (d, e, f) = maps[i, 0], maps[i, 1]
+        for row in range(side):
+            down = np.float32(row) - centre
+            a_row, d_row, place = a + b * down, d + e * down, np.float32(row + frame)
+            for column in range(side):
+                across = np.float32(column) - centre
+                y[column] = place + min(max(a_row + c * across, -most), most)
+                x[column] = np.float32(column + frame) + min(max(d_row + f * across, -most), most)
+            for column in range(side):  # loops of their own: each is then vectorised
+                up, left = np.uint32(y[column]), np.uint32(x[column])
+                corner[column] = up * under + left
+                y[column] -= np.float32(up)
+                x[column] -= np.float32(left)
+            for column in range(side):
+                at = corner[column]
+                above = framed[at] + x[column] * (framed[at + right] - framed[at])
+                below = framed[at + under]
+                below += x[column] * (framed[at + both] - framed[at + under])
+                found[column] = above + y[column] * (below - above)
+            narrow(found, moved[i, row])
+
+
+@compiled
 def sgd(weight, rounded, gradient, velocity, decay, momentum, learning_rate):
     """One step of SGD: weight float32 (n, m), its copy in the gradient's precision or none,
     velocity or none.

@@ -15,7 +15,7 @@ from models.noise.gaussian import Gaussian
 from models.noise.gaussian_weights import GaussianWeights
 from models.noise.inputs import InputDropout, InputGaussian, with_input
 from models.noise.lognormal import Lognormal
-from models.noise.manifold_mixup import ManifoldMixup
+from models.noise.manifold_mixup import ManifoldMixup, with_mixup
 from models.noise.one_sided import Gain, OneSided
 from models.noise.preactivation import Preactivation
 from models.noise.r_drop import RDrop
@@ -25,7 +25,9 @@ from models.noise.shakeout import Shakeout
 from models.noise.shift import Shift
 from models.noise.standout import Standout
 from models.noise.stratified import Stratified
+from models.noise.swap import ClassSwap, InputSwap
 from models.noise.uniform import Uniform
+from models.noise.warp import Warp
 from models.noise.within_class import WithinClass
 
 NOISE: dict[str, type[Noise]] = {
@@ -46,15 +48,28 @@ NOISE: dict[str, type[Noise]] = {
     "input-dropout": InputDropout,
     "input-gaussian": InputGaussian,
     "input-dropout+dropout": with_input(InputDropout, Dropout),
+    "input-dropout+gaussian": with_input(InputDropout, Gaussian),
+    "input-gaussian+dropout": with_input(InputGaussian, Dropout),
+    "input-gaussian+gaussian": with_input(InputGaussian, Gaussian),
+    "swap": InputSwap,
+    "swap+dropout": with_input(InputSwap, Dropout),
+    "class-swap": ClassSwap,
+    "class-swap+dropout": with_input(ClassSwap, Dropout),
     "early-dropout": scheduled(early, Dropout),
     "late-dropout": scheduled(late, Dropout),
     "curriculum-dropout": scheduled(curriculum, Dropout),
     "manifold-mixup": ManifoldMixup,
+    "mixup+dropout": with_mixup(Dropout),
+    "mixup+gaussian": with_mixup(Gaussian),
     "disturb-label": DisturbLabel,
     "stratified": Stratified,
     "fit-gated": FitGated,
     "within-class": WithinClass,
     "shift": Shift,
+    "shift+dropout": with_input(Shift, Dropout),
+    "shift+gaussian": with_input(Shift, Gaussian),
+    "warp": Warp,
+    "warp+dropout": with_input(Warp, Dropout),
     "one-sided": OneSided,
     "shift+one-sided": with_input(Shift, OneSided),
 }

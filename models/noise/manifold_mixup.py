@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from models.noise.base import Context, Noise, Rate, cross_entropy
+from models.noise.base import Context, Evaluated, Noise, Rate, cross_entropy
 
 
 def before(rows: Tensor) -> Tensor:
@@ -60,9 +60,11 @@ class ManifoldMixup(Noise):
     """
 
     site = "input, activation, loss"
-    rates = (Rate("s, where the partner's share is uniform on 0 to s", default=0.5),)
+    rates: ClassVar[tuple[Rate, ...]] = (
+        Rate("s, where the partner's share is uniform on 0 to s", default=0.5),
+    )
     keeps_mean = False
-    dependent = ("examples", "units")
+    dependent: ClassVar[tuple[str, ...]] = ("examples", "units")
 
     def __init__(self, rates: Tensor) -> None:
         """Start without shares."""
@@ -97,3 +99,53 @@ class ManifoldMixup(Noise):
             cross_entropy(logits, labels) for labels in (context.labels, before(context.labels))
         )
         return own.lerp(partners, self.shares.sum(dim=1, keepdim=True).to(own.dtype)).mean(dim=1)
+
+
+def with_mixup(inner: type[Noise]) -> type[Noise]:
+    """Manifold mixup of what `inner` passes on: rate 1 is mixup's, rate 2 the inner type's in both
+    layers.
+
+    Raises:
+        ValueError: `inner` acts on the images or has a loss of its own: mixup has both.
+    """
+    if inner.input is not Noise.input or inner.loss is not Noise.loss:
+        raise ValueError(f"{inner.__name__} acts on the images or has a loss of its own")
+
+    class WithMixup(ManifoldMixup):
+        site = ", ".join(dict.fromkeys([*ManifoldMixup.site.split(", "), *inner.site.split(", ")]))
+        rates = ManifoldMixup.rates[:1] + inner.rates[:1]
+        keeps_mean = False
+        dependent = tuple(sorted({*ManifoldMixup.dependent, *inner.dependent}))
+        parts = (ManifoldMixup, inner)
+
+        def __init__(self, rates: Tensor) -> None:
+            super().__init__(rates)
+            self.inner = inner(rates[:, 1:].expand(-1, 2))
+
+        @property
+        def parameters(self) -> Sequence[Tensor]:
+            return self.inner.parameters
+
+        def finish(self) -> None:
+            self.inner.finish()
+
+        def linear(
+            self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
+        ) -> Tensor:
+            z = self.inner.linear(layer, h, weight, bias, context)
+            return self.mixed(0, z) if layer == 0 else z
+
+        def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
+            return self.mixed(1 + layer, self.inner.hidden(layer, z, context))
+
+        def at_evaluation(self) -> Noise:
+            return self.inner.at_evaluation()
+
+        def evaluated(self, layer: int) -> Evaluated:
+            return self.inner.evaluated(layer)
+
+    WithMixup.__name__ = f"MixupWith{inner.__name__}"
+    WithMixup.__doc__ = (
+        f"Mixed: {ManifoldMixup.__doc__}\n\nOf, at one rate in both layers: {inner.__doc__}"
+    )
+    return WithMixup

@@ -12,6 +12,7 @@ from models.noise.gaussian_weights import NormalAffine
 from models.noise.masks import masked, masked_relu, threshold
 from models.noise.random_relu import slopes
 from models.noise.shift import FURTHEST, cut_out, moved
+from models.noise.warp import CENTRE, interpolated, warped
 from models.rng import LANES, PURPOSES, Purpose, Stream, look_up, normal_quantiles
 from models.sgd import Update
 
@@ -105,6 +106,19 @@ def test_a_shift_is_cutting_out_of_a_frame(dtype: torch.dtype, random: torch.Gen
     images = torch.rand(len(down), 28, 28, generator=random).to(dtype)
     assert torch.equal(moved(images, down, across), cut_out(images, down, across))
     assert torch.equal(moved(images, 0 * down, 0 * across), images)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_a_warp_is_interpolation(dtype: torch.dtype, random: torch.Generator) -> None:
+    """Small maps, none, and one that moves everything out of sight; to rounding."""
+    images = torch.rand(60, 28, 28, generator=random).to(dtype)
+    scale = torch.tensor([1.0, 1 / CENTRE, 1 / CENTRE])
+    maps = torch.randn(60, 2, 3, generator=random) * scale * torch.linspace(0, 4, 60).view(-1, 1, 1)
+    found = warped(images, maps)
+    assert torch.equal(found[0], images[0])
+    assert found.dtype == dtype
+    within = 2e-5 if dtype == torch.float32 else 0.01
+    assert torch.allclose(found.float(), interpolated(images, maps).float(), atol=within)
 
 
 @pytest.mark.parametrize("dtype", PRECISIONS)

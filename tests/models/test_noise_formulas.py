@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.mlp import forward, initialise
-from models.noise import NOISE, Context, Noise, Rate, per_layer
+from models.noise import NOISE, Context, Noise, Rate, per_layer, warp
 from models.noise.base import cross_entropy
 from models.noise.disturb_label import disturbed
 from models.noise.dropout import Dropout
@@ -21,6 +21,8 @@ from models.noise.inputs import InputDropout, InputGaussian, with_input
 from models.noise.manifold_mixup import ManifoldMixup
 from models.noise.r_drop import ALPHA, RDrop
 from models.noise.schedules import SWITCH, curriculum, early, late, scheduled
+from models.noise.shift import moved
+from models.noise.warp import warped
 from models.noise.within_class import WithinClass, energy, next_of_class
 from models.rng import Stream
 
@@ -408,3 +410,60 @@ def test_a_quiet_schedule_leaves_no_old_mixture_behind() -> None:
 def test_a_type_without_a_rate_is_no_input_noise() -> None:
     with pytest.raises(ValueError, match="no rate"):
         with_input(Noise, ManifoldMixup)
+
+
+# Swaps and warps
+
+
+def test_a_swapped_pixel_is_the_images_before_in_the_batch() -> None:
+    """In the share p of pixels, and drawn independently."""
+    x = torch.rand(3, BATCH, 784)
+    found = NOISE["swap"](rates(0.3)).input(x, context())
+    other = found == x.roll(1, dims=1)
+    assert torch.equal(found, torch.where(other, x.roll(1, dims=1), x))
+    share = other.double().mean()
+    assert share == pytest.approx(0.3, abs=5 * (0.21 / other.numel()) ** 0.5)
+
+
+def test_a_swapped_pixel_is_of_an_image_of_the_class() -> None:
+    labels = torch.tensor([0, 0, 1, 1, 1, 2, 3, 3]).expand(3, -1)
+    x = torch.rand(3, 8, 784)
+    now = Context(Stream(SEEDS, "noise"), labels, labels, 8, 0.5)
+    found = NOISE["class-swap"](rates(0.4)).input(x, now)
+    for network in range(3):
+        for image in range(8):
+            mates = [k for k in range(8) if labels[0, k] == labels[0, image] and k != image]
+            moved = found[network, image] != x[network, image]
+            assert moved.double().mean() == pytest.approx(0.4 if mates else 0, abs=0.1)
+            sources = [(found[network, image] == x[network, k])[moved].all() for k in mates]
+            assert any(sources) or not mates
+
+
+def test_a_constant_map_is_a_shift_and_a_turn_keeps_the_centre() -> None:
+    images = torch.rand(2, 28, 28)
+    shift = torch.tensor([[[2.0, 0, 0], [-1, 0, 0]]] * 2)
+    down, across = torch.tensor([2, 2]), torch.tensor([-1, -1])
+    assert torch.allclose(warped(images, shift), moved(images, down, across))
+    ramp = torch.arange(28.0).expand(2, 28, 28) / 28
+    stretch = torch.tensor([[[0.0, 0, 0], [0, 0, 0.1]]] * 2)
+    place = torch.arange(28.0)
+    wanted = (place + 0.1 * (place - 13.5)) / 28
+    assert torch.allclose(warped(ramp, stretch)[0, 0, 2:26], wanted[2:26], atol=1e-6)
+
+
+def test_a_warp_moves_the_centre_by_v_and_the_edge_by_twice_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[Tensor] = []
+
+    def caught(images: Tensor, maps: Tensor) -> Tensor:
+        seen.append(maps)
+        return images
+
+    monkeypatch.setattr(warp, "warped", caught)
+    x = torch.rand(3, 4000, 784)
+    NOISE["warp"](rates(0.2)).input(x, context())
+    constant, by_row, by_column = seen[0].unbind(dim=2)
+    edge = constant + 13.5 * by_row
+    for found, wanted in ((constant, 0.25), (edge, 0.5), (constant + 13.5 * by_column, 0.5)):
+        assert found.var() == pytest.approx(wanted, rel=0.06)

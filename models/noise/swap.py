@@ -1,0 +1,59 @@
+"""Pixels exchanged between images: noise that has the data's own distribution, pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from models.noise.base import Context, Noise, Rate
+from models.noise.manifold_mixup import before
+from models.noise.within_class import next_of_class, rows
+
+
+def swapped(x: Tensor, partners: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
+    """x, but its partner's entry where `bits`, int16, are of the lowest share p; all (networks,
+    batch, units), rate (networks, 1, 1)."""
+    dropped = ((rate * 65536).round() - 32768).to(torch.int16)
+    return torch.where(bits < dropped, partners, x)
+
+
+class InputSwap(Noise):
+    """x_j replaced, with probability p for each pixel and example, by pixel j of another image.
+
+    The other image is the one before in the batch, whose order is random. Each pixel keeps its
+    distribution over the data, so there is nothing to rescale; its mean, given the image, moves
+    towards the mean image. Evaluation is the identity.
+
+    Source: swap noise, known from denoising autoencoders on tables (Jahrer 2017, first place of
+    Porto Seguro's Safe Driver Prediction).
+    """
+
+    site = "input"
+    rates = (Rate("probability p of taking a pixel from another image"),)
+    keeps_mean = False
+    dependent: ClassVar[tuple[str, ...]] = ("examples",)
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        return swapped(x, before(x), context.stream.bits(*x.shape[1:]), self.rate_of(0))
+
+
+class ClassSwap(InputSwap):
+    """x_j replaced, with probability p for each pixel and example, by pixel j of another image of
+    its class.
+
+    The label stays true of every pixel, unlike after a swap with any image. An image alone in its
+    class is left as it is; so is one without a label. Evaluation is the identity.
+
+    An own candidate. Source: none known; swap noise (Jahrer 2017) takes any other row of a table.
+    """
+
+    rates = (Rate("probability p of taking a pixel from another image of the class"),)
+    dependent = ("examples", "units")
+
+    def input(self, x: Tensor, context: Context) -> Tensor:
+        if not context.labels.numel():
+            return x
+        partners = rows(x, next_of_class(context.labels, context.stream))
+        return swapped(x, partners, context.stream.bits(*x.shape[1:]), self.rate_of(0))
