@@ -182,8 +182,9 @@ def _point_to_artifacts(copy: Path, file: Path, experiment: str, folder: str | N
                 f"{recorded.parent.name} too, and name it by --artifacts"
             )
         database.execute(
-            "update runs set artifact_uri = ? || substr(artifact_uri, ?) where experiment_id = ?",
-            [place.resolve().as_uri(), len(location) + 1, number],
+            "update runs set artifact_uri = ? || substr(artifact_uri, ?) where experiment_id = ? "
+            "and substr(artifact_uri, 1, ?) = ?",
+            [place.resolve().as_uri(), len(location) + 1, number, len(location), location],
         )
 
 

@@ -283,7 +283,6 @@ def merge(source: str, artifacts: str | None, study_id: str | None, experiment: 
         signals.remembered(),
         other_store.opened(source, study_id, experiment, artifacts) as other,
     ):
-        console.tell(f"study {other.study.study_id} of {other.address}")
         brought, skipped = merge(other, experiment, Copying().tell)
     click.echo(
         f"merged study {other.study.study_id}: {plural(brought, 'trial')} brought, {skipped} "

@@ -121,7 +121,7 @@ def sqlite_address(value: str) -> str:
         ValueError: it is none.
     """
     meaning = "the address of a sqlite file, such as sqlite:///other.db"
-    if not re.match(r"sqlite:///[^?#]", plain_text(value, meaning)):
+    if not re.match(r"sqlite:///(?!:memory:)[^?#]", plain_text(value, meaning)):
         raise ValueError(meaning)
     return value
 
