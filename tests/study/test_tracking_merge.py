@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -17,13 +18,14 @@ import pytest
 from command_line import Call, one_line
 from mlflow import MlflowClient
 from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
 
 from analysis import schema
 from analysis.schema import Declaration
 from analysis.store import other_store, reader
 from analysis.store.uri import StoreError
 from models.data import Split
-from study import worker
+from study import signals, worker
 from study.declaration import declare
 from study.presets import PRESETS
 from study.tracking import lifecycle, merge
@@ -484,3 +486,40 @@ def test_what_is_said(
         assert not ended.value.code and counts in told.out.splitlines()[-1]
         assert f"study {load(copies / 'first').study_id}: " in told.out
         assert told.err == ("4 of 4 trials brought\n" if counts.startswith("4") else "")
+
+
+def test_ctrl_c_ends_it_between_two_trials(
+    call: Call, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy_trial = merge.Copier.copy_trial
+
+    def interrupted(self: merge.Copier, stored: other_store.StoredTrial) -> None:
+        signal.raise_signal(signal.SIGINT)
+        copy_trial(self, stored)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merge.Copier, "copy_trial", interrupted)
+        code, stderr = call_here(call, copies)
+    assert code == 130 and "finished trials are kept: the same command goes on" in stderr
+    assert not load(copies / "first").running
+    with signals.remembered():  # which forgets the first one
+        assert bring(copies / "second", copies / "first") == (3, 2)
+
+
+def test_a_store_that_goes_away_leaves_it_incomplete(
+    call: Call, copies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: Any) -> None:
+        raise MlflowException("the connection broke off")
+
+    monkeypatch.setenv("DROPOUT_STUDY_PATIENCE", "0")
+    with monkeypatch.context() as patch:
+        patch.setattr(merge.Copier, "_log_numbers", away)
+        code, stderr = call_here(call, copies)
+    assert code == 3 and "the connection broke off; finished trials are kept" in one_line(stderr)
+    assert bring(copies / "second", copies / "first") == (4, 1)
+
+
+def call_here(call: Call, copies: Path) -> tuple[int, str]:
+    mlflow.set_tracking_uri(address(copies / "first"))
+    return call("merge", "--from", address(copies / "second"))
