@@ -113,7 +113,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-@pytest.mark.parametrize("name", ["main", "study", "plan", "report"])
+@pytest.mark.parametrize("name", ["main", "study", "plan", "report", "merge"])
 def test_the_command_that_mlflow_builds_hands_a_value_over_as_it_is(name: str, value: str) -> None:
     """By MLflow's own code; the command is what it gives to bash."""
     entry_point = load_project(str(ROOT)).get_entry_point(name)

@@ -89,6 +89,16 @@ class Study:
         """The hashes of trials that were trained to their end and have no finite score."""
         return {trial.trial_hash for trial in self.failed if trial.diverged}
 
+    @property
+    def trained(self) -> dict[str, str]:
+        """Return hash -> run id of the trials that are never trained again: finished, or
+        diverged."""
+        trials = dict(zip(self.table["trial_hash"], self.table["trial_run_id"], strict=True))
+        for trial in self.failed:
+            if trial.diverged:
+                trials.setdefault(trial.trial_hash, trial.run_id)
+        return trials
+
     def tuned_arms(self, recipe: str) -> dict[str, str]:
         """Return what was searched -> name of its tuned arm; empty until they are logged."""
         labels = self.arms.get(recipe, {})
@@ -140,7 +150,7 @@ def load(
             )
         study_runs = [
             run
-            for run in _search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
+            for run in search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
             if run.data.tags.get(schema.TAG_ID)
             and preset in (None, run.data.tags.get(schema.TAG_PRESET))
         ]
@@ -169,10 +179,10 @@ def load(
 
         of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
         trials = [
-            run_table.trial_of(run) for run in _search(found.experiment_id, of_study + "'trial'")
+            run_table.trial_of(run) for run in search(found.experiment_id, of_study + "'trial'")
         ]
         done = {trial.run_id: trial for trial in trials if trial.status == "FINISHED"}
-        seeds = _search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
+        seeds = search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
         table = run_table.table_of(
             run for run in seeds if run.data.tags.get(schema.TAG_PARENT) in done
         )
@@ -241,7 +251,7 @@ def _confirmed_elsewhere(
         "content"
     )  # not its digest, which changes with the training images used
     looks: dict[str, set[str]] = {}
-    for run in _search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
+    for run in search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
         tags = run.data.tags
         if (
             tags.get(schema.TAG_ID, study_id) != study_id
@@ -291,13 +301,15 @@ def _json(run: Run, name: str) -> dict[str, dict[str, str]]:
         ) from error
 
 
-def _search(experiment_id: str, filter_string: str) -> Iterator[Run]:
+def search(
+    experiment_id: str, filter_string: str, client: mlflow.MlflowClient | None = None
+) -> Iterator[Run]:
     """Yield all runs that match, each once, a page at a time: of very many not all are held at
     once.
 
     Runs, not a frame: a frame shows a lacking metric and a NaN alike.
     """
-    client, token, seen = mlflow.MlflowClient(), None, set[str]()
+    client, token, seen = client or mlflow.MlflowClient(), None, set[str]()
     while True:
         with _no_collection():
             page = client.search_runs(

@@ -150,16 +150,20 @@ def inspect_store() -> str:
         if "sql" in scheme:
             with one_line_errors():
                 engine = create_engine(uri)
-            return _inspect_database(engine)
+            return inspect_database(engine)
         _ask_server(uri)
         return f"{address()} answers"
     if not file.exists() or not file.stat().st_size:
         return f"{address()} will be made by the first study"
+    return inspect_database(create_engine("sqlite://", creator=partial(read_only, file)))
+
+
+def read_only(file: Path) -> sqlite3.Connection:
+    """Open a sqlite file, and leave nothing behind beside it."""
     # A log beside the file is of a process that writes; without one, opening it as usual would
     # leave files behind.
     mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
-    read = partial(sqlite3.connect, f"{file.resolve().as_uri()}?{mode}", uri=True)
-    return _inspect_database(create_engine("sqlite://", creator=read))
+    return sqlite3.connect(f"{file.resolve().as_uri()}?{mode}", uri=True)
 
 
 def _parse(uri: str) -> SplitResult:
@@ -178,8 +182,12 @@ def _ask_server(uri: str) -> None:
         mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
-def _inspect_database(engine: Engine) -> str:
-    """Tell whether a database is MLflow's, and of the version that is installed."""
+def inspect_database(engine: Engine) -> str:
+    """Tell whether a database is MLflow's, and of the version that is installed.
+
+    Raises:
+        StoreError: it is not.
+    """
     # Public only as what refuses to start.
     from mlflow.store.db.utils import _get_latest_schema_revision
 

@@ -62,6 +62,20 @@ def count_deleted(experiment_id: str, study_id: str) -> int:
     return len(runs)
 
 
+def study_of_other_data(experiment: str, name: str, content: str) -> str:
+    """Return the id of a study in an experiment that means other images by the name of a data set;
+    empty if there is none."""
+    found = mlflow.get_experiment_by_name(experiment)
+    if found is None:
+        return ""
+    of_study = f"tags.`{schema.TAG_KIND}` = 'study'"
+    for run in mlflow.MlflowClient().search_runs([found.experiment_id], of_study):
+        tags = run.data.tags
+        if tags.get(schema.TAG_DATASET) == name and tags.get(schema.TAG_CONTENT) != content:
+            return str(tags.get(schema.TAG_ID))
+    return ""
+
+
 def newest_study() -> str:
     """Return the id of the experiment that holds the newest study; empty if there is none."""
     return _with_newest_study(

@@ -1,4 +1,5 @@
-"""The command line: `study`, `plan`, `doctor`, `report`, `ui` and `export`, as in MLproject."""
+"""The command line: `study`, `plan`, `doctor`, `report`, `ui`, `merge` and `export`, as in
+MLproject."""
 
 from __future__ import annotations
 
@@ -17,10 +18,12 @@ from study import signals
 from study.commands import console, param_types
 from study.commands.arguments import resolve, trains_elsewhere, writable_folder
 from study.commands.options import (
+    artifacts_option,
     data_option,
     dataset_option,
     device_option,
     experiment_option,
+    from_option,
     option,
     output_option,
     scheduler_option,
@@ -31,6 +34,8 @@ from study.commands.options import (
 from study.presets import PRESETS
 
 FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
+KEEPERS = (["study"], ["merge"])
+"""Commands that keep what they have done when they are interrupted."""
 
 ENVIRONMENT = """\b
 Environment variables:
@@ -267,6 +272,28 @@ def ui(port: int) -> None:
         os.execv(sys.executable, [sys.executable, "-m", *serve])
 
 
+@cli.command(epilog=ENVIRONMENT)
+@from_option
+@artifacts_option
+@study_id_option
+@experiment_option
+def merge(source: str, artifacts: str | None, study_id: str | None, experiment: str) -> None:
+    """Bring a study's finished trials here from another store; nothing is trained again."""
+    from analysis.store import other_store
+    from study.commands.progress import Copying
+    from study.tracking.merge import merge
+
+    with (
+        signals.remembered(),
+        other_store.opened(source, study_id, experiment, artifacts) as other,
+    ):
+        brought, skipped = merge(other, experiment, Copying().tell)
+    click.echo(
+        f"merged study {other.study.study_id}: {plural(brought, 'trial')} brought, {skipped} "
+        "skipped, which were here"
+    )
+
+
 @cli.command()
 @option(
     "--optuna",
@@ -331,7 +358,7 @@ def main() -> NoReturn:
         console.tell(f"error: {' '.join(error.format_message().split())}")
     except (KeyboardInterrupt, click.Abort):
         code = INTERRUPTED
-        kept = f"; {signals.KEPT}" if sys.argv[1:2] == ["study"] else ""  # others keep nothing
+        kept = f"; {signals.KEPT}" if sys.argv[1:2] in KEEPERS else ""  # others keep nothing
         console.tell(f"\ninterrupted{kept}")
     except expected_errors() as error:
         from study.tracking.retry import CutShort

@@ -32,6 +32,20 @@ study_id_option = option(
     type=WordOr("newest", Parsed("id", param_types.study_id)),
     help="Id of the study.",
 )
+from_option = option(
+    "--from",
+    "source",
+    default="sqlite:///other.db",
+    type=Parsed("address", param_types.sqlite_address),
+    help="Tracking store to read, a sqlite file; it stays as it is.",
+)
+artifacts_option = option(
+    "--artifacts",
+    default="found",
+    type=WordOr("found", param_types.folder("a folder")),
+    help="Folder of that store's artifacts, such as mlruns; found looks where the store says, and "
+    "beside its file.",
+)
 dataset_option = option(
     "--dataset",
     default="fashion-mnist",

@@ -114,6 +114,18 @@ def scheduler_address(value: str) -> str:
     return value
 
 
+def sqlite_address(value: str) -> str:
+    """Return the address of a sqlite file.
+
+    Raises:
+        ValueError: it is none.
+    """
+    meaning = "the address of a sqlite file, such as sqlite:///other.db"
+    if not re.match(r"sqlite:///(?!:memory:)[^?#]", plain_text(value, meaning)):
+        raise ValueError(meaning)
+    return value
+
+
 def study_id(value: str) -> str:
     """Return the id of a study.
 

@@ -32,6 +32,20 @@ def part_of(trial: Trial) -> Part:
     return f"{trial.phase} without noise" if first else trial.phase, trial.arm.recipe.name
 
 
+class Copying:
+    """Tells now and then how many trials are copied."""
+
+    def __init__(self) -> None:
+        """Begin now."""
+        self._shown = monotonic()
+
+    def tell(self, done: int, total: int) -> None:
+        """Write a line, unless one was written a moment ago and more follow."""
+        if done == total or monotonic() - self._shown >= PLAIN_SECONDS:
+            self._shown = monotonic()
+            tell(f"{done} of {plural(total, 'trial')} brought")
+
+
 class Progress:
     """Counts finished trials against planned ones; safe to call from the threads that train.
 

@@ -7,9 +7,10 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote, unquote
 
 import mlflow
@@ -37,6 +38,9 @@ from study.tracking.retry import AlreadyRunning
 from study.tracking.writer import Tracker
 from study.trial import Setting
 
+AnyTracker = TypeVar("AnyTracker", bound=Tracker)
+Maker = Callable[[MlflowClient, Run, Declaration, Setting], AnyTracker]
+
 PROJECT = Path(__file__).parents[2]
 ENTRY_POINT = "mlflow.project.entryPoint"
 """The tag of runs that `mlflow run` makes."""
@@ -44,8 +48,9 @@ MAKING_SECONDS = 120
 """How long a study waits for another one that makes the tables of their new database."""
 
 
-@contextmanager
-def open_study(declaration: Declaration, setting: Setting, experiment: str) -> Iterator[Tracker]:
+def open_study(
+    declaration: Declaration, setting: Setting, experiment: str
+) -> AbstractContextManager[Tracker]:
     """Open the study's run; finished trials of the same study are adopted, half-logged ones KILLED.
 
     On an exception the study run ends as KILLED (interrupted) or FAILED; a later call resumes it.
@@ -53,6 +58,14 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
     Raises:
         AlreadyRunning: another live process coordinates the same study.
     """
+    return open_with(Tracker, declaration, setting, experiment)
+
+
+@contextmanager
+def open_with(
+    make_tracker: Maker[AnyTracker], declaration: Declaration, setting: Setting, experiment: str
+) -> Iterator[AnyTracker]:
+    """Open the study's run as `open_study` does, for another kind of tracker."""
     client = _connect()
     experiment_id = _experiment(client, experiment)
     run = _adopted_project_run(client)
@@ -74,7 +87,7 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
         )
     with (
         ending_well(client, run.info.run_id, failed="FAILED"),
-        _opened(client, run, declaration, setting) as tracker,
+        _described(client, make_tracker(client, run, declaration, setting)) as tracker,
     ):
         # Again, now that others can see this one: of two that start at the same moment, none has
         # missed the other.
@@ -84,10 +97,7 @@ def open_study(declaration: Declaration, setting: Setting, experiment: str) -> I
 
 
 @contextmanager
-def _opened(
-    client: MlflowClient, run: Run, declaration: Declaration, setting: Setting
-) -> Iterator[Tracker]:
-    tracker = Tracker(client, run, declaration, setting)
+def _described(client: MlflowClient, tracker: AnyTracker) -> Iterator[AnyTracker]:
     with _heartbeat(client, tracker):
         tracker.describe_study()
         yield tracker

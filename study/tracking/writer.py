@@ -12,8 +12,8 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -83,12 +83,15 @@ class Tracker:
         have = self.client.get_experiment(self.experiment_id).tags
         for name, value in ui_views.experiment_tags(declaration, self.experiment_id, have).items():
             _shared(partial(self.client.set_experiment_tag, self.experiment_id, name, value))
-        versions = json.dumps(provenance.versions(self.setting.device), indent=2)
+        versions = json.dumps(self._versions(), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
         # The tags come last: who finds the run by them finds it whole.
         self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         data = [_dataset(declaration, part) for part in ("train", "validation", "test")]
         _shared(partial(self.client.log_inputs, self.run_id, data))
+
+    def _versions(self) -> dict[str, dict[str, str]]:
+        return provenance.versions(self.setting.device)
 
     @patient
     def log_trial(
@@ -103,11 +106,17 @@ class Tracker:
             AlreadyRunning: another process has taken the study over.
             CutShort: the store stayed away.
         """
+        with self._at_most_once():
+            self._log_trial(trial, networks, with_model)
+
+    @contextmanager
+    def _at_most_once(self) -> Iterator[None]:
+        """Discard what the attempt before this one has left of the same trial."""
         self._refuse_if_taken_over()
         if self._open_trial:
             discard(self.client, self.experiment_id, self.declaration.study_id, self._open_trial)
             self._open_trial = ""
-        self._log_trial(trial, networks, with_model)
+        yield
         self._open_trial = ""
 
     def _log_trial(self, trial: Trial, networks: Sequence[Trained], with_model: bool) -> None:
@@ -137,18 +146,24 @@ class Tracker:
             self.client.log_batch(trial_run, _as_metrics(means), _as_params(counted))
             if networks[0].images:
                 self._log_images(trial_run, networks)
-            if self.client.get_run(trial_run).info.status != "RUNNING":
-                raise AlreadyRunning(
-                    TAKEN_OVER
-                )  # and the seed runs that it ended are missing from this trial
-            self.client.set_terminated(trial_run, _status(networks))
+            self._end_trial(trial_run, _status(networks))
+
+    def _end_trial(self, trial_run: str, status: str, end: int | None = None) -> None:
+        if self.client.get_run(trial_run).info.status != "RUNNING":
+            raise AlreadyRunning(
+                TAKEN_OVER
+            )  # and the seed runs that it ended are missing from this trial
+        self.client.set_terminated(trial_run, status, end)
 
     def _log_images(self, trial_run: str, networks: Sequence[Trained]) -> None:
         nll = np.stack([network.images["nll"] for network in networks])
         correct = np.packbits(np.stack([network.images["correct"] for network in networks]), axis=1)
         with tempfile.TemporaryDirectory() as folder:
             np.savez_compressed(Path(folder) / schema.IMAGES_FILE, nll=nll, correct=correct)
-            self.client.log_artifact(trial_run, str(Path(folder) / schema.IMAGES_FILE))
+            self._log_image_file(trial_run, Path(folder) / schema.IMAGES_FILE)
+
+    def _log_image_file(self, trial_run: str, file: Path) -> None:
+        self.client.log_artifact(trial_run, str(file))
         _onto_the_disk(self.client.get_run(trial_run).info.artifact_uri)
 
     def _log_model(self, run: str, network: Trained) -> None:

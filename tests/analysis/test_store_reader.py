@@ -146,7 +146,7 @@ def test_a_run_that_begins_while_pages_are_read_makes_no_other_appear_twice(monk
     monkeypatch.setattr(reader, "PAGE", 2)
     for seed in range(3):
         writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [seed], "search", number=seed)
-    found = reader._search(writer.experiment_id, f"tags.`{schema.TAG_KIND}` = 'seed'")
+    found = reader.search(writer.experiment_id, f"tags.`{schema.TAG_KIND}` = 'seed'")
     first = next(found)
     writer.trial(Arm("dropout", 0.5, 0.5, 0.0), [3], "search", number=3)
     seeds = [run.data.params["seed"] for run in (first, *found)]

@@ -1,0 +1,183 @@
+"""Brings the finished trials of another store into the current one, by their hashes.
+
+A merge coordinates the study while it lasts, as a process that trains does: it holds the lease,
+adopts the trials that are there, and logs each further one whole or not at all.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run
+from mlflow.utils.mlflow_tags import MLFLOW_USER
+
+from analysis import schema
+from analysis.schema import Declaration
+from analysis.store import reader, whereabouts
+from analysis.store.other_store import OtherStore, StoredRun, StoredTrial
+from analysis.store.uri import (
+    StoreError,
+    check_address,
+    one_line_errors,
+    settle_address,
+    sqlite_file,
+)
+from study import signals
+from study.tracking.cleanup import ending_well
+from study.tracking.lifecycle import open_with
+from study.tracking.retry import patient
+from study.tracking.writer import Tracker
+from study.trial import Setting
+
+KEPT_TAGS = ("mlflow.note.content", MLFLOW_USER)
+"""Tags of a copied run beside the study's own."""
+
+
+def merge(
+    other: OtherStore, experiment: str, on_trial: Callable[[int, int], None]
+) -> tuple[int, int]:
+    """Bring the trials that the current store lacks, and the arms if it has none.
+
+    Args:
+        on_trial: told after each trial how many are brought, and of how many.
+
+    Returns:
+        How many trials were brought, and how many were there.
+
+    Raises:
+        StoreError: the other store's code or data differ from what is here.
+        AlreadyRunning: a live process coordinates the study here.
+        CutShort: the store stayed away; the next call goes on.
+    """
+    study = other.study
+    _refuse_what_differs(other)
+    here = _study_here(other, experiment)
+    if here and not study.trained.keys() - here.trained.keys() and (here.arms or not study.arms):
+        return 0, len(study.trained)
+    data = study.declaration.data
+    device, precision = study.declaration.device, study.declaration.precision
+    setting = Setting(data["name"], "", device, precision, data["digest"])
+    make_copier = partial(Copier, study=study)
+    with open_with(make_copier, study.declaration, setting, experiment) as copier:
+        here = copier.read()
+        missing = [run for hash_, run in study.trained.items() if hash_ not in here.trained]
+        for count, trial_run in enumerate(missing, start=1):
+            signals.check()
+            copier.copy_trial(other.read(trial_run))
+            on_trial(count, len(missing))
+        signals.check()
+        copier.tidy_up()
+        if not here.arms and study.arms:
+            copier.log_arms(study.arms)
+        copier.finish()
+    return len(missing), len(study.trained) - len(missing)
+
+
+def _refuse_what_differs(other: OtherStore) -> None:
+    """Refuse trials that this code would not adopt.
+
+    Raises:
+        StoreError: they are of another code version, or not of the study that they name.
+    """
+    study, table = other.study, other.study.table
+    named = f"study {study.study_id} in {other.address}"
+    versions = {study.declaration.code_version, *table["code_version"]} - {schema.CODE_VERSION}
+    if versions:
+        raise StoreError(
+            f"{named} was trained by code version {min(versions)}, and this is version "
+            f"{schema.CODE_VERSION}: report it where it is, or train it there again by this code"
+        )
+    if set(table["data_digest"]) - {study.declaration.data["digest"]}:
+        raise StoreError(f"{named} holds trials of other data than it declares")
+    if study.declaration.study_id != study.study_id:
+        raise StoreError(f"{named} declares another study, {study.declaration.study_id}")
+
+
+def _study_here(other: OtherStore, experiment: str) -> reader.Study | None:
+    """Return the same study as the current store has it; None where it has not.
+
+    Raises:
+        StoreError: it has a study of other images under the same name.
+    """
+    file = sqlite_file(settle_address())
+    if file is not None and not file.exists():
+        return None
+    data = other.study.declaration.data
+    with one_line_errors():
+        check_address()
+        differing = whereabouts.study_of_other_data(experiment, data["name"], data["content"])
+    if differing:
+        raise StoreError(
+            f"study {other.study.study_id} in {other.address} is of other data than study "
+            f"{differing} here, and both call it {data['name']}: set MLFLOW_TRACKING_URI to "
+            "another store"
+        )
+    try:
+        return reader.load(other.study.study_id, experiment)
+    except StoreError:  # there is no such study yet; whatever else is wrong shows when it is opened
+        return None
+
+
+class Copier(Tracker):
+    """Write a study as another store has it."""
+
+    def __init__(
+        self,
+        client: MlflowClient,
+        study_run: Run,
+        declaration: Declaration,
+        setting: Setting,
+        study: reader.Study,
+    ) -> None:
+        """Describe the study with the commit and the machine that trained it."""
+        super().__init__(client, study_run, declaration, setting)
+        self._study = study
+        self._origin[schema.TAG_COMMIT] = study.commit
+        self._origin[schema.TAG_DIRTY] = str(study.dirty).lower()
+
+    def _versions(self) -> dict[str, dict[str, str]]:
+        return self._study.versions
+
+    @patient
+    def read(self) -> reader.Study:
+        """Read the study as the current store has it now."""
+        return reader.load(self.declaration.study_id, self.experiment)
+
+    @patient
+    def copy_trial(self, stored: StoredTrial) -> None:
+        """Log a trial with its own times, children first as `log_trial` does."""
+        with self._at_most_once():
+            self._open_trial = trial_run = self._copy(stored.trial, self.run_id)
+            with ending_well(self.client, trial_run):
+                for seed in stored.seeds:
+                    run = self._copy(seed, trial_run)
+                    with ending_well(self.client, run):
+                        self._log_numbers(run, seed)
+                        info = seed.run.info
+                        self.client.set_terminated(run, info.status, info.end_time)
+                self._log_numbers(trial_run, stored.trial)
+                if stored.images:
+                    with tempfile.TemporaryDirectory() as folder:
+                        file = Path(folder) / schema.IMAGES_FILE
+                        file.write_bytes(stored.images)
+                        self._log_image_file(trial_run, file)
+                info = stored.trial.run.info
+                self._end_trial(trial_run, info.status, info.end_time)
+
+    def _copy(self, stored: StoredRun, parent: str) -> str:
+        """Make a run with the tags, name and start of another; return its id."""
+        info, tags = stored.run.info, {schema.TAG_PARENT: parent}
+        for name, value in stored.run.data.tags.items():
+            if name.startswith("study.") or name in KEPT_TAGS:
+                tags[name] = value
+        run = self.client.create_run(self.experiment_id, info.start_time, tags, info.run_name)
+        return str(run.info.run_id)
+
+    def _log_numbers(self, run: str, stored: StoredRun) -> None:
+        metrics = [Metric(one.key, one.value, one.timestamp, one.step) for one in stored.metrics]
+        params = [Param(name, value) for name, value in stored.run.data.params.items()]
+        self.client.log_batch(run, metrics, params)
