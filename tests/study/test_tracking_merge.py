@@ -255,8 +255,11 @@ class Dies:
 def moments() -> list[Any]:
     """Changes of the store that a merge dies at: some always, each beside `make test`."""
     some = {(1, True), (9, False), (16, True), (17, False), (22, True), (27, False), (36, True)}
-    every = [(left, done) for left in range(1, 44) for done in (False, True)]
-    return [pytest.param(*one, marks=[] if one in some else pytest.mark.slow) for one in every]
+    more = {(left, done) for left in range(1, 44, 4) for done in (False, True)}
+    return [
+        pytest.param(*one, marks=[] if one in some else pytest.mark.slow)
+        for one in sorted(some | more)
+    ]
 
 
 @pytest.mark.parametrize(("left", "done"), moments())
