@@ -22,7 +22,16 @@ from analysis.stats import paired as stats
 from analysis.stats.results import Answer, Estimate
 from analysis.stats.verdicts import DIRECTIONS, MATTERS, answer_contrasts, decide
 from models.config import Arm
-from study.presets import BOOK, BY_SIZE, CONSTANT, CONTEST_ONLY, LONG, every_question, seeds
+from study.presets import (
+    BOOK,
+    BY_EPOCHS,
+    BY_SIZE,
+    CONSTANT,
+    CONTEST_ONLY,
+    LONG,
+    every_question,
+    seeds,
+)
 
 EVERY = (
     "swap",
@@ -106,6 +115,10 @@ CASES = (
         "dropout - none, change per doubling", "better", "more epochs: dropout moves in its favour, dropout(0.5,0.5) stays where it is",
     ),
     Case(
+        "epochs", {("epochs-40", "dropout", "test/accuracy"): 1},
+        "dropout - none, 40 epochs down to learning rate 0", "better", "down to learning rate 0, after 3 epochs ",
+    ),
+    Case(
         "variance", {("small", HALF, "variance/layer1_log_clean_at_100"): 1},
         "layer 1: dropout - none, at evaluation", "higher", "at evaluation: layer 1 higher, matters",
         metric="variance/log",
@@ -176,7 +189,7 @@ def quick() -> Iterator[None]:
 
 def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
     """The question as a preset declares it, and the names of its arms."""
-    recipes = every_question(*BY_SIZE, LONG, CONSTANT, BOOK)[name]
+    recipes = every_question(*BY_SIZE, *BY_EPOCHS, LONG, CONSTANT, BOOK)[name]
     arms = {}
     for recipe in recipes:
         tuned = {
