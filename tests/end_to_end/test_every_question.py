@@ -25,10 +25,11 @@ SHORT_RECIPES = [
     replace(recipe, epochs=epochs, train_examples=min(recipe.train_examples, 1_000 + 100 * place))
     for place, (recipe, epochs) in enumerate(
         (
-            *((recipe, 2) for recipe in (*BY_SIZE, *BY_EPOCHS)),
+            *((recipe, 2) for recipe in BY_SIZE),
             (LONG, 2),
             (CONSTANT, 10),
             (BOOK, 2),
+            *((recipe, 2) for recipe in BY_EPOCHS),
         )
     )
 ]
