@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import grids, style
 from analysis.plots.style import PALETTE
 from analysis.questions.epochs import ARMS, DECAYED, SIZES
@@ -23,9 +24,17 @@ from analysis.stats.results import Picture
 Arms = Mapping[str, Mapping[str, str]]
 
 
-def question_pictures(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Yield the pictures of a question; one whose data the table lacks is left out."""
-    if question.name in MAKERS:
+def question_pictures(
+    question: Question, table: pd.DataFrame, arms: Arms, recipes: RecipeWords = NAMES
+) -> Iterator[Picture]:
+    """Yield the pictures of a question; one whose data the table lacks is left out.
+
+    Args:
+        recipes: what each recipe is in words.
+    """
+    if question.name in grids.PLANES:
+        yield from grids.plane(question, table, recipes)
+    elif question.name in MAKERS:
         yield from MAKERS[question.name](question, table, arms)
 
 
@@ -289,8 +298,6 @@ MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] =
     "epochs": horizons_and_sizes,
     "variance": variance,
     "test-time": noisy_passes,
-    "swap": grids.plane,
-    "additivity": grids.plane,
     "dropconnect": grids.dropconnect,
 }
 """Question -> what draws its pictures."""

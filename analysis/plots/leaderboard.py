@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 from analysis.schema import TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
@@ -32,7 +33,7 @@ PANELS = (
 )
 MIRRORED = {"better": "worse", "worse": "better"}
 CAPTION = (
-    "The tuned arm of every noise type under {recipe}, the best mean gain over tuned dropout "
+    "The tuned arm of every noise type with {recipe}, the best mean gain over tuned dropout "
     "first; both references are in bold. Faint points are seeds, diamonds their means with 95 % "
     "paired-t intervals (not adjusted for multiplicity); the colour is the verdict, which is "
     "(Holm). Within the shaded margin a difference is negligible. An arrow stands for a gain off "
@@ -62,7 +63,11 @@ Gains = Mapping[tuple[str, str, str, str], Gain]
 
 
 def pictures(
-    question: Question, table: pd.DataFrame, arms: Arms, contrasts: Iterable[ContrastAnswer]
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    contrasts: Iterable[ContrastAnswer],
+    recipes: RecipeWords = NAMES,
 ) -> list[Picture]:
     """Return a leaderboard for each recipe of the question, named by it.
 
@@ -71,15 +76,20 @@ def pictures(
         table: run table.
         arms: recipe -> arm label -> arm name.
         contrasts: the answered ones among the declared.
+        recipes: what each recipe is in words.
     """
     gains = gains_of(contrasts)
 
     def picture(recipe: str) -> Picture:
-        caption = CAPTION.format(recipe=recipe)
-        return Picture(recipe, caption, lambda: draw(question, table, arms, gains, recipe))
+        words = recipes[recipe]
 
-    recipes = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
-    return [picture(recipe) for recipe in recipes]
+        def drawn() -> Figure:
+            return draw(question, table, arms, gains, recipe, words)
+
+        return Picture(recipe, CAPTION.format(recipe=words), drawn)
+
+    asked = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
+    return [picture(recipe) for recipe in asked]
 
 
 def gains_of(contrasts: Iterable[ContrastAnswer]) -> dict[tuple[str, str, str, str], Gain]:
@@ -115,8 +125,19 @@ def costs(question: Question, table: pd.DataFrame, arms: Mapping[str, str]) -> d
     }
 
 
-def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, recipe: str) -> Figure:
-    """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS."""
+def draw(
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    gains: Gains,
+    recipe: str,
+    words: str = "",
+) -> Figure:
+    """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS.
+
+    Args:
+        words: what the recipe is; by default its name.
+    """
     of_recipe = arms.get(recipe, {})
     labels: dict[str, None] = {}
     for contrast in question.contrasts:
@@ -129,7 +150,7 @@ def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, reci
     off = _switched_off(table, {label: of_recipe[label] for label in labels})
     margins = {one.metric: one.margin * formatting.scale(one.metric) for one in question.contrasts}
     seeds = formatting.plural(len(question.seeds), "seed")
-    title = f"Tuned noise types under {recipe}, best first ({seeds})"
+    title = f"Tuned noise types, best first: {words or recipe} ({seeds})"
     with style.drawing(2.2 + 0.33 * max(1, len(types)), title) as figure:
         axes = figure.subplots(
             1, len(PANELS) + 1, width_ratios=[*[1.0] * len(PANELS), 0.42], sharey=True
@@ -144,9 +165,9 @@ def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, reci
         for noise, tick in zip(types, axes[0].get_yticklabels(), strict=True):
             tick.set_fontweight("bold" if noise in (DROPOUT, NONE) else "normal")
         colours = {**style.VERDICT_COLOURS, "open": style.GREY}
-        words = {"equivalent": "negligible", "open": "inconclusive"}
+        shown = {"equivalent": "negligible", "open": "inconclusive"}
         means_of = [
-            (f"mean, 95 % interval: {words.get(verdict, verdict)}", colour)
+            (f"mean, 95 % interval: {shown.get(verdict, verdict)}", colour)
             for verdict, colour in colours.items()
         ]
         style.add_legend(figure, question, means_of)

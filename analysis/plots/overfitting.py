@@ -7,21 +7,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 from analysis.plots.forest import configuration
 from analysis.plots.style import FAINT, GREY, PALETTE
 from analysis.store.curves import TRAINING, VALIDATION, runs_of
 
 
-def overfitting_figures(curves: pd.DataFrame, table: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
+def overfitting_figures(
+    curves: pd.DataFrame, table: pd.DataFrame, recipes: RecipeWords = NAMES
+) -> dict[str, tuple[Figure, str]]:
     """Return recipe -> figure and caption; a panel for each noise type.
 
     Args:
         curves: of `analysis.store.curves.read`.
         table: run table.
+        recipes: what each recipe is in words.
     """
     return {
-        str(recipe): (_draw(str(recipe), rows, table), _caption(rows))
+        str(recipe): (_draw(recipes[str(recipe)], rows, table), _caption(rows))
         for recipe, rows in curves.groupby("recipe", sort=False)
     }
 

@@ -144,7 +144,7 @@ CASES = (
     ),
     Case(
         "additivity", in_both("dropout") | in_both("both"),
-        "dropout - none", "better", "Under long, dropout alone is better than none and weight decay alone is",
+        "dropout - none", "better", "With long, dropout alone is better than none and weight decay alone is",
     ),
     Case(
         "additivity", in_both("both"),
@@ -164,7 +164,7 @@ CASES = (
     ),
     Case(
         "beat-dropout", in_both("tuned dropout"),
-        "dropout - none", "better", "dropout is better by more than the margin than none under small, better by more than the margin than none under long",
+        "dropout - none", "better", "dropout is better by more than the margin than none with small, better by more than the margin than none with long",
     ),
     Case(
         "audit", {("book", HALF, "val/accuracy_raw"): 1},

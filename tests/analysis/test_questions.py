@@ -392,8 +392,8 @@ def test_the_answers_in_words():
     assert re.search(
         r"Better than swapped: dropout\(0.1,0.5\) by \d\.\d\d pp; on loss", swap.takeaway
     )
-    assert joint.verdict == "Diminishing (long)"
-    assert "on loss: additive (long)." in joint.takeaway
+    assert joint.verdict == "Diminishing"
+    assert "on loss: additive." in joint.takeaway
     assert beat.verdict == (
         "Dropout and no noise were beaten by gaussian (by more than the margin)"
     )
@@ -459,7 +459,7 @@ def test_verdict_and_sentence_hold_together(verdict, metric):
         estimate.p_value,
         verdict,
     )
-    clause = re.fullmatch(r"a - b, decay: (.*?); the mean difference in .*", told)
+    clause = re.fullmatch(r"a - b \(decay\): (.*?); the mean difference in .*", told)
     assert clause and read_verdict(clause[1]) == verdict
     shown = mean * 100 if accuracy else mean
     digits, unit = (2, "pp") if accuracy else (4, "nats")
@@ -728,7 +728,7 @@ def test_a_note_on_sensitivity_is_never_the_reason():
         "additivity", stored().loc[~rows], replace(asked, contrasts=(*loss, *accuracy))
     )
     assert (
-        "both - none (long, test/accuracy)" in partly.verdict
+        "both - none (long; test/accuracy)" in partly.verdict
         and "has no confirm runs" in partly.verdict
     )
 
@@ -842,7 +842,7 @@ def test_a_planted_class_is_found_on_accuracy_and_on_loss(name):
         table.loc[rows, "test/loss"] = 0.4 - 5 * (score - 0.89) + random.normal(0, 0.0005, 10)
     answer = answered("additivity", table)
     assert answer.verdict.lower().startswith(name)
-    assert f"on loss: {name} (long)." in answer.takeaway
+    assert f"on loss: {name}." in answer.takeaway
     alone = "better by more than the margin than none and weight decay alone is equivalent to none"
     assert (alone in answer.takeaway) == (name == "undetermined")
 
@@ -856,7 +856,7 @@ def test_additive_is_judged_by_the_90_percent_interval():
     ):
         values = score + (exactly(0.0, 0.0005) if label == "both" else 0.0)
         table.loc[table["arm"] == ARMS["long"][label], "test/accuracy"] = values
-    assert answered("additivity", table).verdict.startswith("Additive (long)")
+    assert answered("additivity", table).verdict.startswith("Additive")
 
 
 def test_a_gain_in_loss_is_a_decrease():
