@@ -44,13 +44,15 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
-    """Return the 2 x 2, each of the three regularised arms tuned as such."""
-    return {
+    """Return the 2 x 2, each of the three regularised arms tuned as such; without dropout alone
+    where every trial of it diverged."""
+    square = {
         "none": tuned["none"].with_weight_decay(0.0),
-        "dropout": tuned[DROPOUT_ALONE],
+        "dropout": tuned.get(DROPOUT_ALONE),
         "weight decay": tuned["none"],
         "both": tuned["dropout"],
     }
+    return {label: arm for label, arm in square.items() if arm}
 
 
 def explore(recipe: Recipe, tuned: Tuned) -> list[Arm]:

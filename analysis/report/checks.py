@@ -224,8 +224,10 @@ def _unequal_tuning(study: Study) -> list[str]:
     for place, recipe in enumerate(declared.tuned_recipes):
         of_recipe = searched.loc[searched["recipe"] == recipe]
         counts = of_recipe.groupby("noise")["trial_number"].nunique()
-        # Under later recipes only the finalists are tuned.
-        types = declared.noise_types if place == 0 and len(counts) else list(counts.index)
+        # Under later recipes only the finalists are tuned; of some, every trial may have diverged.
+        tried = {*counts.index, *study.tuned_arms(recipe)}
+        later = [noise for noise in declared.noise_types if noise in tried]
+        types = declared.noise_types if place == 0 and len(counts) else later
         for noise in types:
             count = int(counts.get(noise, 0))
             if count < declared.trials_per_type:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
-from analysis.schema import CONFIRM, Contrast, Question, higher_is_better
+from analysis.schema import CONFIRM, TUNED, Contrast, Question, higher_is_better
 from analysis.stats import contrasts, paired, power
 from analysis.stats.results import Answered, ContrastAnswer, Estimate, Refused
 
@@ -326,11 +326,13 @@ def _too_few_for_sign_flips(
 
 
 def _entered(contrast: Contrast, arms: Arms) -> bool:
-    """False where a label has no arm under the contrast's recipe but under another: its type did
-    not go on."""
-    missing = {label for label, _, _ in contrast.terms} - set(arms.get(contrast.recipe, {}))
+    """False where labels have no arm under the contrast's recipe but under another: their type did
+    not go on. Then a tuned arm is among them, or none of the contrast's arms is there."""
+    labels = {label for label, _, _ in contrast.terms}
+    missing = labels - set(arms.get(contrast.recipe, {}))
     elsewhere = {label for labels in arms.values() for label in labels}
-    return not missing or not missing <= elsewhere
+    of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
+    return not missing or not missing <= elsewhere or not of_a_type
 
 
 def _estimate(

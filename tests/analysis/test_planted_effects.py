@@ -203,6 +203,33 @@ def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
     return DESIGNS[name].declare(recipes, SEEDS, TYPES), arms
 
 
+def test_a_type_that_diverged_under_a_later_recipe_is_untested_and_named() -> None:
+    """It has an arm there and no runs; one that was not picked has no arm, and is told apart."""
+    planted = in_both("tuned gaussian")
+    question, arms = asked("beat-dropout")
+    table = run_table(question, arms, np.random.default_rng(1), planted)
+    lost = {arms["long"]["tuned gaussian"], arms["long"]["tuned uniform"]}
+    table = table.loc[~table["arm"].isin(list(lost))]
+    of_long = {label: arm for label, arm in arms["long"].items() if label != "tuned uniform"}
+    answer = questions.answer(question, table, arms | {"long": of_long})
+    assert answer.verdict.startswith("Nothing beat both dropout and no noise")
+    assert answer.verdict.endswith("; untested: gaussian")
+    notes = " ".join(answer.notes)
+    assert "gaussian(0.2,0.3) wd=0.0001 long@80' has no confirm runs" in notes
+    assert "not trained with long: uniform." in notes
+    entered = {refused.contrast.candidate: refused.entered for refused in answer.refused}
+    assert entered == {"gaussian": True, "uniform": False}
+
+
+def test_dropout_alone_that_diverged_under_a_later_recipe_is_missing_not_left_out() -> None:
+    question, arms = asked("additivity")
+    table = run_table(question, arms, np.random.default_rng(1), {})
+    of_long = {label: arm for label, arm in arms["long"].items() if label != "dropout"}
+    answer = questions.answer(question, table, arms | {"long": of_long})
+    assert all(refused.entered for refused in answer.refused) and answer.refused
+    assert any("no arm was picked for 'dropout'" in note for note in answer.notes)
+
+
 @pytest.mark.parametrize("name", [name for name in QUESTIONS if name != CONTEST_ONLY])
 def test_display_names_are_free(name: str) -> None:
     """A question finds its contrasts by their keys: with other names it gives the same answer."""
