@@ -90,7 +90,9 @@ def answer(question: str, runs: Study) -> Answer:
     known = [one for one in declared.values() if one.name in questions.QUESTIONS or one == asked]
     together = sharing(asked, known, runs.arms)
     recipes = recipes_in_words(runs.declaration)
-    answers = questions.answer_all(together, runs.table, runs.arms, runs.images, recipes)
+    answers = questions.answer_all(
+        together, runs.table, runs.arms, runs.images, recipes, runs.declaration.image_types
+    )
     return next(one for one in answers if one.question == question)
 
 

@@ -6,7 +6,7 @@ Gains are turned so that positive is better: accuracy gained in points, loss sav
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
-from analysis.schema import TUNED, Question, higher_is_better
+from analysis.schema import IMAGE_TYPES, TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 from analysis.stats.verdicts import tone
@@ -34,7 +34,8 @@ PANELS = (
 MIRRORED = {"better": "worse", "worse": "better"}
 CAPTION = (
     "The tuned arm of every noise type with {recipe}, the best mean gain over tuned dropout "
-    "first; both references are in bold. Faint points are seeds, diamonds their means with 95 % "
+    "first; both references are in bold. What knows images uses that the input is a picture, the "
+    "other types would work on any input. Faint points are seeds, diamonds their means with 95 % "
     "paired-t intervals (not adjusted for multiplicity); the colour is the verdict, which is "
     "(Holm). Within the shaded margin a difference is negligible. An arrow stands for a gain off "
     "the scale. Right: training time per epoch and network, relative to dropout's, as the study's "
@@ -68,6 +69,7 @@ def pictures(
     arms: Arms,
     contrasts: Iterable[ContrastAnswer],
     recipes: RecipeWords = NAMES,
+    image_types: Collection[str] = IMAGE_TYPES,
 ) -> list[Picture]:
     """Return a leaderboard for each recipe of the question, named by it.
 
@@ -77,6 +79,7 @@ def pictures(
         arms: recipe -> arm label -> arm name.
         contrasts: the answered ones among the declared.
         recipes: what each recipe is in words.
+        image_types: the noise types that know that an input is an image.
     """
     gains = gains_of(contrasts)
 
@@ -84,7 +87,7 @@ def pictures(
         words = recipes[recipe]
 
         def drawn() -> Figure:
-            return draw(question, table, arms, gains, recipe, words)
+            return draw(question, table, arms, gains, recipe, words, image_types)
 
         return Picture(recipe, CAPTION.format(recipe=words), drawn)
 
@@ -132,11 +135,13 @@ def draw(
     gains: Gains,
     recipe: str,
     words: str = "",
+    image_types: Collection[str] = IMAGE_TYPES,
 ) -> Figure:
     """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS.
 
     Args:
         words: what the recipe is; by default its name.
+        image_types: the noise types that know that an input is an image; they are marked.
     """
     of_recipe = arms.get(recipe, {})
     labels: dict[str, None] = {}
@@ -160,7 +165,10 @@ def draw(
             _draw_gains(ax, of_types, rival, margins.get(metric, math.nan))
             ax.set_xlabel(label)
         _draw_costs(axes[-1], types, costs(question, table, of_recipe))
-        names = [f"{noise} (noise off)" if noise in off else noise for noise in types]
+        names = []
+        for noise in types:
+            marks = ["knows images"] * (noise in image_types) + ["noise off"] * (noise in off)
+            names.append(f"{noise} ({', '.join(marks)})" if marks else noise)
         style.set_lines(axes[0], names)
         for noise, tick in zip(types, axes[0].get_yticklabels(), strict=True):
             tick.set_fontweight("bold" if noise in (DROPOUT, NONE) else "normal")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,7 +23,7 @@ from analysis.questions import (
 )
 from analysis.questions.base import Conclusion, Design, Evidence, Unanswered
 from analysis.questions.sentences import condition, numbers
-from analysis.schema import Question, base_metric
+from analysis.schema import IMAGE_TYPES, Question, base_metric
 from analysis.stats.agreement import with_one_verdict
 from analysis.stats.paired import images_dominate
 from analysis.stats.results import Answer, ContrastAnswer, Picture
@@ -76,6 +76,7 @@ def answer_all(
     arms: Arms,
     images: Mapping[str, ImageScores] | None = None,
     recipes: RecipeWords = NAMES,
+    image_types: Collection[str] = IMAGE_TYPES,
 ) -> list[Answer]:
     """Answer declared questions together: a difference that two of them ask for has one verdict.
 
@@ -83,6 +84,7 @@ def answer_all(
         arms: recipe -> arm label -> arm name.
         images: arm name -> its networks' scores on each test image.
         recipes: what each recipe is in words.
+        image_types: the noise types that know that an input is an image.
 
     Raises:
         StoreError: only another version of this code knows a question.
@@ -103,7 +105,7 @@ def answer_all(
     ):
         crossed = crossed_bootstrap.intervals(contrasts.contrasts, arms, images or {})
         told = replace(contrasts, contrasts=tuple(_on_images(contrasts.contrasts, crossed)))
-        evidence = Evidence(question, table, arms, told, images or {}, recipes)
+        evidence = Evidence(question, table, arms, told, images or {}, recipes, image_types)
         answers.append(replace(_answer(evidence), crossed=crossed))
     return answers
 

@@ -59,7 +59,12 @@ def write(study: Study, folder: Path) -> Path:
     refuse_foreign_files(folder, figure_names(study.declaration))
     recipes = recipes_in_words(study.declaration)
     answers = questions.answer_all(
-        study.declaration.questions, study.table, study.arms, study.images, recipes
+        study.declaration.questions,
+        study.table,
+        study.arms,
+        study.images,
+        recipes,
+        study.declaration.image_types,
     )
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
     search_figures, captions = _search_figures(study)

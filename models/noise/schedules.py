@@ -113,6 +113,7 @@ def scheduled(schedule: Callable[[float], float], inner: type[Noise]) -> type[No
             inner.dependent,
         )
         parts, multiplier = (inner,), inner.multiplier
+        knows_images = inner.knows_images
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates, schedule, inner)

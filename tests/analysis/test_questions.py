@@ -736,8 +736,45 @@ def test_a_note_on_sensitivity_is_never_the_reason():
 def test_two_winners_are_both_named():
     answer = answered("beat-dropout", shifted("tuned uniform", {"decay": 0.005, "long": 0.005}))
     assert answer.verdict == (
-        "Dropout and no noise were beaten by gaussian (by more than the margin), "
-        "uniform (by more than the margin)"
+        "Dropout and no noise were beaten by uniform (by more than the margin), "
+        "gaussian (by more than the margin)"
+    )  # the surest gain first
+
+
+def by_class(table: pd.DataFrame, image_types: set[str]) -> str:
+    """The verdict where these types know that an input is an image."""
+    asked = [question("beat-dropout")]
+    (answer,) = questions.answer_all(asked, table, ARMS, image_types=image_types)
+    return answer.verdict
+
+
+def test_each_class_of_noise_has_its_own_answer():
+    """One that knows images may win where nothing else does, and the other way round."""
+    both = shifted("tuned uniform", {"decay": 0.005, "long": 0.005})
+    assert by_class(both, {"uniform"}) == (
+        "Noise for any input: dropout and no noise were beaten by gaussian (by more than the "
+        "margin). Noise that knows images: dropout and no noise were beaten by uniform (by more "
+        "than the margin)"
+    )
+    nothing, won = "nothing beat both dropout and no noise", "dropout and no noise were beaten by"
+    for image_type, others, images in (("uniform", won, nothing), ("gaussian", nothing, won)):
+        verdict = by_class(stored(), {image_type})
+        assert verdict.startswith(f"Noise for any input: {others}")
+        assert f". Noise that knows images: {images}" in verdict
+        assert ("gaussian" in verdict.partition(". ")[2]) == (image_type == "gaussian")
+    neither = shifted("tuned gaussian", {"decay": -0.02, "long": -0.02})
+    assert by_class(neither, {"uniform"}) == (
+        f"Noise for any input: {nothing}. Noise that knows images: {nothing}"
+    )
+    assert by_class(neither, set()) == nothing.capitalize()  # of one class alone, as ever
+
+
+def test_a_class_without_a_test_says_so():
+    table = stored()
+    gone = table.loc[table["arm"] != ARMS["long"]["tuned gaussian"]]
+    assert by_class(gone, {"gaussian"}).endswith(
+        ". Noise that knows images: no type was tested against both dropout and no noise; "
+        "untested: gaussian"
     )
 
 

@@ -7,8 +7,13 @@ from dataclasses import replace
 import pytest
 
 from analysis.questions import epochs, noisy_inference
-from analysis.schema import CODE_VERSION
+from analysis.schema import CODE_VERSION, IMAGE_TYPES
 from models.data import Split
+from models.noise import NOISE, UNSEARCHED, noise_type
+from models.noise.dropout import Dropout
+from models.noise.inputs import InputDropout, with_input
+from models.noise.schedules import early, scheduled
+from models.noise.shift import Shift
 from models.probes import mc_dropout
 from models.probes.base import MARKS
 from study.declaration import declare, pick_noise_types
@@ -74,3 +79,21 @@ def test_the_gap_is_asked_over_decayed_trainings() -> None:
     settings = {replace(recipe, name="", epochs=0) for recipe in decayed.values()}
     assert settings == {replace(LONG, name="", epochs=0)}
     assert LONG.learning_rate_at(1.0) == 0
+
+
+def test_a_declaration_tells_which_types_know_images(parts: Split) -> None:
+    """What is known of old is not declared, so that ids stay; any other type is, a composition as
+    its parts are."""
+    for name in (*NOISE, *UNSEARCHED):
+        assert (name in IMAGE_TYPES) == noise_type(name).knows_images, name
+    assert with_input(InputDropout, scheduled(early, Shift)).knows_images
+    assert not with_input(InputDropout, Dropout).knows_images
+    setting = Setting("fashion-mnist", "data", "cpu", "float32")
+    own = f"{__name__}:OwnShift"
+    declared = declare(PRESETS["smoke"], ("none", "dropout", "shift", own), 0.5, parts, setting)
+    assert declared.search_space["image_types"] == [own]
+    assert declared.image_types == {*IMAGE_TYPES, own}
+
+
+class OwnShift(Shift):
+    """A type from outside that knows images."""
