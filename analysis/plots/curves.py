@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
-from analysis.plots import grids, style
+from analysis.plots import grids, ingredients, style
 from analysis.plots.style import PALETTE
 from analysis.questions.epochs import ARMS, DECAYED, SIZES
 from analysis.schema import Question
@@ -34,6 +34,8 @@ def question_pictures(
     """
     if question.name in grids.PLANES:
         yield from grids.plane(question, table, recipes)
+    elif question.name == "ingredients":
+        yield from ingredients.parts(question, table, arms, recipes)
     elif question.name in MAKERS:
         yield from MAKERS[question.name](question, table, arms)
 
