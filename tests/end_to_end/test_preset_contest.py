@@ -174,7 +174,9 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
         table.loc[table["arm"] == names["decay"][label], "val/accuracy"].mean()
         for label in (f"tuned {CANDIDATE}", "without shifts")
     )
-    means = [line.get_xdata()[0] for line in axes[1].lines if line.get_marker() == "D"]
+    means = [
+        float(np.asarray(line.get_xdata())[0]) for line in axes[1].lines if line.get_marker() == "D"
+    ]
     assert means[0] == pytest.approx(100 * (whole - rest))
     assert (
         "for these validation images" in given.takeaway
