@@ -615,7 +615,7 @@ def test_labels_of_one_arm_are_named():
         | {"weight decay": ARMS["long"]["none"], "both": ARMS["long"]["dropout"]}
     }
     answer = questions.answer(question("additivity"), stored(), arms)
-    assert answer.verdict == "Undetermined (long)"  # the tuned weight decay is 0
+    assert answer.verdict == "Undetermined"  # the tuned weight decay is 0
     assert "weight decay alone is equivalent to none" in answer.takeaway
     assert any(
         "interaction" in note and "both and dropout are the same arm" in note
