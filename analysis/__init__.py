@@ -79,6 +79,7 @@ def answer(question: str, runs: Study) -> Answer:
         analysis.store.uri.StoreError: it did, but only another version of this code knows it.
     """
     from analysis import questions
+    from analysis.formatting import recipes_in_words
     from analysis.stats.agreement import sharing
 
     declared = {one.name: one for one in runs.declaration.questions}
@@ -88,7 +89,10 @@ def answer(question: str, runs: Study) -> Answer:
     asked = declared[question]
     known = [one for one in declared.values() if one.name in questions.QUESTIONS or one == asked]
     together = sharing(asked, known, runs.arms)
-    answers = questions.answer_all(together, runs.table, runs.arms, runs.images)
+    recipes = recipes_in_words(runs.declaration)
+    answers = questions.answer_all(
+        together, runs.table, runs.arms, runs.images, recipes, runs.declaration.image_types
+    )
     return next(one for one in answers if one.question == question)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 import re
 
-from analysis.schema import base_metric
+from analysis.schema import Declaration, base_metric
 
 MISSING = "–"
 OWN_NAMES = {"variance/log": "log variance", "variance/excess": "variance, measured over predicted"}
@@ -24,6 +24,7 @@ WEB_PAGE = re.compile(r"['\"]?\s*<(?:!doctype|html|head|body)\b.*", re.IGNORECAS
 
 
 ARM = re.compile(r"([a-z][\w+-]*(?:\([\d.,]+\))?) wd=([\d.e+-]+) (\w[\w. ]*)@(\d+)")
+EPOCHS = re.compile(r"[\d,]+ epochs?")
 RATES = re.compile(r"\b([a-z][\w+-]*)\(([\d.]+(?:,[\d.]+)*)\)")
 
 
@@ -107,13 +108,49 @@ def margin(value: float, metric: str) -> str:
     return f"±{value * scale(metric):.3g} {unit(metric, difference=True)}".strip()
 
 
-def arms_in_words(text: str) -> str:
+class RecipeWords(dict[str, str]):
+    """Recipe -> what it is, such as "5,000 images, 100 epochs"; one that was not declared keeps its
+    name."""
+
+    def __missing__(self, recipe: str) -> str:
+        base, _, factor = recipe.rpartition(" x")  # at another learning rate
+        return f"{self[base]}, {factor} x learning rate" if base in self else recipe
+
+
+NAMES = RecipeWords()
+"""No recipe in words."""
+
+
+def recipes_in_words(declared: Declaration) -> RecipeWords:
+    """Return what each recipe of a study is: its images and epochs, and a constant learning rate.
+
+    Of two that read alike, the later one goes on with its name.
+    """
+    words = RecipeWords()
+    for name, settings in declared.recipes.items():
+        images = plural(declared.train_examples_of(name), "image")
+        text = f"{images}, {plural(settings['epochs'], 'epoch')}"
+        if settings.get("schedule") == "constant":
+            text = f"{text}, constant learning rate"
+        words[name] = f"{text} ({name})" if text in words.values() else text
+    return words
+
+
+def arms_in_words(text: str, recipes: RecipeWords = NAMES) -> str:
     """Return a text with its arms as a person writes them.
 
-    "dropout(0.1,0.5) wd=1e-4 small@100" becomes "dropout (0.1, 0.5), weight decay 1e-4, small (100
-    epochs)", and "dropout(0.1,0.5)" alone "dropout (0.1, 0.5)".
+    "dropout(0.1,0.5) wd=1e-4 small@100" becomes "dropout (0.1, 0.5), weight decay 1e-4, 5,000
+    images, 100 epochs", and "dropout(0.1,0.5)" alone "dropout (0.1, 0.5)".
     """
-    text = ARM.sub(r"\1, weight decay \2, \3 (\4 epochs)", text)
+
+    def in_words(found: re.Match[str]) -> str:
+        arm, decay, recipe, count = found.groups()
+        epochs, words = plural(int(count), "epoch"), recipes[recipe]
+        # An arm may have been trained for fewer epochs than its recipe has.
+        told = f"{recipe} ({epochs})" if words == recipe else EPOCHS.sub(epochs, words, count=1)
+        return f"{arm}, weight decay {decay}, {told}"
+
+    text = ARM.sub(in_words, text)
     return RATES.sub(lambda found: f"{found[1]} ({found[2].replace(',', ', ')})", text)
 
 
@@ -136,8 +173,8 @@ def plain(value: float, digits: int = 2) -> str:
 
 
 def count(value: float) -> str:
-    """A whole number with thin spaces between thousands."""
-    return f"{value:,.0f}".replace(",", "\u202f") if math.isfinite(value) else MISSING
+    """A whole number with commas between thousands."""
+    return f"{value:,.0f}" if math.isfinite(value) else MISSING
 
 
 def capital(text: str) -> str:

@@ -66,6 +66,10 @@ REPORT_FILES = (
 TUNED = "tuned "
 """Before a noise type, in the label of its tuned arm."""
 
+IMAGE_TYPES = frozenset({"shift", "shift+one-sided", "shift+gain"})
+"""The noise types that know that an input is an image, of those that were there before declarations
+said so; a declaration names the others."""
+
 # Phases of a trial.
 SEARCH, RERANK, CONFIRM = "search", "rerank", "confirm"
 EXPLORE = "explore"  # grids and sketches on few seeds and validation images: pictures, no verdicts
@@ -258,6 +262,11 @@ class Declaration:
         own = self.recipes.get(recipe, {}).get("train_examples") or self.train_examples
         there = int(self.data["train"])
         return min(int(own), there) if own else there
+
+    @property
+    def image_types(self) -> frozenset[str]:
+        """The noise types that know that an input is an image."""
+        return IMAGE_TYPES.union(self.search_space.get("image_types", ()))
 
     def rate_bounds(self, noise: str) -> list[tuple[float, float]]:
         """Lowest and highest value searched of each rate that a noise type has."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from analysis import schema
 from analysis.questions import DESIGNS
-from analysis.questions.epochs import SIZES
+from analysis.questions.epochs import DECAYED, SIZES
 from models.config import Recipe
 from models.noise import NOISE
 
@@ -36,6 +36,12 @@ def of_size(name: str, images: int) -> Recipe:
 
 BY_SIZE = tuple(of_size(name, images) for name, images in SIZES.items())
 """`small`, and the same over the size of the training set."""
+BY_EPOCHS = tuple(
+    replace(LONG, name=name, epochs=epochs)
+    for name, epochs in DECAYED.items()
+    if name not in SIZES  # whose largest is `long` at 10 epochs
+)
+"""`long` at other lengths, with the rates tuned under the first recipe at each of them."""
 
 CLASSIC = (
     "none",
@@ -130,6 +136,17 @@ class Preset:
         needed = (first, *(recipe for recipe in later if recipe in asked))
         return replace(self, questions=questions, recipes=needed)
 
+    def on_images(self, count: int) -> Preset:
+        """Return the same study without the sizes of the training set that so many images lack."""
+        questions = dict(self.questions)
+        if "epochs" in questions:
+            questions["epochs"] = tuple(
+                recipe
+                for recipe in questions["epochs"]
+                if recipe.name not in SIZES or recipe.train_examples <= count
+            )
+        return replace(self, questions=questions)
+
     def searching(self, noise_types: tuple[str, ...]) -> Preset:
         """Return the same study without the questions that compare nothing among these types.
 
@@ -197,7 +214,7 @@ QUICK = Preset(
 FULL = Preset(
     "full",
     recipes=(SMALL, LONG),
-    questions=every_question(*BY_SIZE, LONG, DECAY, CONSTANT, BOOK),
+    questions=every_question(*BY_SIZE, *BY_EPOCHS, LONG, DECAY, CONSTANT, BOOK),
     confirm_seeds=seeds(1000, 20),
     explore_seeds=seeds(200, 3),
 )

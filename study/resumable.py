@@ -147,6 +147,14 @@ class ResumableStudy:
             )
         return {label: best[label][0] for label in sorted(best, key=lambda one: -best[one][1])}
 
+    def tried(self, recipe: Recipe) -> Tuned:
+        """Return the first arm of each search."""
+        return {
+            label: trials[0].arm
+            for (of_recipe, label), (_, trials) in self._searches.items()
+            if of_recipe == recipe
+        }
+
     def _new_search(self, recipe: Recipe, label: str) -> Search:
         """Return a search; each but the one without noise begins at no noise's tuned arm.
 

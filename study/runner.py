@@ -40,6 +40,9 @@ class Study(Protocol):
     def tuned_arms(self, recipe: Recipe) -> Tuned:
         """Return the winner of each search, the best type first."""
 
+    def tried(self, recipe: Recipe) -> Tuned:
+        """Return the first arm of each search, whether it has a winner or every trial diverged."""
+
     def best_of(self, arms: Sequence[Arm]) -> Arm | None:
         """Return the best of the arms on the re-ranking's validation images."""
 
@@ -59,7 +62,8 @@ def run_study(study: Study) -> None:
         tuned[recipe] = study.tuned_arms(recipe)
         types = finalists(types, tuned[recipe], preset.finalists)
     picked = pick_arms(preset, tuned)
-    study.log_arms(arm_names(picked, tuned))
+    tried = {recipe: study.tried(recipe) for recipe in tuned}
+    study.log_arms(arm_names(picked, tuned, tried))
     study.run([*explore_trials(preset, tuned), *robustness_trials(preset, tuned)])
     study.run(question_trials(preset, picked), winner=study.best_of(candidates(picked)))
 
@@ -129,10 +133,14 @@ def candidates(picked: Picked) -> list[Arm]:
     return list(arms)
 
 
-def arm_names(picked: Picked, tuned: dict[Recipe, Tuned]) -> dict[str, dict[str, str]]:
+def arm_names(
+    picked: Picked, tuned: dict[Recipe, Tuned], tried: dict[Recipe, Tuned]
+) -> dict[str, dict[str, str]]:
     """Return recipe name -> arm label -> arm name, of all tuned arms and those of the questions.
 
-    Under a recipe, a label means the same arm in every question.
+    Under a recipe, a label means the same arm in every question. A search in which every trial
+    diverged has one of those for its tuned arm: without a name the type would look like one that
+    was not picked for the recipe, and not like one that is untested.
     """
     names = {
         recipe.name: {tuned_label(label): arm.name for label, arm in arms.items()}
@@ -142,6 +150,9 @@ def arm_names(picked: Picked, tuned: dict[Recipe, Tuned]) -> dict[str, dict[str,
         for label, arm in arms.items():
             known = names.setdefault(recipe, {}).setdefault(label, arm.name)
             assert known == arm.name, f"two questions mean different arms by {label!r} ({recipe})"
+    for of_recipe, arms in tried.items():
+        for label, arm in arms.items():
+            names[of_recipe.name].setdefault(tuned_label(label), arm.name)
     return names
 
 

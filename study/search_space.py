@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.questions.base import DROPOUT_ALONE
+from analysis.schema import IMAGE_TYPES
 from models.config import Arm, Recipe
 from models.noise import Rate, noise_type, noise_version
 
@@ -112,8 +113,11 @@ def declared(noise_types: Sequence[str], recipes: Sequence[Recipe]) -> dict[str,
     """The space as a study declares it; its highest rate, declared beside it, may cut a type's
     bounds."""
     versions = {noise: version for noise in noise_types if (version := noise_version(noise))}
+    of_images = [noise for noise in noise_types if noise_type(noise).knows_images]
+    told = sorted(set(of_images) - IMAGE_TYPES)  # those are known: the ids of older studies stay
     return {
         **({"noise_versions": versions} if versions else {}),
+        **({"image_types": told} if told else {}),
         "bounds": {
             noise: [[rate.low, rate.high] for rate in rates_of(noise).values()]
             for noise in noise_types

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from analysis import formatting
-from analysis.plots import grids, style
+from analysis.formatting import NAMES, RecipeWords
+from analysis.plots import grids, ingredients, style
 from analysis.plots.style import PALETTE
-from analysis.questions.epochs import ARMS, SIZES
+from analysis.questions.epochs import ARMS, DECAYED, SIZES
 from analysis.schema import Question
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
@@ -22,9 +24,19 @@ from analysis.stats.results import Picture
 Arms = Mapping[str, Mapping[str, str]]
 
 
-def question_pictures(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Yield the pictures of a question; one whose data the table lacks is left out."""
-    if question.name in MAKERS:
+def question_pictures(
+    question: Question, table: pd.DataFrame, arms: Arms, recipes: RecipeWords = NAMES
+) -> Iterator[Picture]:
+    """Yield the pictures of a question; one whose data the table lacks is left out.
+
+    Args:
+        recipes: what each recipe is in words.
+    """
+    if question.name in grids.PLANES:
+        yield from grids.plane(question, table, recipes)
+    elif question.name == "ingredients":
+        yield from ingredients.parts(question, table, arms, recipes)
+    elif question.name in MAKERS:
         yield from MAKERS[question.name](question, table, arms)
 
 
@@ -81,9 +93,33 @@ def draw_band(
 
 
 def horizons_and_sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Draw both axes along which dropout's gain is followed."""
+    """Draw the axes along which dropout's gain is followed."""
     yield from horizons(question, table, arms)
-    yield from sizes(question, table, arms)
+    yield from ends_of_training(
+        question,
+        table,
+        arms,
+        Axis(
+            "sizes",
+            SIZES,
+            "training images",
+            "What dropout gains, over the size of the training set",
+            "The paired gap to no noise after equally many steps on so many training images",
+        ),
+    )
+    yield from ends_of_training(
+        question,
+        table,
+        arms,
+        Axis(
+            "decayed",
+            DECAYED,
+            "epochs",
+            "What dropout gains in trainings of other lengths, each down to learning rate 0",
+            "The paired gap to no noise at the end of trainings of so many epochs, of which each "
+            "has its own schedule down to learning rate 0",
+        ),
+    )
 
 
 def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
@@ -123,22 +159,42 @@ def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     )
 
 
-def sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
-    """Draw the gap to no noise against the number of training images."""
+@dataclass(frozen=True)
+class Axis:
+    """What trainings differ in, whose ends are compared.
+
+    Attributes:
+        name: of the picture.
+        places: recipe -> its place on the axis.
+        label: of the axis.
+        title, caption: of the picture; the caption's first words.
+    """
+
+    name: str
+    places: Mapping[str, int]
+    label: str
+    title: str
+    caption: str
+
+
+def ends_of_training(
+    question: Question, table: pd.DataFrame, arms: Arms, axis: Axis
+) -> Iterator[Picture]:
+    """Draw the gap to no noise at the end of trainings that differ in one thing."""
     rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
-    scores: dict[str, dict[int, pd.DataFrame]] = {}  # label -> images -> rows by seed
-    for recipe, images in SIZES.items():
+    scores: dict[str, dict[int, pd.DataFrame]] = {}  # label -> place -> rows by seed
+    for recipe, place in axis.places.items():
         for label in ("none", *ARMS):
             of_arm = rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")]
             if len(of_arm):
-                scores.setdefault(label, {})[images] = of_arm.set_index("seed").sort_index()
+                scores.setdefault(label, {})[place] = of_arm.set_index("seed").sort_index()
     counts = list(scores.get("none", {}))
     labels = [label for label in ARMS if list(scores.get(label, {})) == counts]
     if len(counts) < 2 or not labels:
         return
 
     def draw() -> Figure:
-        title = f"What dropout gains, over the size of the training set ({_count_seeds(question)})"
+        title = f"{axis.title} ({_count_seeds(question)})"
         with style.drawing(3.7, title) as figure:
             axes = figure.subplots(1, 2)
             for ax, metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
@@ -149,16 +205,15 @@ def sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pictu
                     gap = pd.concat(gaps, axis=1).to_numpy(dtype=float) * factor
                     ax.plot(counts, gap.T, color=colour, alpha=0.18, linewidth=0.8)
                     draw_band(ax, counts, gap, f"{label} - none", colour)
-                _finish(ax, "training images", style.metric_label(metric, difference=True), counts)
+                _finish(ax, axis.label, style.metric_label(metric, difference=True), counts)
                 ax.set_xticks(counts, [f"{count:,}" for count in counts])
             axes[0].legend(frameon=False, fontsize=8.5)
         return figure
 
     yield Picture(
-        "sizes",
-        "The paired gap to no noise after equally many steps on so many training images, one thin "
-        "line per seed, mean and 95 % interval; the shaded strip is the equivalence margin. In "
-        "accuracy more is better, in loss less.",
+        axis.name,
+        f"{axis.caption}: one thin line per seed, mean and 95 % interval; the shaded strip is the "
+        "equivalence margin. In accuracy more is better, in loss less.",
         draw,
     )
 
@@ -245,8 +300,6 @@ MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] =
     "epochs": horizons_and_sizes,
     "variance": variance,
     "test-time": noisy_passes,
-    "swap": grids.plane,
-    "additivity": grids.plane,
     "dropconnect": grids.dropconnect,
 }
 """Question -> what draws its pictures."""

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 from analysis.schema import Contrast, Question, higher_is_better
 from analysis.stats.paired import MIN_SEEDS, interval
@@ -28,6 +29,7 @@ def question_figure(
     table: pd.DataFrame,
     arms: Mapping[str, Mapping[str, str]],
     answers: Sequence[ContrastAnswer],
+    recipes: RecipeWords = NAMES,
 ) -> Figure:
     """Draw a row of two panels for each recipe and metric: the arms, and the paired differences.
 
@@ -40,6 +42,7 @@ def question_figure(
         table: run table.
         arms: recipe -> arm label -> arm name.
         answers: of the declared contrasts.
+        recipes: what each recipe is in words.
     """
     blocks = _blocks(question, arms)
     labels = {
@@ -63,11 +66,12 @@ def question_figure(
         for (recipe, metric), (left, right) in zip(blocks, axes, strict=True):
             if metric in table.columns:
                 _draw_arms(left, rows, arms.get(recipe, {}), labels[recipe, metric], metric)
-                left.set_title(f"{recipe}: each arm", loc="left", weight="bold")
+                left.set_title(f"{recipes[recipe]}: each arm", loc="left", weight="bold")
             else:
                 left.set_axis_off()
             _draw_contrasts(right, blocks[recipe, metric], answered, metric)
-            right.set_title(f"{recipe}: paired differences", loc="left", weight="bold")
+            title = "paired differences" if metric in table.columns else recipes[recipe]
+            right.set_title(title, loc="left", weight="bold")
         style.add_legend(figure, question, [("mean and 95 % t interval", style.INK)])
     return figure
 

@@ -10,6 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis import formatting
+from analysis.formatting import RecipeWords
 from analysis.plots import style
 from analysis.schema import EXPLORE, Question, higher_is_better
 from analysis.stats.contrasts import rows_for_question
@@ -41,7 +42,7 @@ PLANES = {
 """Question -> columns of the run table with their labels, and the caption."""
 
 
-def plane(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def plane(question: Question, table: pd.DataFrame, recipes: RecipeWords) -> Iterator[Picture]:
     """Draw validation scores over two settings."""
     labels, caption = PLANES[question.name]
     rows = explored_rows(question, table)
@@ -51,7 +52,8 @@ def plane(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pictu
 
     def draw() -> Figure:
         seeds = formatting.plural(rows["seed"].nunique(), "seed")
-        title = f"{rows['recipe'].iloc[0]}: mean of {seeds}; * best of its column"
+        recipe = recipes[str(rows["recipe"].iloc[0])]
+        title = f"{recipe}: mean of {seeds}; * best of its column"
         with style.drawing(1.4 + 0.42 * rows[y].nunique(), title) as figure:
             axes = figure.subplots(1, len(METRICS))
             for ax, (metric, (colours, digits)) in zip(axes, METRICS.items(), strict=True):

@@ -6,7 +6,7 @@ Gains are turned so that positive is better: accuracy gained in points, loss sav
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
-from analysis.schema import TUNED, Question, higher_is_better
+from analysis.schema import IMAGE_TYPES, TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 from analysis.stats.verdicts import tone
@@ -32,8 +33,9 @@ PANELS = (
 )
 MIRRORED = {"better": "worse", "worse": "better"}
 CAPTION = (
-    "The tuned arm of every noise type under {recipe}, the best mean gain over tuned dropout "
-    "first; both references are in bold. Faint points are seeds, diamonds their means with 95 % "
+    "The tuned arm of every noise type with {recipe}, the best mean gain over tuned dropout "
+    "first; both references are in bold. What knows images uses that the input is a picture, the "
+    "other types would work on any input. Faint points are seeds, diamonds their means with 95 % "
     "paired-t intervals (not adjusted for multiplicity); the colour is the verdict, which is "
     "(Holm). Within the shaded margin a difference is negligible. An arrow stands for a gain off "
     "the scale. Right: training time per epoch and network, relative to dropout's, as the study's "
@@ -62,7 +64,12 @@ Gains = Mapping[tuple[str, str, str, str], Gain]
 
 
 def pictures(
-    question: Question, table: pd.DataFrame, arms: Arms, contrasts: Iterable[ContrastAnswer]
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    contrasts: Iterable[ContrastAnswer],
+    recipes: RecipeWords = NAMES,
+    image_types: Collection[str] = IMAGE_TYPES,
 ) -> list[Picture]:
     """Return a leaderboard for each recipe of the question, named by it.
 
@@ -71,15 +78,21 @@ def pictures(
         table: run table.
         arms: recipe -> arm label -> arm name.
         contrasts: the answered ones among the declared.
+        recipes: what each recipe is in words.
+        image_types: the noise types that know that an input is an image.
     """
     gains = gains_of(contrasts)
 
     def picture(recipe: str) -> Picture:
-        caption = CAPTION.format(recipe=recipe)
-        return Picture(recipe, caption, lambda: draw(question, table, arms, gains, recipe))
+        words = recipes[recipe]
 
-    recipes = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
-    return [picture(recipe) for recipe in recipes]
+        def drawn() -> Figure:
+            return draw(question, table, arms, gains, recipe, words, image_types)
+
+        return Picture(recipe, CAPTION.format(recipe=words), drawn)
+
+    asked = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
+    return [picture(recipe) for recipe in asked]
 
 
 def gains_of(contrasts: Iterable[ContrastAnswer]) -> dict[tuple[str, str, str, str], Gain]:
@@ -115,8 +128,21 @@ def costs(question: Question, table: pd.DataFrame, arms: Mapping[str, str]) -> d
     }
 
 
-def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, recipe: str) -> Figure:
-    """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS."""
+def draw(
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    gains: Gains,
+    recipe: str,
+    words: str = "",
+    image_types: Collection[str] = IMAGE_TYPES,
+) -> Figure:
+    """Draw one recipe: a row for each noise type with a tuned arm, a panel for each of PANELS.
+
+    Args:
+        words: what the recipe is; by default its name.
+        image_types: the noise types that know that an input is an image; they are marked.
+    """
     of_recipe = arms.get(recipe, {})
     labels: dict[str, None] = {}
     for contrast in question.contrasts:
@@ -129,7 +155,7 @@ def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, reci
     off = _switched_off(table, {label: of_recipe[label] for label in labels})
     margins = {one.metric: one.margin * formatting.scale(one.metric) for one in question.contrasts}
     seeds = formatting.plural(len(question.seeds), "seed")
-    title = f"Tuned noise types under {recipe}, best first ({seeds})"
+    title = f"Tuned noise types, best first: {words or recipe} ({seeds})"
     with style.drawing(2.2 + 0.33 * max(1, len(types)), title) as figure:
         axes = figure.subplots(
             1, len(PANELS) + 1, width_ratios=[*[1.0] * len(PANELS), 0.42], sharey=True
@@ -139,14 +165,17 @@ def draw(question: Question, table: pd.DataFrame, arms: Arms, gains: Gains, reci
             _draw_gains(ax, of_types, rival, margins.get(metric, math.nan))
             ax.set_xlabel(label)
         _draw_costs(axes[-1], types, costs(question, table, of_recipe))
-        names = [f"{noise} (noise off)" if noise in off else noise for noise in types]
+        names = []
+        for noise in types:
+            marks = ["knows images"] * (noise in image_types) + ["noise off"] * (noise in off)
+            names.append(f"{noise} ({', '.join(marks)})" if marks else noise)
         style.set_lines(axes[0], names)
         for noise, tick in zip(types, axes[0].get_yticklabels(), strict=True):
             tick.set_fontweight("bold" if noise in (DROPOUT, NONE) else "normal")
         colours = {**style.VERDICT_COLOURS, "open": style.GREY}
-        words = {"equivalent": "negligible", "open": "inconclusive"}
+        shown = {"equivalent": "negligible", "open": "inconclusive"}
         means_of = [
-            (f"mean, 95 % interval: {words.get(verdict, verdict)}", colour)
+            (f"mean, 95 % interval: {shown.get(verdict, verdict)}", colour)
             for verdict, colour in colours.items()
         ]
         style.add_legend(figure, question, means_of)

@@ -7,21 +7,25 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 from analysis.plots.forest import configuration
 from analysis.plots.style import FAINT, GREY, PALETTE
 from analysis.store.curves import TRAINING, VALIDATION, runs_of
 
 
-def overfitting_figures(curves: pd.DataFrame, table: pd.DataFrame) -> dict[str, tuple[Figure, str]]:
+def overfitting_figures(
+    curves: pd.DataFrame, table: pd.DataFrame, recipes: RecipeWords = NAMES
+) -> dict[str, tuple[Figure, str]]:
     """Return recipe -> figure and caption; a panel for each noise type.
 
     Args:
         curves: of `analysis.store.curves.read`.
         table: run table.
+        recipes: what each recipe is in words.
     """
     return {
-        str(recipe): (_draw(str(recipe), rows, table), _caption(rows))
+        str(recipe): (_draw(recipes[str(recipe)], rows, table), _caption(rows))
         for recipe, rows in curves.groupby("recipe", sort=False)
     }
 
@@ -41,7 +45,8 @@ def _draw(recipe: str, rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
             ax.text(0, 1.02, settings, transform=ax.transAxes, size=8.5, color=GREY)
             ax.set_xlabel("epochs")
         axes[0].set_ylabel("loss (nats)")
-        axes[0].set_ylim(bottom=-0.05 * axes[0].get_ylim()[1])
+        top = axes[0].get_ylim()[1]  # with room for the last values above and below the lines
+        axes[0].set_ylim(-0.05 * top, 1.08 * top)
         handles, labels = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5

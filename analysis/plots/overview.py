@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 
 CAPTION = (
@@ -25,22 +26,32 @@ ENDS = ("ci_low", "ci_high", "ci_crossed_low", "ci_crossed_high")
 Row = Mapping[Hashable, Any]
 
 
-def overview_figure(deciding: Mapping[str, pd.DataFrame]) -> Figure | None:
-    """Draw a line for each difference in accuracy; None if there is none.
+def overview_figure(
+    deciding: Mapping[str, pd.DataFrame], recipes: RecipeWords = NAMES
+) -> Figure | None:
+    """Draw a line for each difference in accuracy, those of one recipe together; None if there is
+    none.
 
     Args:
         deciding: title of a question -> its deciding rows of `contrast_table`.
+        recipes: what each recipe is in words.
     """
-    rows: list[str | Row] = []
+    groups: dict[tuple[str, str], list[Row]] = {}  # title and recipe -> rows
     for title, table in deciding.items():
-        answered = table[table["estimate"].notna()].to_dict("records")
-        of_question = [row for row in answered if formatting.is_accuracy(row["metric"])]
-        if of_question:
-            rows += [title, *of_question]
-    drawn = [row for row in rows if not isinstance(row, str)]
-    if not drawn:
+        for row in table[table["estimate"].notna()].to_dict("records"):
+            if formatting.is_accuracy(row["metric"]):
+                groups.setdefault((title, row["recipe"]), []).append(row)
+    if not groups:
         return None
-    with style.drawing(1.3 + 0.27 * len(rows), "Differences in test accuracy") as figure:
+    used = dict.fromkeys(recipe for _, recipe in groups)
+    several = len(used) > 1
+    rows: list[str | Row] = []
+    for (title, recipe), of_recipe in groups.items():
+        rows += [f"{title} ({recipes[recipe]})" if several else title, *of_recipe]
+    drawn = [row for row in rows if not isinstance(row, str)]
+    heading = "Differences in test accuracy"
+    heading += "" if several else f" ({recipes[next(iter(used))]})"
+    with style.drawing(1.3 + 0.27 * len(rows), heading) as figure:
         ax = figure.subplots()
         margin = 100 * max(row["margin"] for row in drawn)
         marks = [(100 * row["estimate"], [100 * row[end] for end in ENDS]) for row in drawn]
@@ -62,7 +73,7 @@ def overview_figure(deciding: Mapping[str, pd.DataFrame]) -> Figure | None:
 
 
 def _name(row: Row) -> str:
-    return textwrap.shorten(f"{row['contrast']}, {row['recipe']}", 52, placeholder=" …")
+    return textwrap.shorten(row["contrast"], 52, placeholder=" …")
 
 
 def _draw_line(ax: Axes, place: int, row: Row, farthest: float) -> None:

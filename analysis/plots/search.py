@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator, SymmetricalLogLocator
 
 from analysis import formatting
+from analysis.formatting import recipes_in_words
 from analysis.plots import style
 from analysis.plots.style import FAINT, GREY, INK, PALETTE
 from analysis.schema import higher_is_better
@@ -57,7 +58,8 @@ def _draw_rates(study: Study, recipe: str, trials: pd.DataFrame) -> Figure:
     failed = _failed_trials(study, recipe)
     none = trials.loc[trials["noise"] == "none", "score"]
     title = (
-        f"{recipe}: every search trial, {formatting.metric_name(objective)} against the rates "
+        f"{recipes_in_words(study.declaration)[recipe]}: every search trial, "
+        f"{formatting.metric_name(objective)} against the rates "
         f"({formatting.plural(len(trials), 'trial')})"
     )
     with style.drawing(1.3 + 2.1 * rows, title, axes_grid_axis="both") as figure:
@@ -158,7 +160,8 @@ def budget_figures(study: Study) -> dict[str, Figure]:
         trials = _of_types(study, recipe)
         if len(trials):
             curves = best_so_far(trials, study.declaration.noise_types, study.declaration.objective)
-            figures[recipe] = _draw_budget(curves, recipe, study.declaration.objective)
+            words = recipes_in_words(study.declaration)[recipe]
+            figures[recipe] = _draw_budget(curves, words, study.declaration.objective)
     return figures
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 import pandas as pd
 
+from analysis.formatting import NAMES, RecipeWords
 from analysis.questions import (
     activation_variance,
     additivity,
@@ -22,7 +23,7 @@ from analysis.questions import (
 )
 from analysis.questions.base import Conclusion, Design, Evidence, Unanswered
 from analysis.questions.sentences import condition, numbers
-from analysis.schema import Question, base_metric
+from analysis.schema import IMAGE_TYPES, Question, base_metric
 from analysis.stats.agreement import with_one_verdict
 from analysis.stats.paired import images_dominate
 from analysis.stats.results import Answer, ContrastAnswer, Picture
@@ -74,12 +75,16 @@ def answer_all(
     table: pd.DataFrame,
     arms: Arms,
     images: Mapping[str, ImageScores] | None = None,
+    recipes: RecipeWords = NAMES,
+    image_types: Collection[str] = IMAGE_TYPES,
 ) -> list[Answer]:
     """Answer declared questions together: a difference that two of them ask for has one verdict.
 
     Args:
         arms: recipe -> arm label -> arm name.
         images: arm name -> its networks' scores on each test image.
+        recipes: what each recipe is in words.
+        image_types: the noise types that know that an input is an image.
 
     Raises:
         StoreError: only another version of this code knows a question.
@@ -93,14 +98,14 @@ def answer_all(
                 f"the study asks {question.name!r}, a question that this version does not know: "
                 "read the study with the commit that ran it, which its study run names"
             )
-    answered = [answer_contrasts(question, table, arms) for question in questions]
+    answered = [answer_contrasts(question, table, arms, recipes) for question in questions]
     answers = []
     for question, contrasts in zip(
-        questions, with_one_verdict(questions, answered, arms), strict=True
+        questions, with_one_verdict(questions, answered, arms, recipes), strict=True
     ):
         crossed = crossed_bootstrap.intervals(contrasts.contrasts, arms, images or {})
         told = replace(contrasts, contrasts=tuple(_on_images(contrasts.contrasts, crossed)))
-        evidence = Evidence(question, table, arms, told, images or {})
+        evidence = Evidence(question, table, arms, told, images or {}, recipes, image_types)
         answers.append(replace(_answer(evidence), crossed=crossed))
     return answers
 
@@ -129,10 +134,12 @@ def _answer(evidence: Evidence) -> Answer:
     question, answered = evidence.question, evidence.answered
     recipes = dict.fromkeys(one.contrast.recipe for one in answered.contrasts)
     declared = dict.fromkeys(contrast.recipe for contrast in question.contrasts)
-    holds = condition(question, recipes or declared, DESIGNS[question.name].values)
+    told = [evidence.recipes[recipe] for recipe in recipes or declared]
+    holds = condition(question, told, DESIGNS[question.name].values)
     try:
         conclusion = QUESTIONS[question.name].answer(evidence)
-        sentence = numbers(conclusion.shown or evidence.on("accuracy") or answered.contrasts)
+        shown = conclusion.shown or evidence.on("accuracy") or answered.contrasts
+        sentence = numbers(shown, evidence.recipes)
         takeaway = f"{conclusion.takeaway}. This holds {holds}."
     except Unanswered as reason:
         conclusion = Conclusion(f"Not answered: {str(reason) or _why_refused(evidence)}", "")
@@ -182,6 +189,9 @@ def _figures(
 
     def figure() -> Figure:
         names = {recipe: dict(labels) for recipe, labels in arms.items()}
-        return forest.question_figure(question, table, names, evidence.answered.contrasts)
+        return forest.question_figure(
+            question, table, names, evidence.answered.contrasts, evidence.recipes
+        )
 
-    return figure, CAPTION, tuple(curves.question_pictures(question, table, arms))
+    pictures = curves.question_pictures(question, table, arms, evidence.recipes)
+    return figure, CAPTION, tuple(pictures)

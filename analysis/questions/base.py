@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
-from analysis.schema import CONFIRM, TUNED, Contrast, Question, base_metric
+from analysis.formatting import RecipeWords
+from analysis.schema import CONFIRM, IMAGE_TYPES, TUNED, Contrast, Question, base_metric
 from analysis.stats.results import Answered, ContrastAnswer, Picture, Table
 from analysis.stats.verdicts import Arms
 
@@ -138,6 +139,8 @@ class Evidence:
     Attributes:
         arms: recipe -> arm label -> arm name.
         images: arm name -> `analysis.store.image_scores.ImageScores`, where they were read.
+        recipes: what each recipe is in words.
+        image_types: the noise types that know that an input is an image.
     """
 
     question: Question
@@ -145,6 +148,14 @@ class Evidence:
     arms: Arms
     answered: Answered
     images: Mapping[str, Any] = field(default_factory=dict)
+    recipes: RecipeWords = field(default_factory=RecipeWords)
+    image_types: Collection[str] = IMAGE_TYPES
+
+    def where(self, recipe: str, told: str = " ({})") -> str:
+        """Return `told` of a recipe in words; nothing where the question has one recipe alone,
+        which its takeaway names once."""
+        asked = {contrast.recipe for contrast in self.question.contrasts}
+        return told.format(self.recipes[recipe]) if len(asked) > 1 else ""
 
     def on(self, kind: str) -> list[ContrastAnswer]:
         """Return the contrasts on one kind of score: "accuracy", "loss", "brier", ..."""

@@ -27,8 +27,16 @@ from analysis.stats.verdicts import NEGLIGIBLE, significant_direction
 HORIZONS = (5, 10, 20, 50, 100)
 SIZES = {"images-1000": 1_000, "small": 5_000, "images-20000": 20_000, "images-50000": 50_000}
 """Recipe -> its training images; all take equally many steps."""
+DECAYED = {
+    "epochs-3": 3,
+    "images-50000": 10,
+    "epochs-20": 20,
+    "epochs-40": 40,
+    "epochs-80": 80,
+}
+"""Recipe -> its epochs on all images, at whose end the learning rate is 0."""
 ARMS = ("dropout", HALF)
-SLOPES, BY_SIZE = "slopes", "sizes"
+SLOPES, BY_SIZE, BY_EPOCHS = "slopes", "sizes", "decayed"
 
 
 def gap_key(arm: str, epochs: int) -> str:
@@ -46,13 +54,29 @@ def size_key(arm: str) -> str:
     return f"{arm} - none, on so many images"
 
 
+def decayed_key(arm: str, recipe: str) -> str:
+    """Return the key of the gap at the end of a training of DECAYED."""
+    return size_key(arm) if recipe in SIZES else f"{arm} - none, after so many epochs"
+
+
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Compare with no noise at each horizon, and take the gap's slope over their doublings; of a
-    training set of another size, compare at the end."""
+    training set of another size, or a schedule of its own, compare at the end."""
     if recipe.name in SIZES:
         name = f"{{}} - none, {SIZES[recipe.name]:,} images"
         return [
             Comparison(size_key(arm), {arm: 1.0, "none": -1.0}, BY_SIZE, name=name.format(arm))
+            for arm in ARMS
+        ]
+    if recipe.name in DECAYED:
+        name = f"{{}} - none, {DECAYED[recipe.name]} epochs down to learning rate 0"
+        return [
+            Comparison(
+                decayed_key(arm, recipe.name),
+                {arm: 1.0, "none": -1.0},
+                BY_EPOCHS,
+                name=name.format(arm),
+            )
             for arm in ARMS
         ]
     horizons = [epochs for epochs in HORIZONS if epochs <= recipe.epochs]
@@ -95,9 +119,11 @@ DESIGN = Design(
     rule=(
         "No noise, dropout at the rates tuned under the first recipe, and dropout at 0.5, none "
         "with weight decay. One training at a constant learning rate passes through all horizons; "
-        "trainings on more or fewer images take equally many steps, down to learning rate 0."
+        "others fall to learning rate 0 by a schedule of their own: trainings on more or fewer "
+        "images, which take equally many steps, and longer or shorter ones on all images. A size "
+        "that the data set does not have is left out."
     ),
-    recipes=("constant", *SIZES),
+    recipes=("constant", *dict.fromkeys((*SIZES, *DECAYED))),
     comparisons=comparisons,
     arms=arms,
     measures=dict.fromkeys(("none", *ARMS), ("horizons",)),
@@ -117,7 +143,8 @@ TRENDS = {
 def answer(evidence: Evidence) -> Conclusion:
     """Count the horizons at which dropout gains on no noise, and tell the gap's trend."""
     accuracy = evidence.on("accuracy")
-    answers = by_key(one for one in accuracy if one.contrast.recipe not in SIZES)
+    at_constant = [one for one in accuracy if one.contrast.recipe not in (*SIZES, *DECAYED)]
+    answers = by_key(at_constant)
     gaps: dict[tuple[str, int], str] = {}  # arm, horizon -> verdict
     trends = []
     for arm in ARMS:
@@ -138,7 +165,7 @@ def answer(evidence: Evidence) -> Conclusion:
         ),
         takeaway=(
             f"Better than no noise: {_places(gaps, 'better')}; worse: {_places(gaps, 'worse')}"
-            f"{_by_size(accuracy)}"
+            f"{_by_size(accuracy)}{_by_epochs(accuracy)}"
         ),
     )
 
@@ -152,6 +179,19 @@ def _by_size(accuracy: Sequence[ContrastAnswer]) -> str:
         for one in sorted(gaps, key=lambda one: SIZES[one.contrast.recipe])
     ]
     return f"; dropout's gain {', '.join(parts)}" if parts else ""
+
+
+def _by_epochs(accuracy: Sequence[ContrastAnswer]) -> str:
+    """Return "; trained down to learning rate 0, after 3 epochs -0.4 pp, after 80 epochs +0.5
+    pp"."""
+    gains: dict[int, str] = {}
+    for one in accuracy:
+        contrast = one.contrast
+        if contrast.recipe in DECAYED and contrast.key == decayed_key("dropout", contrast.recipe):
+            gain = formatting.difference(one.estimate.mean, contrast.metric)
+            gains[DECAYED[contrast.recipe]] = gain
+    parts = [f"after {epochs} epochs {gains[epochs]}" for epochs in sorted(gains)]
+    return f"; trained down to learning rate 0, {', '.join(parts)}" if len(parts) > 1 else ""
 
 
 def _places(gaps: Mapping[tuple[str, int], str], verdict: str) -> str:

@@ -122,9 +122,10 @@ def answer(evidence: Evidence) -> Conclusion:
             if part.key in answers:
                 effect = EFFECTS.get(answers[part.key].verdict, "makes no difference that matters")
                 effects.append(f"{part.effect} {effect if whole[part.rate] else 'was tuned off'}")
-        findings.append(f"under {recipe}, {', '.join(effects)}")
+        findings.append(f"{evidence.where(recipe, 'with {}, ')}{', '.join(effects)}")
         if CONTROL in answers:
-            controls.append(f"{AGAINST[answers[CONTROL].verdict]} no noise under {recipe}")
+            against = AGAINST[answers[CONTROL].verdict]
+            controls.append(f"{against} no noise{evidence.where(recipe, ' with {}')}")
     if not findings:
         raise Unanswered
     out = [refused for refused in evidence.answered.refused if not refused.entered]
@@ -132,7 +133,8 @@ def answer(evidence: Evidence) -> Conclusion:
         verdict=formatting.capital("; ".join(findings)),
         takeaway=f"A constant factor without any noise is {listed(controls)}",
         notes=[
-            f"the candidate did not go on to {recipe}: it was not among the best there"
+            f"the candidate was not trained with {evidence.recipes[recipe]}: it was not among the "
+            "best, which go on"
             for recipe in dict.fromkeys(refused.contrast.recipe for refused in out)
         ],
     )

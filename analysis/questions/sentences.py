@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from analysis import formatting
+from analysis.formatting import RecipeWords
 from analysis.schema import CONFIRM, Question
 from analysis.stats.results import ContrastAnswer
 from analysis.stats.verdicts import is_book
@@ -48,12 +49,12 @@ def brief(answer: ContrastAnswer) -> str:
     return f"{answer.contrast.name}: {answer.verdict} ({mean} {interval})"
 
 
-def numbers(answers: Iterable[ContrastAnswer]) -> str:
+def numbers(answers: Iterable[ContrastAnswer], recipes: RecipeWords) -> str:
     """Return the estimates of contrasts as a sentence, those of one metric and recipe together."""
     groups: dict[str, list[str]] = {}
     for answer in answers:
         metric = formatting.metric_name(answer.contrast.metric)
-        place = f"on {metric} under {answer.contrast.recipe}"
+        place = f"on {metric} ({recipes[answer.contrast.recipe]})"
         groups.setdefault(place, []).append(brief(answer))
     parts = [f"{place}, {', '.join(told)}" for place, told in groups.items()]
     return f"{formatting.capital('; '.join(parts))}."
@@ -62,7 +63,7 @@ def numbers(answers: Iterable[ContrastAnswer]) -> str:
 def condition(question: Question, recipes: Iterable[str], values: str) -> str:
     """Return the settings that the claims depend on: images, tuned values and recipes."""
     images = "this test set" if question.phase == CONFIRM else "these validation images"
-    text = f"for {images}, {values}, and under {' and '.join(recipes)}"
+    text = f"for {images}, {values}, and training with {' and with '.join(recipes)}"
     if any(map(is_book, question.contrasts)):
         text += "; with a constant learning rate a gain may steady the end point, not generalise"
     return text

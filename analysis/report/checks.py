@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from analysis import formatting
+from analysis.formatting import recipes_in_words
 from analysis.schema import CONFIRM, SEARCH, TUNED, Declaration
 from analysis.stats.contrasts import UNMIXED
 from analysis.stats.paired import gain_interval
@@ -38,7 +39,7 @@ def panel(study: Study, answers: Sequence[Answer]) -> Table:
         "no tuned arm at the edge of the search space": list(edges(study)),
         "every recipe that tunes overfits without noise": _underfits(study),
         "every recipe that tunes ends at learning rate 0": _ends_above_0(study),
-        "no tuned type loses to no noise": _lost_to_none(answers),
+        "no tuned type loses to no noise": _lost_to_none(study, answers),
         "test images read by the confirm phase alone": _early_looks(study),
         "no other look at the test images in this store": _other_looks(study),
         "scores of single test images kept for every confirmed arm": _without_images(study),
@@ -70,7 +71,7 @@ def warnings(study: Study, answers: Sequence[Answer]) -> list[str]:
             f"{formatting.count(fewest)} images only."
         )
     lines += [
-        f"Recipe {line}. There is nothing to regularise: noise slows learning, and what wins may "
+        f"{line}. There is nothing to regularise: noise slows learning, and what wins may "
         "only have taken a larger step."
         for line in _underfits(study)
     ]
@@ -102,6 +103,7 @@ def edges(study: Study) -> Iterable[str]:
     for recipe in declared.tuned_recipes:
         width, highest_decay = _edge(declared, recipe)
         arms = study.tuned_arms(recipe)
+        words = recipes_in_words(declared)[recipe]
         for noise in declared.noise_types:
             rows = study.table.loc[study.table["arm"] == arms.get(noise, "")]
             if rows.empty:  # not tuned under this recipe
@@ -110,10 +112,10 @@ def edges(study: Study) -> Iterable[str]:
             rates = zip((best["rate1"], best["rate2"]), declared.rate_bounds(noise), strict=False)
             for layer, (rate, (_, highest)) in enumerate(rates, start=1):
                 if rate > highest - width * highest - 1e-9:
-                    yield f"{noise}, {recipe}: rate {layer} is the highest searched, {rate:g}"
+                    yield f"{noise}, {words}: rate {layer} is the highest searched, {rate:g}"
             if best["weight_decay"] > highest_decay:
                 decay = f"{best['weight_decay']:g}"
-                yield f"{noise}, {recipe}: weight decay is the highest searched, {decay}"
+                yield f"{noise}, {words}: weight decay is the highest searched, {decay}"
 
 
 def _edge(declared: Declaration, recipe: str) -> tuple[float, float]:
@@ -147,31 +149,34 @@ def overfitting(study: Study) -> dict[str, tuple[float, float]]:
 def _underfits(study: Study) -> list[str]:
     """Name the recipes under which there is nothing to regularise."""
     lines = []
+    words = recipes_in_words(study.declaration)
     for recipe, (training, validation) in overfitting(study).items():
         if not validation - training >= OVERFITS:
             lines.append(
-                f"{recipe} does not overfit without noise: its training loss ends at "
-                f"{training:.3f}, its validation loss at {validation:.3f}"
+                f"With {words[recipe]}, the network does not overfit without noise: its training "
+                f"loss ends at {training:.3f}, its validation loss at {validation:.3f}"
             )
     return lines
 
 
 def _ends_above_0(study: Study) -> list[str]:
-    """Name the tuned recipes whose learning rate does not end at 0: there a larger step gains."""
+    """Name the tuned recipes of a constant learning rate, where a larger step gains."""
     recipes = study.declaration.recipes
+    words = recipes_in_words(study.declaration)
     return [
-        f"{recipe}: the learning rate is {recipes[recipe]['schedule']}"
+        words[recipe]
         for recipe in study.declaration.tuned_recipes
         if recipes[recipe].get("schedule", "constant") == "constant"
     ]
 
 
-def _lost_to_none(answers: Sequence[Answer]) -> list[str]:
+def _lost_to_none(study: Study, answers: Sequence[Answer]) -> list[str]:
     """Name the tuned types that are not shown to be at least equivalent to no noise.
 
     Rate 0 was among their candidates: one that loses is a failure of the search.
     """
     lines = []
+    words = recipes_in_words(study.declaration)
     for answer in answers:
         for one in answer.contrasts:
             contrast = one.contrast
@@ -182,8 +187,8 @@ def _lost_to_none(answers: Sequence[Answer]) -> list[str]:
             if lowest <= -contrast.margin:
                 least = formatting.difference(lowest, contrast.metric)
                 lines.append(
-                    f"{contrast.name}, {contrast.recipe}: may lose as much as {least}, although "
-                    "rate 0 was searched: a failure of the search, or of too few seeds"
+                    f"{contrast.name}, {words[contrast.recipe]}: may lose as much as {least}, "
+                    "although rate 0 was searched: a failure of the search, or of too few seeds"
                 )
     return lines
 
@@ -211,6 +216,7 @@ def _unequal_tuning(study: Study) -> list[str]:
     """Name the types with fewer finished trials than declared: some diverged, failed or are
     missing."""
     declared = study.declaration
+    words = recipes_in_words(declared)
     searched = study.table.loc[study.table["phase"] == SEARCH]
     of_types = declared.trials_per_type * len(declared.noise_types)
     searched = searched.loc[searched["trial_number"] < of_types]  # beyond is dropout alone
@@ -218,12 +224,15 @@ def _unequal_tuning(study: Study) -> list[str]:
     for place, recipe in enumerate(declared.tuned_recipes):
         of_recipe = searched.loc[searched["recipe"] == recipe]
         counts = of_recipe.groupby("noise")["trial_number"].nunique()
-        # Under later recipes only the finalists are tuned.
-        types = declared.noise_types if place == 0 and len(counts) else list(counts.index)
+        # Under later recipes only the finalists are tuned; of some, every trial may have diverged.
+        tried = {*counts.index, *study.tuned_arms(recipe)}
+        later = [noise for noise in declared.noise_types if noise in tried]
+        types = declared.noise_types if place == 0 and len(counts) else later
         for noise in types:
             count = int(counts.get(noise, 0))
             if count < declared.trials_per_type:
-                lines.append(f"{noise}, {recipe}: {count} of {declared.trials_per_type} trials")
+                trials = f"{count} of {declared.trials_per_type} trials"
+                lines.append(f"{noise}, {words[recipe]}: {trials}")
     return lines
 
 
@@ -241,14 +250,15 @@ def _without_images(study: Study) -> list[str]:
 def _indistinct(study: Study) -> list[str]:
     """Name the recipes under which every arm has the same accuracy with every seed."""
     confirmed = study.table.loc[study.table["phase"] == CONFIRM]
+    words = recipes_in_words(study.declaration)
     lines = []
     for recipe, rows in confirmed.groupby("recipe"):
         by_seed = rows.groupby("seed")["test/accuracy"].agg(["nunique", "size", "first"])
         if (by_seed["size"] > 1).all() and (by_seed["nunique"] == 1).all():
             score = formatting.score(float(by_seed["first"].mean()), "test/accuracy")
             lines.append(
-                f"{recipe}: all arms are alike with every seed, at {score}: this data set tells "
-                "nothing of noise"
+                f"{words[str(recipe)]}: all arms are alike with every seed, at {score}: this data "
+                "set tells nothing of noise"
             )
     return lines
 

@@ -9,10 +9,11 @@ from typing import Any
 import pandas as pd
 
 from analysis import formatting
+from analysis.formatting import RecipeWords, recipes_in_words
 from analysis.report import checks, tables
 from analysis.report.escaping import figure_path
 from analysis.report.next_study import NextStudy, next_study
-from analysis.schema import Declaration, Question, higher_is_better
+from analysis.schema import Question, higher_is_better
 from analysis.stats.contrast_table import NOT_ENTERED
 from analysis.stats.results import Answer, Table
 from analysis.stats.verdicts import borne_out, tone
@@ -153,9 +154,10 @@ def deciding_rows(answer: Answer, contrasts: pd.DataFrame) -> pd.DataFrame:
     return on_accuracy if len(on_accuracy) else contrasts
 
 
-def recipe_name(recipe: str) -> str:
+def recipe_shown(recipe: str, recipes: RecipeWords) -> str:
     """Return the recipe as shown: a claim under `book` alone is about the end point."""
-    return f"{recipe} (end-point stabilisation)" if recipe == "book" else recipe
+    words = recipes[recipe]
+    return f"{words} (end-point stabilisation)" if recipe == "book" else words
 
 
 def _lead(study: Study) -> str:
@@ -170,23 +172,17 @@ def _lead(study: Study) -> str:
 
 
 def _glossary(study: Study) -> tuple[tuple[str, str], ...]:
-    recipes = "; ".join(
-        f"{name}: {recipe_in_words(study.declaration, name)}" for name in study.declaration.recipes
-    )
+    words = recipes_in_words(study.declaration)
+    # The names too, by which a reader finds the recipe among the runs.
+    recipes = "; ".join(f"{words[name]} (named {name})" for name in words)
     return (
         ("arm", "one configuration: noise type, rates, weight decay, recipe"),
         ("tuned", "with the rates and weight decay that did best on validation images"),
-        ("recipe", f"how a network is trained. {recipes}"),
+        ("recipe", f"how a network is trained: {recipes}"),
         ("seed", "one trained network of an arm: its initial weights, batch order and noise"),
         ("pp", "percentage points of accuracy. Losses count in nats"),
         ("margin", "the difference, fixed beforehand, below which nothing matters in practice"),
     )
-
-
-def recipe_in_words(declared: Declaration, recipe: str) -> str:
-    """Return "5,000 images, 100 epochs"."""
-    images = formatting.plural(declared.train_examples_of(recipe), "image")
-    return f"{images}, {formatting.plural(declared.recipes[recipe]['epochs'], 'epoch')}"
 
 
 def _section(study: Study, question: Question, answer: Answer, contrasts: pd.DataFrame) -> Section:
@@ -196,6 +192,7 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
     run_ids = sorted({run_id for run_ids in answered["run_ids"] for run_id in run_ids})
     following = next_study(study, question, answer)
     images = int(study.declaration.data.get("test", 0))
+    recipes = recipes_in_words(study.declaration)
     return Section(
         name=question.name,
         title=question.title,
@@ -209,9 +206,9 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
             (figure_path(question.name, picture.name), picture.caption)
             for picture in answer.pictures
         ),
-        top=tuple(_row(question, row, images) for row in top.to_dict("records")),
+        top=tuple(_row(question, row, images, recipes) for row in top.to_dict("records")),
         own_tables=answer.tables,
-        tables=tuple(_contrast_table(question, block) for _, block in blocks),
+        tables=tuple(_contrast_table(question, block, recipes) for _, block in blocks),
         sentences=tuple(answered["sentence"]),
         notes=answer.notes,
         settle=_settle(following) if following else "",
@@ -223,7 +220,7 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
     )
 
 
-def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
+def _row(question: Question, row: Mapping[Any, Any], images: int, recipes: RecipeWords) -> Row:
     verdict = row["verdict"]
     ends = row["ci_crossed_low"], row["ci_crossed_high"]
     if not borne_out(verdict, *ends, row["margin"]):
@@ -236,7 +233,7 @@ def _row(question: Question, row: Mapping[Any, Any], images: int) -> Row:
         interval=formatting.interval(row["ci_low"], row["ci_high"], row["metric"]),
         crossed=_crossed(row),
         seeds=_seeds(question, row["n_seeds"]),
-        recipe=recipe_name(row["recipe"]),
+        recipe=recipe_shown(row["recipe"], recipes),
     )
 
 
@@ -244,7 +241,7 @@ def _crossed(row: Mapping[Any, Any]) -> str:
     return formatting.interval(row["ci_crossed_low"], row["ci_crossed_high"], row["metric"])
 
 
-def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
+def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWords) -> Table:
     """Return all numbers of the contrasts on one metric under one recipe.
 
     A note names the types of those that were not entered.
@@ -291,7 +288,7 @@ def _contrast_table(question: Question, block: pd.DataFrame) -> Table:
     units += ["negative is better"] if higher_is_better(metric) is False else []
     margins = dict.fromkeys(formatting.margin(margin, metric) for margin in block["margin"])
     caption = (
-        f"{recipe_name(recipe)}: difference in {formatting.metric_name(metric)}, "
+        f"{recipe_shown(recipe, recipes)}: difference in {formatting.metric_name(metric)}, "
         f"{', '.join(filter(None, units)) or 'ratio'}; margin {', '.join(margins)}"
     )
     if out := len(block) - len(entered):

@@ -9,7 +9,7 @@ from typing import ParamSpec
 import pandas as pd
 
 from analysis import formatting
-from analysis.formatting import MISSING
+from analysis.formatting import MISSING, recipes_in_words
 from analysis.questions.beat_dropout import FACTORS, at_rate
 from analysis.schema import CONFIRM, EXPLORE, PHASES, RERANK, SEARCH
 from analysis.stats import selection
@@ -31,6 +31,7 @@ def tuned(study: Study) -> Table:
     last = study.declaration.trials_per_type * len(study.declaration.noise_types)
     of_types = table.loc[~(table["trial_number"] >= last).fillna(False).astype(bool)]
     rows = []
+    words = recipes_in_words(study.declaration)
     for recipe in sorted(set(table.loc[table["phase"] == SEARCH, "recipe"])):
         for noise in study.declaration.noise_types:
             searched = _or_empty(selection.search_ranking, of_types, noise, objective, recipe)
@@ -43,7 +44,7 @@ def tuned(study: Study) -> Table:
             shown = [formatting.score(value, objective) for value in scores]
             optimism = _or_nan(selection.optimism, of_types, noise, recipe, objective, arm)
             flattery = formatting.difference(optimism, objective)
-            rows.append((recipe, noise, *_settings(study, arm), *shown, flattery))
+            rows.append((words[recipe], noise, *_settings(study, arm), *shown, flattery))
     return Table(
         f"The tuned arm of each noise type: {formatting.metric_name(objective)}, mean over seeds",
         ("recipe", "noise", *SETTINGS, "search, best", "re-ranking", "confirmed", "optimism"),
@@ -58,6 +59,7 @@ def robustness(study: Study) -> Table:
     explored = study.table.loc[study.table["phase"] == EXPLORE]
     confirmed = study.table.loc[study.table["phase"] == CONFIRM]
     rows = []
+    words = recipes_in_words(study.declaration)
     for recipe in study.declaration.tuned_recipes:
         tuned = study.tuned_arms(recipe)
         arms = [arm for noise, arm in tuned.items() if noise in study.declaration.noise_types]
@@ -70,7 +72,7 @@ def robustness(study: Study) -> Table:
         for noise in types if "dropout" in types else ():
             if noise != "dropout":
                 gains = [_gain(one, noise, objective) for one in scores.values()]
-                rows.append((recipe, noise, *gains))
+                rows.append((words[recipe], noise, *gains))
     header = (
         "recipe",
         "tuned type",
@@ -109,6 +111,7 @@ def confirmed(study: Study) -> Table:
         for label, arm in labels.items():
             names.setdefault(arm, []).append(label)
     metrics = ("test/accuracy", "test/loss", "val/accuracy", "val/accuracy_last3")
+    words = recipes_in_words(study.declaration)
     ranked = []
     for arm, of_arm in rows.groupby("arm"):
         means = {metric: float(of_arm[metric].to_numpy(float).mean()) for metric in metrics}
@@ -116,7 +119,7 @@ def confirmed(study: Study) -> Table:
         spread = float(accuracy.std(ddof=1)) if len(of_arm) > 1 else math.nan
         recipe, best = str(of_arm["recipe"].iloc[0]), means["test/accuracy"]
         cells = (
-            recipe,
+            words[recipe],
             ", ".join(sorted(names[str(arm)])) or MISSING,
             str(of_arm["noise"].iloc[0]),
             *_settings(study, str(arm)),
@@ -182,7 +185,10 @@ def recipes(study: Study) -> Table:
     rows = [
         (name, *(str(recipe.get(name, MISSING)) for recipe in settings.values())) for name in names
     ]
-    return Table("Recipes: what is fixed", ("setting", *settings), tuple(rows))
+    words = recipes_in_words(study.declaration)
+    header = ("setting", *(words[name] for name in settings))
+    named = ("name in the runs' tags and parameters", *settings)
+    return Table("Recipes: what is fixed", header, (named, *rows))
 
 
 def provenance(study: Study) -> Table:
@@ -205,10 +211,7 @@ def provenance(study: Study) -> Table:
             for name, value in sorted(declared.data.items())
             if name != "digests"
         ),
-        *(
-            (f"training images of {recipe}", formatting.count(declared.train_examples_of(recipe)))
-            for recipe in declared.recipes
-        ),
+        *((f"recipe {recipe}", words) for recipe, words in recipes_in_words(declared).items()),
         ("data digest of the runs", _distinct(table["data_digest"]) or MISSING),
         ("precision", _distinct(table["precision"]) or declared.precision),
         ("device", _distinct(table["device"]) or MISSING),

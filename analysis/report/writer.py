@@ -15,7 +15,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from analysis import questions, schema
-from analysis.formatting import arms_in_words
+from analysis.formatting import arms_in_words, recipes_in_words
 from analysis.plots import overfitting, overview, search
 from analysis.plots.style import to_svg
 from analysis.report import page
@@ -57,21 +57,27 @@ def write(study: Study, folder: Path) -> Path:
         StoreError: a question that only another version of this code knows.
     """
     refuse_foreign_files(folder, figure_names(study.declaration))
+    recipes = recipes_in_words(study.declaration)
     answers = questions.answer_all(
-        study.declaration.questions, study.table, study.arms, study.images
+        study.declaration.questions,
+        study.table,
+        study.arms,
+        study.images,
+        recipes,
+        study.declaration.image_types,
     )
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
     search_figures, captions = _search_figures(study)
     figures = _question_figures(answers) | search_figures
     deciding = {one.title: page.deciding_rows(one, contrasts[one.question]) for one in answers}
     seen: tuple[str, str] | tuple[()] = ()
-    if glance := overview.overview_figure(deciding):
+    if glance := overview.overview_figure(deciding, recipes):
         seen = (figure_path("overview"), overview.CAPTION)
         figures[figure_path("overview")] = to_svg(glance)
     training_figures, training = _training_figures(study)
     figures |= training_figures
     built = page.build(study, answers, contrasts, captions, seen, training)
-    content = map_texts(built, arms_in_words)
+    content = map_texts(built, lambda text: arms_in_words(text, recipes))
     rows: list[dict[str, Any]] = []
     for table in contrasts.values():
         rows += to_records(table)
@@ -117,7 +123,8 @@ def _training_figures(study: Study) -> tuple[dict[str, bytes], dict[str, str]]:
     """Return path -> SVG, and path -> caption."""
     figures = {}
     captions = {}
-    drawn = overfitting.overfitting_figures(study.curves, study.table)
+    recipes = recipes_in_words(study.declaration)
+    drawn = overfitting.overfitting_figures(study.curves, study.table, recipes)
     for recipe, (figure, caption) in drawn.items():
         path = figure_path("training", recipe)
         figures[path] = to_svg(figure)

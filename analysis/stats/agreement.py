@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from analysis.formatting import NAMES, RecipeWords
 from analysis.schema import Contrast, Question, higher_is_better
 from analysis.stats.results import Answered, ContrastAnswer
 from analysis.stats.verdicts import Arms, decide, sentence
 
 
 def with_one_verdict(
-    questions: Sequence[Question], answered: Sequence[Answered], arms: Arms
+    questions: Sequence[Question],
+    answered: Sequence[Answered],
+    arms: Arms,
+    recipes: RecipeWords = NAMES,
 ) -> list[Answered]:
     """Give the same difference of the same arms on the same seeds one verdict in all questions: by
     the largest of its adjusted p-values."""
@@ -22,10 +26,10 @@ def with_one_verdict(
             largest[key] = max(largest.get(key, 0.0), one.p_adjusted)
     agreed = []
     for question, of_question in zip(questions, answered, strict=True):
-        contrasts = [
-            _decided_by(one, largest[_difference(question, one.contrast, arms)], question.alpha)
-            for one in of_question.contrasts
-        ]
+        contrasts = []
+        for one in of_question.contrasts:
+            p_adjusted = largest[_difference(question, one.contrast, arms)]
+            contrasts.append(_decided_by(one, p_adjusted, question.alpha, recipes))
         agreed.append(replace(of_question, contrasts=tuple(contrasts)))
     return agreed
 
@@ -51,11 +55,13 @@ def _difference(question: Question, contrast: Contrast, arms: Arms) -> tuple[obj
     return terms, place, question.seeds, question.phase, question.alpha
 
 
-def _decided_by(one: ContrastAnswer, p_adjusted: float, alpha: float) -> ContrastAnswer:
+def _decided_by(
+    one: ContrastAnswer, p_adjusted: float, alpha: float, recipes: RecipeWords
+) -> ContrastAnswer:
     if p_adjusted == one.p_adjusted:
         return one
     contrast, estimate = one.contrast, one.estimate
     better = higher_is_better(contrast.metric)
     verdict = decide(estimate, p_adjusted, contrast.margin, alpha, better)
-    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed)
+    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed, recipes)
     return replace(one, p_adjusted=p_adjusted, verdict=verdict, sentence=told)

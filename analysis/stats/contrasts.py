@@ -50,17 +50,12 @@ def contrast_rows(
         Refusal: an arm or a seed is missing, a seed is there twice, a metric is not finite, the
             arms coincide, or a column of UNMIXED holds more than one value.
     """
-    try:
-        coefficients = _coefficients(table, arms, contrast)
-        rows = _rows(table, list(dict.fromkeys(arm for arm, _ in coefficients)), phase, seeds)
-        for arm, metric in coefficients:
-            values = _by_seed(rows, arm, metric)
-            if broken := sorted(values.index[~np.isfinite(values)]):
-                raise Refusal(f"{metric} is not a finite number for {_seed_list(broken)}")
-    except Refusal as reason:
-        raise Refusal(
-            f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {reason}"
-        ) from reason
+    coefficients = _coefficients(table, arms, contrast)
+    rows = _rows(table, list(dict.fromkeys(arm for arm, _ in coefficients)), phase, seeds)
+    for arm, metric in coefficients:
+        values = _by_seed(rows, arm, metric)
+        if broken := sorted(values.index[~np.isfinite(values)]):
+            raise Refusal(f"{metric} is not a finite number for {_seed_list(broken)}")
     return rows, coefficients
 
 

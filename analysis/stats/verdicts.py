@@ -11,7 +11,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from analysis import formatting
-from analysis.schema import CONFIRM, Contrast, Question, higher_is_better
+from analysis.formatting import NAMES, RecipeWords
+from analysis.schema import CONFIRM, TUNED, Contrast, Question, higher_is_better
 from analysis.stats import contrasts, paired, power
 from analysis.stats.results import Answered, ContrastAnswer, Estimate, Refused
 
@@ -100,6 +101,7 @@ def sentence(
     p_adjusted: float,
     verdict: str,
     seconds_per_seed: float = math.nan,
+    recipes: RecipeWords = NAMES,
 ) -> str:
     """The verdict as a sentence, in the reader's units (accuracy in percentage points, loss in
     nats).
@@ -123,7 +125,7 @@ def sentence(
         clause += " (end-point stabilisation)"
     lower = ", lower is better" if higher_is_better(metric) is False else ""
     text = (
-        f"{contrast.name}, {contrast.recipe}: {clause}; the mean difference in "
+        f"{contrast.name} ({recipes[contrast.recipe]}): {clause}; the mean difference in "
         f"{formatting.metric_name(metric)} is {formatting.difference(estimate.mean, metric)} (95 % "
         f"interval {formatting.interval(estimate.ci_low, estimate.ci_high, metric)}, n = "
         f"{formatting.plural(estimate.n, 'seed')}, adjusted "
@@ -184,7 +186,9 @@ class _Tested:
     seconds_per_seed: float  # training time of one more seed of all the contrast's arms
 
 
-def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Answered:
+def answer_contrasts(
+    question: Question, table: pd.DataFrame, arms: Arms, recipes: RecipeWords = NAMES
+) -> Answered:
     """Answer a question's declared contrasts on the confirm phase's runs of its declared seeds.
 
     Every contrast is a test of its own, Holm-adjusted within family and metric. Beside it, the
@@ -198,6 +202,7 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
         question: as declared.
         table: run table, one row per seed run.
         arms: recipe -> arm label -> arm name.
+        recipes: what each recipe is in words.
 
     Returns:
         The contrasts answered and refused, and notes: a line for each candidate that missing runs
@@ -220,7 +225,8 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
             p_values[test] = tested[test].estimate.p_value
         except paired.Refusal as refusal:
             entered = _entered(contrast, arms)
-            refused.append(Refused(contrast, str(refusal), entered))
+            place = f"{contrast.name} ({recipes[contrast.recipe]}; {contrast.metric})"
+            refused.append(Refused(contrast, f"{place}: {refusal}", entered))
             if entered:  # one that was never to be run takes no place in its family
                 p_values[test] = 1.0
         if contrast.candidate:
@@ -244,7 +250,12 @@ def answer_contrasts(question: Question, table: pd.DataFrame, arms: Arms) -> Ans
                 p_candidate=p_candidates.get(_Test.of_candidate(contrast), math.nan),
                 verdict=verdict,
                 sentence=sentence(
-                    contrast, estimate, p_adjusted[test], verdict, result.seconds_per_seed
+                    contrast,
+                    estimate,
+                    p_adjusted[test],
+                    verdict,
+                    result.seconds_per_seed,
+                    recipes,
                 ),
                 run_ids=result.run_ids,
                 seconds_per_seed=result.seconds_per_seed,
@@ -315,11 +326,13 @@ def _too_few_for_sign_flips(
 
 
 def _entered(contrast: Contrast, arms: Arms) -> bool:
-    """False where a label has no arm under the contrast's recipe but under another: its type did
-    not go on."""
-    missing = {label for label, _, _ in contrast.terms} - set(arms.get(contrast.recipe, {}))
+    """False where labels have no arm under the contrast's recipe but under another: their type did
+    not go on. Then a tuned arm is among them, or none of the contrast's arms is there."""
+    labels = {label for label, _, _ in contrast.terms}
+    missing = labels - set(arms.get(contrast.recipe, {}))
     elsewhere = {label for labels in arms.values() for label in labels}
-    return not missing or not missing <= elsewhere
+    of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
+    return not missing or not missing <= elsewhere or not of_a_type
 
 
 def _estimate(
@@ -333,12 +346,7 @@ def _estimate(
         table, arms, contrast, question.phase, question.seeds
     )
     differences = contrasts.combine(rows, coefficients)
-    try:
-        estimate = paired.estimate(differences, contrast.margin, question.alpha, family_size)
-    except paired.Refusal as refusal:
-        raise paired.Refusal(
-            f"{contrast.name} ({contrast.recipe}, {contrast.metric}): {refusal}"
-        ) from refusal
+    estimate = paired.estimate(differences, contrast.margin, question.alpha, family_size)
     if higher_is_better(contrast.metric) is False:  # of a loss, less is superior
         estimate = replace(estimate, p_superior=1 - estimate.p_superior)
     seconds = float(rows["seconds"].to_numpy(dtype=float).sum()) / estimate.n

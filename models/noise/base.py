@@ -85,6 +85,10 @@ class Noise:
     """Over which of "examples" and "units" the noise is not drawn independently; over networks it
     always is."""
 
+    knows_images: ClassVar[bool] = False
+    """Whether it uses that an input is a picture, as a shift does: what would work on any input is
+    told apart wherever a winner is named."""
+
     parts: ClassVar[tuple[type[Noise], ...]] = ()
     """The types that it is composed of."""
     multiplier: ClassVar[str] = ""

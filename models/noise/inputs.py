@@ -109,6 +109,7 @@ def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
         rates = outer.rates[:1] + inner.rates[:1]
         keeps_mean = outer.keeps_mean and inner.keeps_mean
         dependent = tuple(sorted({*outer.dependent, *inner.dependent}))
+        knows_images = outer.knows_images or inner.knows_images
         parts = (outer, inner)
 
         def __init__(self, rates: Tensor) -> None:

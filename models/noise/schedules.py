@@ -125,6 +125,7 @@ def scheduled(schedule: Callable[[Tensor], Tensor], inner: type[Noise]) -> type[
             inner.dependent,
         )
         parts, multiplier = (inner,), inner.multiplier
+        knows_images = inner.knows_images
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates, schedule, inner)

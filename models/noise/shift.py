@@ -27,6 +27,7 @@ class Shift(Noise):
     site = "input"
     rates = (Rate("p, where a shift has the variance p/(1-p) pixels² before rounding", high=0.9),)
     keeps_mean = False
+    knows_images = True
     dependent = ("units",)
 
     def input(self, x: Tensor, context: Context) -> Tensor:

@@ -28,6 +28,7 @@ class Warp(Noise):
     """
 
     site = "input"
+    knows_images = True
     rates = (Rate("p, where each part of the map moves by p/(1-p) pixels² of variance", high=0.9),)
     keeps_mean = False
     dependent = ("units",)

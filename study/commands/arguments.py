@@ -79,6 +79,7 @@ def resolve(
     setting = Setting(dataset, folder, device, precision)
     split = load_split(replace(setting, device="cpu") if elsewhere else setting)
     setting = replace(setting, digest=split.digest)
+    wanted = wanted.on_images(len(split.train_y))
     return wanted, setting, declare(wanted, noise_types, on_grid(max_rate), split, setting)
 
 

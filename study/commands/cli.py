@@ -13,7 +13,14 @@ from typing import Any, NoReturn
 import click
 
 from analysis import schema
-from analysis.formatting import arms_in_words, duration, one_line, plural, redacted
+from analysis.formatting import (
+    arms_in_words,
+    duration,
+    one_line,
+    plural,
+    recipes_in_words,
+    redacted,
+)
 from study import signals
 from study.commands import console, param_types
 from study.commands.arguments import resolve, trains_elsewhere, writable_folder
@@ -218,7 +225,8 @@ def plan(context: click.Context, output: str, experiment: str, **options: Any) -
         click.echo(line)
     training, report = cost.seconds(stages, declaration, costs)
     click.echo(f"time: about {time_in_parts(start + cost.OPENING, training, report)}")
-    for line in (*cost.caveats(stages, costs), "", *detectable.describe(declaration.questions)):
+    effects = detectable.describe(declaration.questions, recipes_in_words(declaration))
+    for line in (*cost.caveats(stages, costs), "", *effects):
         click.echo(line)
 
 

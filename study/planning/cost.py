@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from analysis import schema
-from analysis.formatting import duration, plural
+from analysis.formatting import duration, plural, recipes_in_words
 from analysis.questions import DESIGNS
 from analysis.questions.base import DROPOUT_ALONE
 from analysis.schema import Declaration
@@ -82,14 +82,11 @@ def describe(
         lines.append(
             f"{phase:<10}{len(some):>8}{networks:>10}{epochs:>16}{took:>12}  {seeds}".rstrip()
         )
-    recipes = ", ".join(
-        f"{recipe.name} ({plural(recipe.epochs, 'epoch')} of "
-        f"{declaration.train_examples_of(recipe.name):,} images)"
-        for recipe in preset.recipes
-    )
+    words = recipes_in_words(declaration)
+    recipes = " and with ".join(f"{words[one.name]} ({one.name})" for one in preset.recipes)
     each = plural(preset.trials_per_type, "trial")
     lines.append(
-        f"noise types: {', '.join(declaration.noise_types)}; {each} of each tuned under {recipes}"
+        f"noise types: {', '.join(declaration.noise_types)}; {each} of each tuned with {recipes}"
     )
     lines += [
         f"arms of {question}: {', '.join(labels)}"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import sqrt
 
 from analysis import formatting
+from analysis.formatting import NAMES, RecipeWords
 from analysis.schema import Contrast, Question, base_metric
 from analysis.stats.power import detectable_effect
 
@@ -29,9 +30,13 @@ OTHERWISE = "decay"
 OF_VARIANCES = {"variance/log": 0.0067, "variance/excess": 0.0010}
 
 
-def describe(questions: Sequence[Question]) -> list[str]:
+def describe(questions: Sequence[Question], recipes: RecipeWords = NAMES) -> list[str]:
     """A line for each question, metric and family of contrasts, under a heading; and what the
-    numbers mean."""
+    numbers mean.
+
+    Args:
+        recipes: what each recipe is in words.
+    """
     rows = [("question", "metric", "family", "contrasts", "alone", "first by Holm", "negligible")]
     candidates = False
     for question in questions:
@@ -45,7 +50,10 @@ def describe(questions: Sequence[Question]) -> list[str]:
                 _between(contrasts, n, alpha) for alpha in (question.alpha, question.alpha / size)
             )
             margin = formatting.margin(contrasts[0].margin, metric)
-            rows.append((question.name, metric, family, str(size), alone, first, margin))
+            recipe = contrasts[0].recipe
+            kind = family.removesuffix(f", {recipe}")
+            told = f"{kind}, {recipes[recipe]}" if kind != family else family
+            rows.append((question.name, metric, told, str(size), alone, first, margin))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     table = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
@@ -56,8 +64,8 @@ def describe(questions: Sequence[Question]) -> list[str]:
         "where the family's",
         "other contrasts have all passed before it; first by Holm: at alpha divided by the "
         "family's contrasts, as for",
-        "the only effect of its family. The SDs over seeds are earlier studies'; of decay where a "
-        "recipe has none yet.",
+        "the only effect of its family. The SDs over seeds are earlier studies'; of 10 epochs "
+        "where a recipe has none yet.",
     ]
     if candidates:
         notes.append(

@@ -22,7 +22,16 @@ from analysis.stats import paired as stats
 from analysis.stats.results import Answer, Estimate
 from analysis.stats.verdicts import DIRECTIONS, MATTERS, answer_contrasts, decide
 from models.config import Arm
-from study.presets import BOOK, BY_SIZE, CONSTANT, CONTEST_ONLY, LONG, every_question, seeds
+from study.presets import (
+    BOOK,
+    BY_EPOCHS,
+    BY_SIZE,
+    CONSTANT,
+    CONTEST_ONLY,
+    LONG,
+    every_question,
+    seeds,
+)
 
 EVERY = (
     "swap",
@@ -106,6 +115,10 @@ CASES = (
         "dropout - none, change per doubling", "better", "more epochs: dropout moves in its favour, dropout(0.5,0.5) stays where it is",
     ),
     Case(
+        "epochs", {("epochs-40", "dropout", "test/accuracy"): 1},
+        "dropout - none, 40 epochs down to learning rate 0", "better", "down to learning rate 0, after 3 epochs ",
+    ),
+    Case(
         "variance", {("small", HALF, "variance/layer1_log_clean_at_100"): 1},
         "layer 1: dropout - none, at evaluation", "higher", "at evaluation: layer 1 higher, matters",
         metric="variance/log",
@@ -131,7 +144,7 @@ CASES = (
     ),
     Case(
         "additivity", in_both("dropout") | in_both("both"),
-        "dropout - none", "better", "Under long, dropout alone is better than none and weight decay alone is",
+        "dropout - none", "better", "With long, dropout alone is better than none and weight decay alone is",
     ),
     Case(
         "additivity", in_both("both"),
@@ -151,7 +164,7 @@ CASES = (
     ),
     Case(
         "beat-dropout", in_both("tuned dropout"),
-        "dropout - none", "better", "dropout is better by more than the margin than none under small, better by more than the margin than none under long",
+        "dropout - none", "better", "dropout is better by more than the margin than none with small, better by more than the margin than none with long",
     ),
     Case(
         "audit", {("book", HALF, "val/accuracy_raw"): 1},
@@ -176,7 +189,7 @@ def quick() -> Iterator[None]:
 
 def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
     """The question as a preset declares it, and the names of its arms."""
-    recipes = every_question(*BY_SIZE, LONG, CONSTANT, BOOK)[name]
+    recipes = every_question(*BY_SIZE, *BY_EPOCHS, LONG, CONSTANT, BOOK)[name]
     arms = {}
     for recipe in recipes:
         tuned = {
@@ -188,6 +201,33 @@ def asked(name: str) -> tuple[Question, dict[str, dict[str, str]]]:
             label: arm.name for label, arm in DESIGNS[name].arms(recipe, tuned).items()
         }
     return DESIGNS[name].declare(recipes, SEEDS, TYPES), arms
+
+
+def test_a_type_that_diverged_under_a_later_recipe_is_untested_and_named() -> None:
+    """It has an arm there and no runs; one that was not picked has no arm, and is told apart."""
+    planted = in_both("tuned gaussian")
+    question, arms = asked("beat-dropout")
+    table = run_table(question, arms, np.random.default_rng(1), planted)
+    lost = {arms["long"]["tuned gaussian"], arms["long"]["tuned uniform"]}
+    table = table.loc[~table["arm"].isin(list(lost))]
+    of_long = {label: arm for label, arm in arms["long"].items() if label != "tuned uniform"}
+    answer = questions.answer(question, table, arms | {"long": of_long})
+    assert answer.verdict.startswith("Nothing beat both dropout and no noise")
+    assert answer.verdict.endswith("; untested: gaussian")
+    notes = " ".join(answer.notes)
+    assert "gaussian(0.2,0.3) wd=0.0001 long@80' has no confirm runs" in notes
+    assert "not trained with long: uniform." in notes
+    entered = {refused.contrast.candidate: refused.entered for refused in answer.refused}
+    assert entered == {"gaussian": True, "uniform": False}
+
+
+def test_dropout_alone_that_diverged_under_a_later_recipe_is_missing_not_left_out() -> None:
+    question, arms = asked("additivity")
+    table = run_table(question, arms, np.random.default_rng(1), {})
+    of_long = {label: arm for label, arm in arms["long"].items() if label != "dropout"}
+    answer = questions.answer(question, table, arms | {"long": of_long})
+    assert all(refused.entered for refused in answer.refused) and answer.refused
+    assert any("no arm was picked for 'dropout'" in note for note in answer.notes)
 
 
 @pytest.mark.parametrize("name", [name for name in QUESTIONS if name != CONTEST_ONLY])

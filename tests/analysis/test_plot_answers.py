@@ -119,7 +119,7 @@ def test_the_overview_has_a_line_for_each_answered_difference_in_accuracy(study:
     (ax,) = overview_of(study).axes
     labels = [label.get_text() for label in ax.get_yticklabels()]
     assert labels[0] == "" and asked.title in texts(overview_of(study))
-    assert labels[1:] == [f"{one.name}, decay" for one in asked.contrasts[:3]]
+    assert labels[1:] == [one.name for one in asked.contrasts[:3]]
     on_loss = table[table["metric"] == "test/loss"]
     assert overview_figure({asked.title: on_loss}) is None
     unanswered = table.assign(estimate=math.nan)

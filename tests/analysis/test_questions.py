@@ -392,8 +392,8 @@ def test_the_answers_in_words():
     assert re.search(
         r"Better than swapped: dropout\(0.1,0.5\) by \d\.\d\d pp; on loss", swap.takeaway
     )
-    assert joint.verdict == "Diminishing (long)"
-    assert "on loss: additive (long)." in joint.takeaway
+    assert joint.verdict == "Diminishing"
+    assert "on loss: additive." in joint.takeaway
     assert beat.verdict == (
         "Dropout and no noise were beaten by gaussian (by more than the margin)"
     )
@@ -459,7 +459,7 @@ def test_verdict_and_sentence_hold_together(verdict, metric):
         estimate.p_value,
         verdict,
     )
-    clause = re.fullmatch(r"a - b, decay: (.*?); the mean difference in .*", told)
+    clause = re.fullmatch(r"a - b \(decay\): (.*?); the mean difference in .*", told)
     assert clause and read_verdict(clause[1]) == verdict
     shown = mean * 100 if accuracy else mean
     digits, unit = (2, "pp") if accuracy else (4, "nats")
@@ -615,7 +615,7 @@ def test_labels_of_one_arm_are_named():
         | {"weight decay": ARMS["long"]["none"], "both": ARMS["long"]["dropout"]}
     }
     answer = questions.answer(question("additivity"), stored(), arms)
-    assert answer.verdict == "Undetermined (long)"  # the tuned weight decay is 0
+    assert answer.verdict == "Undetermined"  # the tuned weight decay is 0
     assert "weight decay alone is equivalent to none" in answer.takeaway
     assert any(
         "interaction" in note and "both and dropout are the same arm" in note
@@ -728,7 +728,7 @@ def test_a_note_on_sensitivity_is_never_the_reason():
         "additivity", stored().loc[~rows], replace(asked, contrasts=(*loss, *accuracy))
     )
     assert (
-        "both - none (long, test/accuracy)" in partly.verdict
+        "both - none (long; test/accuracy)" in partly.verdict
         and "has no confirm runs" in partly.verdict
     )
 
@@ -736,8 +736,45 @@ def test_a_note_on_sensitivity_is_never_the_reason():
 def test_two_winners_are_both_named():
     answer = answered("beat-dropout", shifted("tuned uniform", {"decay": 0.005, "long": 0.005}))
     assert answer.verdict == (
-        "Dropout and no noise were beaten by gaussian (by more than the margin), "
-        "uniform (by more than the margin)"
+        "Dropout and no noise were beaten by uniform (by more than the margin), "
+        "gaussian (by more than the margin)"
+    )  # the surest gain first
+
+
+def by_class(table: pd.DataFrame, image_types: set[str]) -> str:
+    """The verdict where these types know that an input is an image."""
+    asked = [question("beat-dropout")]
+    (answer,) = questions.answer_all(asked, table, ARMS, image_types=image_types)
+    return answer.verdict
+
+
+def test_each_class_of_noise_has_its_own_answer():
+    """One that knows images may win where nothing else does, and the other way round."""
+    both = shifted("tuned uniform", {"decay": 0.005, "long": 0.005})
+    assert by_class(both, {"uniform"}) == (
+        "Noise for any input: dropout and no noise were beaten by gaussian (by more than the "
+        "margin). Noise that knows images: dropout and no noise were beaten by uniform (by more "
+        "than the margin)"
+    )
+    nothing, won = "nothing beat both dropout and no noise", "dropout and no noise were beaten by"
+    for image_type, others, images in (("uniform", won, nothing), ("gaussian", nothing, won)):
+        verdict = by_class(stored(), {image_type})
+        assert verdict.startswith(f"Noise for any input: {others}")
+        assert f". Noise that knows images: {images}" in verdict
+        assert ("gaussian" in verdict.partition(". ")[2]) == (image_type == "gaussian")
+    neither = shifted("tuned gaussian", {"decay": -0.02, "long": -0.02})
+    assert by_class(neither, {"uniform"}) == (
+        f"Noise for any input: {nothing}. Noise that knows images: {nothing}"
+    )
+    assert by_class(neither, set()) == nothing.capitalize()  # of one class alone, as ever
+
+
+def test_a_class_without_a_test_says_so():
+    table = stored()
+    gone = table.loc[table["arm"] != ARMS["long"]["tuned gaussian"]]
+    assert by_class(gone, {"gaussian"}).endswith(
+        ". Noise that knows images: no type was tested against both dropout and no noise; "
+        "untested: gaussian"
     )
 
 
@@ -842,7 +879,7 @@ def test_a_planted_class_is_found_on_accuracy_and_on_loss(name):
         table.loc[rows, "test/loss"] = 0.4 - 5 * (score - 0.89) + random.normal(0, 0.0005, 10)
     answer = answered("additivity", table)
     assert answer.verdict.lower().startswith(name)
-    assert f"on loss: {name} (long)." in answer.takeaway
+    assert f"on loss: {name}." in answer.takeaway
     alone = "better by more than the margin than none and weight decay alone is equivalent to none"
     assert (alone in answer.takeaway) == (name == "undetermined")
 
@@ -856,7 +893,7 @@ def test_additive_is_judged_by_the_90_percent_interval():
     ):
         values = score + (exactly(0.0, 0.0005) if label == "both" else 0.0)
         table.loc[table["arm"] == ARMS["long"][label], "test/accuracy"] = values
-    assert answered("additivity", table).verdict.startswith("Additive (long)")
+    assert answered("additivity", table).verdict.startswith("Additive")
 
 
 def test_a_gain_in_loss_is_a_decrease():

@@ -30,6 +30,7 @@ from analysis import answer, formatting, load_runs, questions, schema
 from analysis.plots import forest, search, style
 from analysis.plots.style import to_svg
 from analysis.report import checks, next_study, page, tables, writer
+from analysis.report.escaping import map_texts
 from analysis.report.folder import FIXED, ForeignFiles, figure_names
 from analysis.stats.contrast_table import NUMBERS, contrast_table
 from analysis.store import reader
@@ -39,6 +40,8 @@ from study import presets
 from study.commands.cli import cli
 
 ROOT = Path(__file__).parents[2]
+DECAY = "50,000 images, 4 epochs"
+"""The synthetic study's recipe, in words."""
 OPTIONAL = ("p_candidate", "ci_crossed_low", "ci_crossed_high")
 FIELDS = {
     "question", "contrast", "metric", "recipe", "estimate", "ci_low", "ci_high", "p_value", "p_adjusted",
@@ -714,7 +717,7 @@ def test_other_doubts_are_named(study):
 def test_a_winner_at_the_edge_of_the_search_is_named(study):
     low = min(study.table.loc[study.table["noise"] == "dropout", "rate1"].max(), 0.01)
     narrow = replace(study, declaration=replace(study.declaration, max_rate=low))
-    assert any(line.startswith("dropout, decay: rate") for line in checks.edges(narrow))
+    assert any(line.startswith(f"dropout, {DECAY}: rate") for line in checks.edges(narrow))
     assert not list(
         checks.edges(replace(study, declaration=replace(study.declaration, max_rate=0.95)))
     )
@@ -752,7 +755,7 @@ def test_types_with_fewer_trials_are_named(study):
     gone = searched & (study.table["noise"] == "gaussian") & (study.table["trial_number"] < 6)
     rows = {row[0]: row[1:] for row in checks.panel(without(study, gone), []).rows}
     state, told = rows["every noise type tuned on the same number of trials"]
-    assert state == checks.LOOK and re.fullmatch(r"gaussian, decay: \d of 6 trials", told)
+    assert state == checks.LOOK and re.fullmatch(rf"gaussian, {DECAY}: \d of 6 trials", told)
 
 
 @pytest.mark.parametrize("accuracy", [1.0, 0.1])
@@ -898,12 +901,15 @@ def test_a_recipe_that_does_not_overfit_is_told_by_the_studys_own_runs(study):
     table = study.table.assign(**{"train/loss": study.table["val/loss"] + 0.003})
     underfits = replace(study, table=table)
     assert re.fullmatch(
-        r"decay does not overfit without noise: its training loss ends at 0\.\d{3}, its "
-        r"validation loss at 0\.\d{3}",
+        rf"With {DECAY}, the network does not overfit without noise: its training loss ends at "
+        r"0\.\d{3}, its validation loss at 0\.\d{3}",
         doubts(underfits)[overfits],
     )
     (warning,) = checks.warnings(underfits, [])
-    assert warning.startswith("Recipe decay does not overfit") and "larger step" in warning
+    assert (
+        warning.startswith(f"With {DECAY}, the network does not overfit")
+        and "larger step" in warning
+    )
     with_noise = study.table["noise"] != "none"  # which may well not overfit
     gap = study.table["train/loss"].where(~with_noise, study.table["val/loss"])
     assert overfits not in doubts(replace(study, table=study.table.assign(**{"train/loss": gap})))
@@ -916,7 +922,7 @@ def test_a_recipe_that_tunes_at_a_constant_learning_rate_is_named(study):
     constant = {"decay": {**recipes["decay"], "schedule": "constant"}}
     declared = replace(study.declaration, recipes=constant)
     found = doubts(replace(study, declaration=declared))
-    assert found[ends] == "decay: the learning rate is constant"
+    assert found[ends] == f"{DECAY}, constant learning rate"
 
 
 def test_recipes_that_tune_in_the_presets_end_at_0():
@@ -937,9 +943,8 @@ def test_a_tuned_type_that_may_lose_to_no_noise_is_a_failure_of_the_search(study
     table = study.table.copy()
     table.loc[table["arm"] == arm, "test/accuracy"] -= 0.02
     worse = replace(study, table=table)
-    assert (
-        "gaussian - none, decay: may lose as much as −" in doubts(worse, answers_of(worse))[loses]
-    )
+    told = doubts(worse, answers_of(worse))[loses]
+    assert f"gaussian - none, {DECAY}: may lose as much as −" in told
 
 
 def test_the_first_table_has_both_intervals_and_says_where_a_verdict_holds(study):
@@ -957,8 +962,13 @@ def test_the_first_table_has_both_intervals_and_says_where_a_verdict_holds(study
         assert "95 % over seeds and images" in first and "[−1.23, +4.56]" in first
     row = contrasts[question.name].to_dict("records")[0] | {"ci_low": 0.001, "ci_high": 0.004}
     row["verdict"] = "better"
-    wide = page._row(question, row | {"ci_crossed_low": -0.001, "ci_crossed_high": 0.006}, 10_000)
-    sure = page._row(question, row | {"ci_crossed_low": 0.0005, "ci_crossed_high": 0.006}, 10_000)
+    words = formatting.recipes_in_words(study.declaration)
+    wide = page._row(
+        question, row | {"ci_crossed_low": -0.001, "ci_crossed_high": 0.006}, 10_000, words
+    )
+    sure = page._row(
+        question, row | {"ci_crossed_low": 0.0005, "ci_crossed_high": 0.006}, 10_000, words
+    )
     assert wide.verdict.startswith("better; on these 10") and sure.verdict == "better"
     assert (wide.interval, wide.crossed) == ("[+0.10, +0.40]", "[−0.10, +0.60]")
 
@@ -981,5 +991,45 @@ def test_the_best_types_at_other_learning_rates_have_a_panel(study):
             )
     told = tables.robustness(replace(study, table=pd.concat([rows, *again], ignore_index=True)))
     (row,) = [row for row in told.rows if row[1] == "gaussian"]
-    assert row[0] == "decay" and row[3] == row[4] == "+1.00 pp [+1.00, +1.00] (n = 4)"
+    assert row[0] == DECAY and row[3] == row[4] == "+1.00 pp [+1.00, +1.00] (n = 4)"
     assert tables.robustness(study).rows == ()
+
+
+def test_recipes_are_told_by_what_they_are(study):
+    """Their names stay in tags and tables for machines; the glossary tells them once."""
+    pictures = {"figures/training-decay.svg": "", "figures/search-rates-decay.svg": ""}
+    declared, words = study.declaration, formatting.recipes_in_words(study.declaration)
+    answers = questions.answer_all(declared.questions, study.table, study.arms, {}, words)
+    contrasts = {one.question: contrast_table(one, study.arms) for one in answers}
+    built = page.build(study, answers, contrasts, pictures)
+    told = []
+
+    def collect(text):
+        told.append(formatting.arms_in_words(text, words))
+        return text
+
+    map_texts(replace(built, run=(), search_figures=()), collect)
+    named = [text for text in told if re.search(r"\bdecay\b(?<!weight decay)", text)]
+    assert named == [f"how a network is trained: {DECAY} (named decay)"]
+    assert sum(DECAY in text for text in told) > 20
+
+
+def test_recipes_in_words(study):
+    declared = study.declaration
+    constant = declared.recipes["decay"] | {"schedule": "constant"}
+    recipes = {"decay": declared.recipes["decay"], "again": declared.recipes["decay"]}
+    recipes |= {"book": constant, "small": constant | {"epochs": 100, "train_examples": 5_000}}
+    words = formatting.recipes_in_words(replace(declared, recipes=recipes))
+    assert words == {
+        "decay": DECAY,
+        "again": f"{DECAY} (again)",
+        "book": f"{DECAY}, constant learning rate",
+        "small": "5,000 images, 100 epochs, constant learning rate",
+    }
+    assert words["decay x0.5"] == f"{DECAY}, 0.5 x learning rate"
+    assert words["of another study"] == "of another study"
+    arm = "dropout(0.1,0.5) wd=0.0001 {}"
+    told = formatting.arms_in_words(arm.format("decay@1"), words)  # a shorter training of it
+    assert told == "dropout (0.1, 0.5), weight decay 0.0001, 50,000 images, 1 epoch"
+    unknown = formatting.arms_in_words(arm.format("decay@4"))
+    assert unknown == "dropout (0.1, 0.5), weight decay 0.0001, decay (4 epochs)"

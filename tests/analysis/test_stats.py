@@ -388,7 +388,6 @@ def test_a_broken_table_is_refused_in_one_line(case):
     table, message = broken_tables()[case]
     with pytest.raises(Refusal, match=message) as refused:
         by_seed(table, ARMS, contrast())
-    assert str(refused.value).startswith("A - B (decay, test/accuracy): ")
     assert "\n" not in str(refused.value)
     rest = {"A": "x", "B": "z"}  # the same table answers a contrast that the damage does not touch
     if case != "no metric":

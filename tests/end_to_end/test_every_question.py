@@ -18,13 +18,19 @@ from analysis.questions import DESIGNS, QUESTIONS, noisy_inference
 from analysis.store import reader
 from models.probes import mc_dropout
 from study.commands.cli import main
-from study.presets import BOOK, BY_SIZE, CONSTANT, LONG, PRESETS, every_question, seeds
+from study.presets import BOOK, BY_EPOCHS, BY_SIZE, CONSTANT, LONG, PRESETS, every_question, seeds
 
 ROOT = Path(__file__).parents[2]
 SHORT_RECIPES = [
     replace(recipe, epochs=epochs, train_examples=min(recipe.train_examples, 1_000 + 100 * place))
     for place, (recipe, epochs) in enumerate(
-        (*((recipe, 2) for recipe in BY_SIZE), (LONG, 2), (CONSTANT, 10), (BOOK, 2))
+        (
+            *((recipe, 2) for recipe in BY_SIZE),
+            (LONG, 2),
+            (CONSTANT, 10),
+            (BOOK, 2),
+            *((recipe, 2) for recipe in BY_EPOCHS),
+        )
     )
 ]
 SMALL = replace(
@@ -90,6 +96,7 @@ def test_every_question_has_its_figures(written: Path) -> None:
     assert found >= set(SMALL.questions) | {
         "epochs-curves",
         "epochs-sizes",
+        "epochs-decayed",
         "variance-curves",
         "test-time-passes",
         "swap-grid",

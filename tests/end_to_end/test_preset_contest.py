@@ -161,6 +161,23 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
     question = DESIGN.declare((DECAY, LONG), tuple(range(10)), TYPES)
     given = answer(question, table, names)
     assert told in given.verdict
+    (picture,) = given.pictures
+    axes = picture.draw().axes
+    assert [ax.get_title(loc="left") for ax in axes] == [
+        "decay: alone",
+        "beside the others",
+        "long: alone",
+        "beside the others",
+    ]
+    # The mean gain of shifts beside the others is what the verdict rests on.
+    whole, rest = (
+        table.loc[table["arm"] == names["decay"][label], "val/accuracy"].mean()
+        for label in (f"tuned {CANDIDATE}", "without shifts")
+    )
+    means = [
+        float(np.asarray(line.get_xdata())[0]) for line in axes[1].lines if line.get_marker() == "D"
+    ]
+    assert means[0] == pytest.approx(100 * (whole - rest))
     assert (
         "for these validation images" in given.takeaway
         and "for these validation images" in given.caption

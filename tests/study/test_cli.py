@@ -138,7 +138,14 @@ def test_plan_counts_and_times_without_running(
         "80 % of studies",
     ):
         assert part in printed
-    assert len(re.findall(r"^swap +test/accuracy +main, glimpse +3 ", printed, re.MULTILINE)) == 1
+    assert (
+        len(
+            re.findall(
+                r"^swap +test/accuracy +main, 1,000 images, 4 epochs +3 ", printed, re.MULTILINE
+            )
+        )
+        == 1
+    )
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -248,7 +255,10 @@ def test_a_type_that_diverges_is_left_out_and_told(
     }
     assert verdicts["exploding - dropout"] == verdicts["exploding - none"] == "not answered"
     assert verdicts["dropout - none"] != "not answered"
-    assert "exploding, glimpse: 0 of 4 trials" in (tmp_path / "results" / "report.md").read_text()
+    assert (
+        "exploding, 1,000 images, 4 epochs: 0 of 4 trials"
+        in (tmp_path / "results" / "report.md").read_text()
+    )
 
 
 def test_a_disk_that_is_full_when_the_report_is_due_says_how_to_go_on(

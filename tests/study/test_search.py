@@ -14,12 +14,13 @@ import pytest
 from synthetic import declaration
 
 from analysis import schema
-from analysis.questions.base import DROPOUT_ALONE
-from models.config import Arm
+from analysis.questions.base import DROPOUT_ALONE, Tuned
+from models.config import Arm, Recipe
 from study import search_space
+from study.planning.dry_run import DryRun
 from study.presets import LONG, PRESETS, SMALL, headline
 from study.resumable import NothingToCompare, ResumableStudy
-from study.runner import NO_NOISE, searched_beside
+from study.runner import NO_NOISE, run_study, searched_beside
 from study.search import Search
 from study.trial import Trial
 
@@ -234,3 +235,37 @@ def test_a_trial_that_was_not_trained_says_nothing_of_its_arm() -> None:
     study._not_trained.add(study._hash(lost))
     assert set(study._scored(trials)) == {trial.arm for trial in trials} - {lost.arm}
     assert lost.arm not in study.shortlist(SMALL, NO_NOISE)
+
+
+class Diverging(DryRun):
+    """A dry run in which every trial of some searches diverges under a later recipe."""
+
+    def __init__(self, *lost: str) -> None:
+        super().__init__(PRESETS["full"], ("none", "dropout", "shift", "gaussian"))
+        self.lost, self.names = lost, dict[str, dict[str, str]]()
+
+    def tuned_arms(self, recipe: Recipe) -> Tuned:
+        tuned = super().tuned_arms(recipe)
+        lost = self.lost if recipe == LONG else ()
+        return {label: arm for label, arm in tuned.items() if label not in lost}
+
+    def tried(self, recipe: Recipe) -> Tuned:
+        return super().tuned_arms(recipe)
+
+    def log_arms(self, names: dict[str, dict[str, str]]) -> None:
+        self.names = names
+
+
+@pytest.mark.parametrize("lost", [(), ("shift",), ("shift", DROPOUT_ALONE)])
+def test_a_type_that_diverges_under_a_later_recipe_keeps_a_name_there(
+    lost: tuple[str, ...],
+) -> None:
+    """So that the report can tell it, which has no runs, from one that was not picked."""
+    study = Diverging(*lost)
+    run_study(study)
+    assert set(study.names["long"]) >= {f"tuned {noise}" for noise in study.noise_types}
+    confirmed = {trial.arm.name for trial in study.stages[-1]}
+    untested = {label for label, arm in study.names["long"].items() if arm not in confirmed}
+    # Of no question's, dropout alone is confirmed as additivity's arm "dropout".
+    assert untested == {f"tuned {label}" for label in lost}
+    assert ("dropout" in study.names["long"]) == (DROPOUT_ALONE not in lost)
