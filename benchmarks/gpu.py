@@ -23,6 +23,7 @@ from benchmarks.speed import Row, all_training_images
 from models import data
 from models.config import Arm
 from models.data import Split
+from models.gpu.steps import WARM_UP
 from models.matmul import PRECISIONS, pin_precision
 from models.mlp import SIZES
 from models.train import build, fit
@@ -30,6 +31,7 @@ from study.presets import LONG
 
 COUNTS = (3, 20, 64, 256)
 RATE, BATCH = 0.5, 256
+UNTIMED = WARM_UP + 1
 PARAMETERS = sum((i + 1) * o for i, o in zip(SIZES, SIZES[1:], strict=False))
 
 
@@ -43,14 +45,14 @@ def timed(work: Callable[[], object]) -> float:
 
 
 def population(parts: Split, networks: int, rounds: int) -> list[float]:
-    """Seconds of each epoch but the first, in which kernels are compiled and steps captured.
+    """Seconds of each epoch but the first four, in which kernels are compiled and steps captured.
     Evaluation is left out."""
-    recipe = replace(LONG, epochs=rounds + 1, train_examples=len(parts.train_y))
+    recipe = replace(LONG, epochs=rounds + UNTIMED, train_examples=len(parts.train_y))
     arms = [Arm("dropout", RATE, RATE, 1e-4, recipe)] * networks
     seeds = list(range(networks))
     weights, noise = build(arms, seeds, parts)
     epochs = fit(weights, noise, arms, seeds, parts)
-    return [timed(lambda: next(epochs)) / networks for _ in range(rounds + 1)][1:]
+    return [timed(lambda: next(epochs)) / networks for _ in range(rounds + UNTIMED)][UNTIMED:]
 
 
 def products(parts: Split, networks: int) -> float:

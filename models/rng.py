@@ -29,10 +29,10 @@ LANES = 64
 keep busy."""
 
 
-def generator(seed: int, purpose: Purpose, device: torch.device | str = "cpu") -> Generator:
+def generator(seed: int, purpose: Purpose) -> Generator:
     """PyTorch's generator of one seed and purpose; distinct pairs give independent streams (NumPy's
     SeedSequence)."""
-    return Generator(device).manual_seed(_key(seed, purpose))
+    return Generator().manual_seed(_key(seed, purpose))
 
 
 def _key(seed: int, purpose: Purpose) -> int:

@@ -101,15 +101,14 @@ class Update:
 
     def by_tensors(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """Update in tensor operations."""
-        update(
-            self.weight,
-            self.rounded,
-            gradient,
-            self.velocity,
-            self.decay,
-            self.momentum,
-            learning_rate,
-        )
+        rows = [
+            None if tensor is None else tensor.view(len(tensor), -1)
+            for tensor in (self.weight, self.rounded, gradient.contiguous(), self.velocity)
+        ]
+        weight, rounded, gradient_rows, velocity = rows
+        assert weight is not None and gradient_rows is not None
+        decay = None if self.decay is None else self.decay[:, None]
+        update(weight, rounded, gradient_rows, velocity, decay, self.momentum, learning_rate)
 
     def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
         """Update on a CPU: each number is fetched once, which counts, since a population's weights
@@ -139,10 +138,10 @@ def update(
     momentum: float,
     learning_rate: float | Tensor,
 ) -> None:
-    """The step of `Update`, in place."""
+    """The step of `Update`, in place, on rows (networks, m); decay (networks, 1)."""
     step = gradient.to(weight.dtype)
     if decay is not None:
-        step = step.addcmul(weight, decay.view(-1, *[1] * (weight.dim() - 1)))
+        step = step.addcmul(weight, decay)
     if velocity is not None:
         velocity.mul_(momentum).add_(step)
         step = velocity

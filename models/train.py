@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -19,7 +20,7 @@ from models.gpu.memory import bytes_of_one_more
 from models.gpu.steps import Steps
 from models.metrics import by_image, calibration, evaluate, predict, score, zeros
 from models.mlp import Weights, at_least_float32, forward, initialise
-from models.noise import Context, Noise, noise_type
+from models.noise import Context, Noise, noise_type, noise_version
 from models.noise.base import Progress
 from models.probes import MEASURES, Moment
 from models.rng import Stream
@@ -276,7 +277,12 @@ def fit(
         return losses.detach()
 
     if stream.counted:
-        steps = Steps(step, stream, recipe, examples, len(seeds))
+        ours = noise_version(arms[0].noise) is None
+        capturable = ours or noise.capturable
+        if device.type == "cuda" and not capturable:
+            told = "is not capturable, so its steps are not replayed: slower (docs/extending.md)"
+            warnings.warn(f"noise type {arms[0].noise} {told}", stacklevel=2)
+        steps = Steps(step, stream, recipe, examples, len(seeds), capturable)
         for _ in range(recipe.epochs):
             yield steps.epoch(order.permutation(examples), on_step)
         return

@@ -31,12 +31,6 @@ def pick_device(wanted: str, elsewhere: bool = False) -> str:
     return wanted
 
 
-def take_one_gpu(index: int) -> None:
-    """Make "cuda" mean one of this machine's GPUs in this process, the workers taking turns."""
-    if (count := torch.cuda.device_count()) > 1:
-        torch.cuda.set_device(index % count)
-
-
 BFLOAT16_IS_EQUIVALENT = True
 """Whether all that docs/precision.md asks is answered with yes; tests/study/test_devices.py holds
 the two together."""

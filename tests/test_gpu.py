@@ -34,7 +34,7 @@ pytestmark = [
 ROOT = Path(__file__).parents[1]
 SEEDS = (1, 2, 3)
 ONE_EPOCH = replace(LONG, epochs=1, train_examples=5_000)
-THREE_EPOCHS = replace(LONG, epochs=3, train_examples=1_000)
+FIVE_EPOCHS = replace(LONG, epochs=5, train_examples=1_000)  # of batches of 256 and 232
 
 
 def arm_of(name: str, recipe: object) -> Arm:
@@ -67,7 +67,7 @@ def test_a_captured_step_is_the_step(
 ) -> None:
     """Bit for bit, and so is a repetition."""
     some = parts.subset(1_000).rounded(dtype).to("cuda")
-    arm = arm_of(name, THREE_EPOCHS)
+    arm = arm_of(name, FIVE_EPOCHS)
     captured, again = (trained(arm, SEEDS, some) for _ in range(2))
     monkeypatch.setattr(steps, "WARM_UP", 10**9)
     uncaptured = trained(arm, SEEDS, some)
@@ -91,7 +91,8 @@ def test_scores_are_a_cpus(name: str, parts: Split) -> None:
 
 @pytest.mark.parametrize("name", ["none", "dropout", "gaussian-weights", "input-dropout+dropout"])
 def test_memory_stays_within_the_estimate(name: str, parts: Split) -> None:
-    """The slope over networks of what the allocator has held."""
+    """The slope over networks of what the allocator has reserved, captured steps included; twice
+    the estimate is what half of the memory leaves."""
     on_gpu = parts.subset(5_000).to("cuda")
     arm = arm_of(name, replace(ONE_EPOCH, epochs=2))
     held = []
@@ -99,8 +100,8 @@ def test_memory_stays_within_the_estimate(name: str, parts: Split) -> None:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
         train_population([arm], range(networks), on_gpu)
-        held.append(torch.cuda.max_memory_allocated())
-    assert (held[1] - held[0]) / 48 <= 1.1 * network_bytes(arm, on_gpu)
+        held.append(torch.cuda.max_memory_reserved())
+    assert (held[1] - held[0]) / 48 <= 2 * network_bytes(arm, on_gpu)
 
 
 def test_a_study_runs_there(folder: Path, tmp_path: Path) -> None:

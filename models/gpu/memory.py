@@ -6,11 +6,12 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.weak import WeakIdKeyDictionary
+
+from models.gpu.fused import uncompiled
 
 
 class LiveBytes(TorchDispatchMode):
@@ -51,11 +52,12 @@ class LiveBytes(TorchDispatchMode):
 def bytes_of_one_more(work: Callable[[int], object]) -> int:
     """The slope of the peak over networks, from `work` done by two and by four of them.
 
-    Nothing is compiled for it: what is fused is counted unfused, so the slope is no too small.
+    Nothing is compiled for it: what is fused is counted unfused. The pools of captured steps and
+    what an epoch holds of all examples come on top, for which half of a GPU's memory is left.
     """
     peaks = []
     for networks in (2, 4):
-        with torch.compiler.set_stance("force_eager"), LiveBytes() as live:
+        with uncompiled(), LiveBytes() as live:
             work(networks)
         peaks.append(live.peak)
     return (peaks[1] - peaks[0]) // 2

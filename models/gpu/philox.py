@@ -55,7 +55,7 @@ def bits(keys: Tensor, step: Tensor, site: Tensor, blocks: Tensor) -> Tensor:
     """
     key = (keys & MASK)[:, None], (keys >> 32 & MASK)[:, None]
     words = philox4x32((blocks, step & MASK, site, step >> 32), key)
-    drawn = torch.stack(words, dim=2).to(torch.int32)
+    drawn = torch.stack([word.to(torch.int32) for word in words], dim=2)
     return drawn.view(torch.int16).flatten(1)
 
 

@@ -85,6 +85,10 @@ class Noise:
     """Over which of "examples" and "units" the noise is not drawn independently; over networks it
     always is."""
 
+    capturable: ClassVar[bool] = False
+    """For a type from outside: whether a GPU may record a training step once and replay it. Then
+    all that a step changes is written into tensors that stay where they are, nothing is read by the
+    host, and no hook counts or branches on its own. The repository's types keep to it."""
     knows_images: ClassVar[bool] = False
     """Whether it uses that an input is a picture, as a shift does: what would work on any input is
     told apart wherever a winner is named."""

@@ -18,4 +18,4 @@ class Gaussian(Multiplicative):
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         sd = multiplier_variance(self.rate_of(layer)).sqrt()
-        return random_relu(z, context.stream, normal_quantiles, above=(1, sd))
+        return random_relu(z, context.stream, normal_quantiles, above=(1.0, sd))

@@ -56,7 +56,7 @@ class OneSided(Gain):
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         """The ReLU, then the multiplier."""
         scale = multiplier_variance(self.rate_of(layer)) * math.sqrt(math.pi / 2)
-        return random_relu(z, context.stream, half_normal_quantiles, above=(1, scale))
+        return random_relu(z, context.stream, half_normal_quantiles, above=(1.0, scale))
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """(pi/2 - 1) v^2 h^2."""

@@ -32,7 +32,7 @@ def open_executor(
         ClusterError: no scheduler answers at the address.
     """
     if workers:
-        return worker_processes(workers, on_step)
+        return worker_processes(workers, on_step, device)
     if scheduler == "none":
         return in_process(device, on_step)
     from study.executors.dask_cluster import dask_cluster  # a second to import

@@ -133,8 +133,10 @@ def device_of_workers(address: str) -> str:
     with _client(address) as client:
         try:
             found = set(client.run(pick_device, "auto").values())
-        except ImportError:  # what a worker lacks is told when it is given work
+        except (ImportError, AttributeError):  # a worker's code is checked when it is given work
             return "cpu"
+        except OSError as error:  # Dask's CommClosedError among them
+            raise ClusterError(f"a worker is gone ({one_line(error)}): try again") from error
     return found.pop() if len(found) == 1 else "cpu"
 
 

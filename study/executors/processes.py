@@ -18,8 +18,9 @@ from multiprocessing import (
     resource_tracker,
 )
 
+import torch
+
 from study import worker as work
-from study.devices import take_one_gpu
 from study.executors.base import ClusterError, Results, TrialExecutor
 from study.signals import KEPT
 from study.trial import Setting, Trial
@@ -32,14 +33,14 @@ class Worker:
     """A process that trains a batch at a time; in a pool of its own, so that its death takes no
     other along."""
 
-    def __init__(self, index: int) -> None:
-        """Start the process, on this one of the machine's GPUs where it has several.
+    def __init__(self, index: int, gpus: int) -> None:
+        """Start the process, on one of so many GPUs.
 
         Raises:
             BrokenProcessPool: it died while it started.
         """
         self._pool = ProcessPoolExecutor(
-            1, mp_context=get_context("spawn"), initializer=_begin, initargs=(index,)
+            1, mp_context=get_context("spawn"), initializer=_begin, initargs=(index, gpus)
         )
         pid = self._pool.submit(os.getpid).result()
         found = [process for process in active_children() if process.pid == pid]
@@ -69,9 +70,10 @@ def _keep_from_ctrl_c() -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT, signal.SIGHUP])
 
 
-def _begin(index: int) -> None:
+def _begin(index: int, gpus: int) -> None:
     """Take a GPU of this worker's own; end this process when the coordinator has died."""
-    take_one_gpu(index)
+    if gpus > 1:
+        torch.cuda.set_device(index % gpus)
     coordinator = parent_process()
     assert coordinator is not None
 
@@ -88,11 +90,12 @@ class Processes(TrialExecutor):
     remedy = f"leave code and data as they are while a study runs; {KEPT}"
 
     def __init__(
-        self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None]
+        self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None], gpus: int
     ) -> None:
-        """The executor has a thread for each of `count` workers, which waits for it."""
+        """The executor has a thread for each of `count` workers, which waits for it; they take
+        turns on so many GPUs."""
         super().__init__(executor, on_step)
-        self._count, self._stopped = count, False
+        self._count, self._gpus, self._stopped = count, gpus, False
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
         self._alive: set[Worker] = set()
 
@@ -144,7 +147,7 @@ class Processes(TrialExecutor):
         successors."""
         for _ in range(TRIES):
             try:
-                worker = Worker(index)
+                worker = Worker(index, self._gpus)
             except BrokenProcessPool:
                 if self._stopped:
                     raise work.Stopped from None
@@ -159,16 +162,21 @@ class Processes(TrialExecutor):
 
 
 @contextmanager
-def worker_processes(count: int, on_step: Callable[[float], None]) -> Iterator[Processes]:
+def worker_processes(
+    count: int, on_step: Callable[[float], None], device: str = "cpu"
+) -> Iterator[Processes]:
     """Open worker processes; on any way out they have ended.
 
     Raises:
-        ClusterError: they die while they start.
+        ClusterError: they die while they start, or a GPU would have several.
     """
+    gpus = torch.cuda.device_count() if device == "cuda" else 0
+    if 0 < gpus < count:
+        raise ClusterError(f"this machine has {gpus} GPUs for {count} workers: ask for fewer")
     # Started by a thread that blocks Ctrl-C, it would unblock it there.
     resource_tracker.ensure_running()
     with ThreadPoolExecutor(count, initializer=_keep_from_ctrl_c) as executor:
-        processes = Processes(executor, count, on_step)
+        processes = Processes(executor, count, on_step, gpus)
         try:
             processes.start()
             yield processes

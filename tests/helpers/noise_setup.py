@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from models.data import Split
 from models.noise import Context, Noise, noise_type
 from models.rng import Stream
 
@@ -36,3 +37,25 @@ def images(
     """Half of the pixels are blank, as of real images: (networks, batch, 784)."""
     x = torch.rand(networks, batch, 784, generator=torch.Generator().manual_seed(0))
     return ((x - 0.5).clamp(min=0) * 2).to(dtype)
+
+
+def without_numbers(dtype: torch.dtype) -> Split:
+    """A data set on the meta device."""
+
+    def pixels(n: int) -> Tensor:
+        return torch.empty(n, 784, dtype=dtype, device="meta")
+
+    def labels(n: int) -> Tensor:
+        return torch.empty(n, dtype=torch.int64, device="meta")
+
+    return Split(
+        name="none",
+        train_x=pixels(600),
+        train_y=labels(600),
+        validation_x=pixels(10),
+        validation_y=labels(10),
+        test_x=pixels(10),
+        test_y=labels(10),
+        digest="",
+        content="",
+    )

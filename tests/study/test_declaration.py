@@ -84,12 +84,14 @@ def test_the_gap_is_asked_over_decayed_trainings() -> None:
 def test_a_declaration_tells_which_types_know_images(parts: Split) -> None:
     """What is known of old is not declared, so that ids stay; any other type is, a composition as
     its parts are."""
-    for name in (*NOISE, *UNSEARCHED):
-        assert (name in IMAGE_TYPES) == noise_type(name).knows_images, name
+    know = {name for name in (*NOISE, *UNSEARCHED) if noise_type(name).knows_images}
+    assert know >= IMAGE_TYPES
     assert with_input(InputDropout, scheduled(early, Shift)).knows_images
     assert not with_input(InputDropout, Dropout).knows_images
     setting = Setting("fashion-mnist", "data", "cpu", "float32")
     own = f"{__name__}:OwnShift"
+    contest = declare(PRESETS["contest"], tuple(NOISE), 0.5, parts, setting)
+    assert contest.image_types & {*NOISE} == know & {*NOISE}
     declared = declare(PRESETS["smoke"], ("none", "dropout", "shift", own), 0.5, parts, setting)
     assert declared.search_space["image_types"] == [own]
     assert declared.image_types == {*IMAGE_TYPES, own}

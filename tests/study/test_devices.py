@@ -58,18 +58,6 @@ def test_tf32_is_for_cuda_alone() -> None:
             devices.pick_precision("tf32", device)
 
 
-@pytest.mark.parametrize(("gpus", "taken"), [(0, []), (1, []), (4, [0, 1, 2, 3, 0])])
-def test_workers_of_a_machine_take_its_gpus_in_turn(
-    gpus: int, taken: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: list[int] = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
-    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
-    for index in range(5):
-        devices.take_one_gpu(index)
-    assert seen == taken
-
-
 def test_auto_is_the_device_of_all_workers_of_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     """Real workers of Dask, in threads of this process, of which one at a time has a GPU."""
     place = {"n_workers": 2, "processes": False, "dashboard_address": None}

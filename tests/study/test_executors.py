@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
+from multiprocessing import connection
 from types import SimpleNamespace
 
 import pytest
@@ -27,6 +28,8 @@ from study.executors.threads import in_process
 from study.tracking.retry import CutShort
 from study.trial import Setting, Trial
 
+OPEN = connection.Pipe()
+"""Of a coordinator that lives as long as these tests."""
 RECIPE = Recipe("short", epochs=1)
 TRIAL = Trial(Arm("dropout", 0.2, 0.2, 0.0, RECIPE), (1, 2), schema.SEARCH)
 SETTING = Setting("fashion-mnist", "nowhere", "cpu")
@@ -83,7 +86,7 @@ class Fake:
     asked = Counter[str]()
     index = 0
 
-    def __init__(self, index: int) -> None:
+    def __init__(self, index: int, gpus: int) -> None:
         """It starts nothing."""
 
     def train(self, *arguments: object) -> list[list[Trained]]:
@@ -163,7 +166,7 @@ def test_a_worker_process_that_cannot_take_part_is_told_in_a_line(
         list(workers.train([[TRIAL]], SETTING))
 
 
-def dies(worker: Fake, index: int = 0) -> None:
+def dies(worker: Fake, index: int = 0, gpus: int = 0) -> None:
     """As one that the kernel ends while it imports torch."""
     worker.asked["start"] += 1
     raise BrokenProcessPool
@@ -195,16 +198,39 @@ def test_a_replacement_that_dies_while_it_starts_has_successors(
                 lambda worker: None,
             ]
         )
-        monkeypatch.setattr(fake, "__init__", lambda worker, index: next(outcomes)(worker))
+        monkeypatch.setattr(fake, "__init__", lambda worker, index, gpus: next(outcomes)(worker))
         [(_, [networks])] = workers.train([[TRIAL]], SETTING)
     assert {network.error for network in networks} == {"given up: 4 workers died of it"}
     assert fake.asked["start"] == 2 and fake.asked["train"] == processes.TRIES
 
 
+@pytest.mark.parametrize(("device", "gpus", "taken"), [("cuda", 3, [0, 1, 2]), ("cpu", 3, [])])
+def test_each_worker_takes_a_gpu_of_its_own(
+    fake: type[Fake], monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, taken: list[int]
+) -> None:
+    seen: list[int] = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setattr(torch.cuda, "set_device", seen.append)
+    coordinator = SimpleNamespace(sentinel=OPEN[0])
+    monkeypatch.setattr(processes, "parent_process", lambda: coordinator)
+    monkeypatch.setattr(fake, "__init__", lambda worker, *place: processes._begin(*place))
+    with open_executor(device, nothing, workers=3):
+        assert sorted(seen) == taken
+
+
+def test_more_workers_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with (
+        pytest.raises(ClusterError, match="2 GPUs for 3 workers: ask for fewer"),
+        open_executor("cuda", nothing, workers=3),
+    ):
+        pass
+
+
 def test_ctrl_c_while_workers_start_is_remembered(
     fake: type[Fake], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(worker: Fake, index: int) -> None:
+    def start(worker: Fake, index: int, gpus: int) -> None:
         assert signal.SIGINT in signal.pthread_sigmask(
             signal.SIG_BLOCK, ()
         )  # which its process inherits

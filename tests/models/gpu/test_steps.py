@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from noise_setup import without_numbers
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from models.config import Arm, Recipe
-from models.data import Split
 from models.gpu.fused import Fused
 from models.gpu.steps import CALLBACK_STEPS, Steps
 from models.noise import NOISE, UNSEARCHED, Context, Noise, noise_type
@@ -69,28 +69,6 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operations]:
 
     monkeypatch.setattr(Fused, "__call__", call)
     yield seen
-
-
-def without_numbers(dtype: torch.dtype) -> Split:
-    """A data set on the meta device."""
-
-    def pixels(n: int) -> Tensor:
-        return torch.empty(n, 784, dtype=dtype, device="meta")
-
-    def labels(n: int) -> Tensor:
-        return torch.empty(n, dtype=torch.int64, device="meta")
-
-    return Split(
-        name="none",
-        train_x=pixels(EXAMPLES),
-        train_y=labels(EXAMPLES),
-        validation_x=pixels(10),
-        validation_y=labels(10),
-        test_x=pixels(10),
-        test_y=labels(10),
-        digest="",
-        content="",
-    )
 
 
 def arms_of(name: str, recipe: Recipe) -> list[Arm]:
