@@ -1,5 +1,7 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
+from difflib import get_close_matches
+
 from models.noise import plugins
 from models.noise.additive import Additive
 from models.noise.base import Context, Noise, Rate, per_layer
@@ -98,10 +100,11 @@ def noise_type(name: str) -> type[Noise]:
     try:
         return plugins.load(name)
     except KeyError:
-        choice = ", ".join(NOISE)
+        near = get_close_matches(name, NOISE)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
         raise ValueError(
-            f"unknown noise type {name or repr(name)}: choose one of {choice}, or name yours "
-            "module:Class"
+            f"unknown noise type {name or repr(name)}: {meant}docs/noise.md lists all, and yours "
+            "is named module:Class"
         ) from None
 
 

@@ -281,5 +281,5 @@ def test_the_interface_carries_the_catalogue(monkeypatch: pytest.MonkeyPatch, sm
 )
 def test_bad_arms_are_refused(bad: dict) -> None:
     arm = Arm("dropout", 0.5, 0.5, 0.0, Recipe("book", 10))
-    with pytest.raises(ValueError, match=r"choose one of|outside|not a number"):
+    with pytest.raises(ValueError, match=r"did you mean dropout|outside|not a number"):
         replace(arm, **bad)

@@ -175,8 +175,8 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(
         ),
         ("raises:Blink", "importing raises failed: RuntimeError: not today"),
         ("typo:Blink", "importing typo failed: SyntaxError: invalid syntax"),
-        ("blonk", "unknown noise type blonk: choose one of none, dropout"),
-        ("", "unknown noise type '': choose one of"),
+        ("blonk", "unknown noise type blonk: docs/noise.md lists all"),
+        ("", "unknown noise type '': docs/noise.md lists all"),
         (
             "late",
             "noise type late of package late-noise cannot be loaded from nowhere:Late: "
