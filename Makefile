@@ -30,7 +30,7 @@ ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 	@exec $(BIN)/python -m study ui --port $(PORT)
 
 test: lint  ## lint, types and tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # About half an hour on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser

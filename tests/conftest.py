@@ -40,6 +40,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("noise_name", [*NOISE, *more])
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole studies first: a file of them that comes last keeps one worker waiting for minutes."""
+    items.sort(key=lambda item: "end_to_end" not in item.path.parts)
+
+
 @pytest.fixture(scope="session")
 def folder() -> Path:
     """A data folder shared by all sessions, so that the data is fetched once."""
