@@ -163,7 +163,7 @@ def answer(evidence: Evidence) -> Conclusion:
                 [
                     *_gains_over_dropout(winners, evidence),
                     *_ruled_out(len(ruled_out), len(candidates), len(winners), bounds, accuracy),
-                    f"on loss, these beat both: {listed(on_loss)}",
+                    f"on loss, {listed(on_loss)} beat{'s' if len(on_loss) < 2 else ''} both",
                     f"dropout is {listed(dropout)}",
                 ]
             )

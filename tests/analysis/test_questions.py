@@ -397,7 +397,7 @@ def test_the_answers_in_words():
     assert beat.verdict == (
         "Dropout and no noise were beaten by gaussian (by more than the margin)"
     )
-    assert "on loss, these beat both: gaussian;" in beat.takeaway
+    assert "on loss, gaussian beats both;" in beat.takeaway
     for answer in (swap, joint, beat):
         assert answer.notes == ()
         assert len(re.findall(r"[.!?](?= |$)", answer.takeaway)) == 2
