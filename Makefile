@@ -34,7 +34,7 @@ test: lint  ## lint, types and tests
 
 # About half an hour on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile --no-loadscope-reorder
 
 test-gpu: .venv/installed  ## what needs a CUDA device; skipped where there is none
 	$(BIN)/python -m pytest -m gpu -rs
