@@ -32,7 +32,7 @@ ui: .venv/installed  ## the runs in a browser: make ui PORT=5001
 test: lint  ## lint, types and tests
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
-# About half an hour on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
+# About 20 minutes on 2 cores. On Debian: apt-get install postgresql chromium chromium-driver.
 test-all: .venv/installed  ## what needs minutes, a cluster, a database or a browser
 	$(BIN)/python -m pytest -m slow -n auto --dist loadfile --no-loadscope-reorder
 
