@@ -11,9 +11,13 @@ import pytest
 import torch
 from command_line import Call
 
+from analysis.schema import Declaration
 from models.data import Images, Split, load, split
 from models.noise import NOISE, noise_type
 from study.commands.cli import main
+from study.declaration import declare
+from study.presets import SMOKE
+from study.trial import Setting
 
 torch.set_num_threads(
     1
@@ -94,3 +98,14 @@ def call(
         return int(ended.value.code or 0), capfd.readouterr().err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def setting(folder: Path) -> Setting:
+    return Setting("fashion-mnist", str(folder), "cpu")
+
+
+@pytest.fixture(scope="module")
+def declared(setting: Setting, parts: Split) -> Declaration:
+    """A study that tests of tracking log."""
+    return declare(SMOKE, ("none", "dropout"), 0.8, parts, setting)

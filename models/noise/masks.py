@@ -27,12 +27,21 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 def threshold(bits: Tensor, rate: Tensor) -> Tensor:
     """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is
     dropped."""
-    dropped_of_65536 = (rate * 65536).round()
     kept = torch.empty(
         bits.shape, dtype=rate.dtype, device=bits.device
     )  # compared into floats: no cast from booleans
-    torch.ge(bits, (dropped_of_65536 - 32768).to(torch.int16), out=kept)
-    return kept.mul_(65536 / (65536 - dropped_of_65536))
+    torch.ge(bits, least_kept(rate).to(torch.int16), out=kept)
+    return kept.mul_(scale_of(rate))
+
+
+def least_kept(rate: Tensor) -> Tensor:
+    """The least of the 16-bit numbers that is not of their lowest share p, in the rate's type."""
+    return (rate * 65536).round() - 32768
+
+
+def scale_of(rate: Tensor) -> Tensor:
+    """1/(1-p) of the rate that is taken."""
+    return 65536 / (65536 - (rate * 65536).round())
 
 
 def masked(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
@@ -130,22 +139,17 @@ class MaskedRelu(torch.autograd.Function):
         return result, None, None
 
 
-def scale_of(rate: Tensor) -> Tensor:
-    """1/(1-p) of the rate that is taken."""
-    return 65536 / (65536 - (rate * 65536).round())
-
-
 @fused
 def times_mask(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """`masked` in tensor operations."""
-    kept = bits >= (rate * 65536).round() - 32768
+    kept = bits >= least_kept(rate)
     return torch.where(kept, x * scale_of(rate), 0).to(x.dtype)
 
 
 @fused
 def mask_relu_in_place(z: Tensor, bits: Tensor, rate: Tensor) -> None:
     """`masked_relu` in tensor operations."""
-    kept = (bits >= (rate * 65536).round() - 32768) & (z > 0)
+    kept = (bits >= least_kept(rate)) & (z > 0)
     z.copy_(torch.where(kept, z * scale_of(rate), 0))
 
 

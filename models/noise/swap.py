@@ -9,14 +9,14 @@ from torch import Tensor
 
 from models.noise.base import Context, Noise, Rate
 from models.noise.manifold_mixup import before
+from models.noise.masks import least_kept
 from models.noise.within_class import next_of_class, rows
 
 
 def swapped(x: Tensor, partners: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """x, but its partner's entry where `bits`, int16, are of the lowest share p; all (networks,
     batch, units), rate (networks, 1, 1)."""
-    dropped = ((rate * 65536).round() - 32768).to(torch.int16)
-    return torch.where(bits < dropped, partners, x)
+    return torch.where(bits < least_kept(rate).to(torch.int16), partners, x)
 
 
 class InputSwap(Noise):

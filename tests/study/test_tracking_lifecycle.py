@@ -26,10 +26,8 @@ from analysis.schema import Declaration
 from analysis.store import reader
 from analysis.store.uri import StoreError
 from models.config import Arm
-from models.data import Split
 from models.mlp import Weights
 from models.train import Trained, not_trained
-from study.declaration import declare
 from study.presets import PRESETS
 from study.tracking import lifecycle, model, model_registry, provenance, retry
 from study.tracking.lifecycle import open_study
@@ -49,16 +47,6 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     mlflow.set_tracking_uri(f"sqlite:///{tmp_path / 'mlflow.db'}")
     yield
     mlflow.set_tracking_uri(before)
-
-
-@pytest.fixture(scope="module")
-def setting(folder: Path) -> Setting:
-    return Setting("fashion-mnist", str(folder), "cpu")
-
-
-@pytest.fixture(scope="module")
-def declared(setting: Setting, parts: Split) -> Declaration:
-    return declare(SMOKE, ("none", "dropout"), 0.8, parts, setting)
 
 
 def trained(seed: int) -> Trained:
