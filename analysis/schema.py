@@ -63,6 +63,12 @@ REPORT_FILES = (
     "figures",
 )
 
+RELIABILITY = "reliability/"
+"""Begins the metrics of a seed run whose step is no epoch but a bin of test images, 1 the least
+confident: `reliability/confidence` and `reliability/accuracy` of the deterministic pass, and of
+other ways to predict with endings such as `_mc200_tempered`. A last value says nothing of them, so
+they are no columns of the run table."""
+
 TUNED = "tuned "
 """Before a noise type, in the label of its tuned arm."""
 

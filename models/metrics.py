@@ -92,15 +92,34 @@ def calibration(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
     """
     exact = float64_on(logits.device)
     probabilities = logits.softmax(dim=2).to(exact)
-    confidence, predicted = probabilities.max(dim=2)
     truth = torch.nn.functional.one_hot(labels, logits.shape[2]).to(exact)
     brier = (probabilities - truth).square().sum(dim=2).mean(dim=1)
+    confidence, correct, _ = _sums_by_bin(probabilities, labels)
+    ece = (confidence - correct).abs().sum(dim=0) / len(labels)
+    return {"brier": brier, "ece": ece}
+
+
+def reliability(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """ "confidence" and "accuracy", each (networks, BINS): the means in the bins of the expected
+    calibration error, the least confident first; arguments as of `score`.
+
+    The confidence is the probability of the likeliest class. A bin of no image has NaN.
+    """
+    probabilities = logits.softmax(dim=2).to(float64_on(logits.device))
+    confidence, correct, images = _sums_by_bin(probabilities, labels)
+    return {"confidence": (confidence / images).T, "accuracy": (correct / images).T}
+
+
+def _sums_by_bin(probabilities: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Sort the images by confidence into BINS of equal mass; sum up their confidences and how many
+    are right, each (BINS, networks), and count them, (BINS, 1)."""
+    confidence, predicted = probabilities.max(dim=2)
     ordered, places = confidence.sort(dim=1)
-    correct = (predicted == labels).to(exact).gather(1, places)
-    gaps = [
-        (c.sum(dim=1) - a.sum(dim=1)).abs()
-        for c, a in zip(
-            ordered.tensor_split(BINS, dim=1), correct.tensor_split(BINS, dim=1), strict=True
-        )
-    ]
-    return {"brier": brier, "ece": torch.stack(gaps).sum(dim=0) / len(labels)}
+    correct = (predicted == labels).to(ordered.dtype).gather(1, places)
+    bins = ordered.tensor_split(BINS, dim=1)
+    images = torch.tensor([[each.shape[1]] for each in bins], device=ordered.device)
+    return (
+        torch.stack([each.sum(dim=1) for each in bins]),
+        torch.stack([each.sum(dim=1) for each in correct.tensor_split(BINS, dim=1)]),
+        images,
+    )

@@ -39,6 +39,7 @@ class Trained:
             others in the precision of training.
         test: test/loss, test/accuracy, test/brier and test/ece, where asked for; else empty.
         measured: (epoch, metric, value) of the measures asked for.
+        binned: metric -> its value in each bin, of measures that sort the test images into bins.
         images: "nll" (float16) and "correct" (bool) of each test image, where test images were
             read; else empty.
         weights: the parameters, as a population of one on the CPU; none where they were not asked
@@ -56,6 +57,7 @@ class Trained:
     weights: Weights
     seconds: float
     measured: list[tuple[int, str, float]] = field(default_factory=list)
+    binned: dict[str, list[float]] = field(default_factory=dict)
     images: dict[str, np.ndarray] = field(default_factory=dict)
     error: str = ""
     evaluated: tuple[int, ...] = ()
@@ -181,6 +183,7 @@ def _train_chunk(
     population, noise = build(arms, seeds, split)
     curves: dict[str, list[list[float]]] = {"train/loss": [], "val/loss": [], "val/accuracy": []}
     measured: list[tuple[int, str, list[float]]] = []
+    binned: dict[str, list[list[float]]] = {}
     evaluated: list[int] = []
     rough_x = split.validation_x.to(split.train_x.dtype)  # of all points but the last
     recipe = arms[0].recipe
@@ -203,9 +206,11 @@ def _train_chunk(
         pause = time.perf_counter()
         moment = Moment(population, noise, arms, seeds, split, epoch)
         for measure in measures:
-            measured += [
-                (epoch, name, values.tolist()) for name, values in MEASURES[measure](moment).items()
-            ]
+            for name, values in MEASURES[measure](moment).items():
+                if values.dim() == 1:
+                    measured.append((epoch, name, values.tolist()))
+                else:
+                    binned[name] = values.tolist()
         paused += time.perf_counter() - pause
     seconds = (time.perf_counter() - start - paused) / len(networks)
     tested, images = _test(population, noise, seeds, split)
@@ -218,6 +223,7 @@ def _train_chunk(
             weights=population.network(i),
             seconds=seconds,
             measured=[(epoch, name, values[i]) for epoch, name, values in measured],
+            binned={name: bins[i] for name, bins in binned.items()},
             images={name: values[i] for name, values in images.items()},
             evaluated=tuple(evaluated),
         )

@@ -1,4 +1,5 @@
-"""The training curves of a study's most telling arms, from the metric histories of its runs."""
+"""What stands in the metric histories of a study's runs: training curves of its most telling arms,
+and the bins of reliability diagrams."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ from collections.abc import Mapping
 import mlflow
 import pandas as pd
 
-from analysis.schema import CONFIRM, TUNED, Declaration
+from analysis.schema import CONFIRM, RELIABILITY, TUNED, Declaration
 from analysis.store.run_table import MAX_DOUBLE
 
 TRAINING, VALIDATION = METRICS = ("train/loss", "val/loss")
@@ -15,6 +16,8 @@ ACCURACY = "val/accuracy"
 SEEDS = 10
 """So many of an arm's seeds are read: each history is a request."""
 PLACE = ("recipe", "noise", "arm", "epoch")
+BIN = ("arm", "seed", "way", "bin")
+IN_BINS = ("confidence", "accuracy")
 
 
 def best_types(declared: Declaration, table: pd.DataFrame, arms: Mapping[str, str]) -> list[str]:
@@ -76,3 +79,41 @@ def read(
 def none() -> pd.DataFrame:
     """Return no curves."""
     return pd.DataFrame(columns=[*PLACE, *METRICS])
+
+
+def read_bins(table: pd.DataFrame) -> pd.DataFrame:
+    """Return confidence and accuracy in bins of test images, of all confirmed runs that have them.
+
+    Args:
+        table: run table.
+
+    Returns:
+        A row for each bin with an image: BIN, and IN_BINS as fractions. The way is how the network
+        predicted: "" by its deterministic pass, else a metric's ending, "mc200_tempered".
+    """
+    client = mlflow.MlflowClient()
+    points = []
+    for _, run in table.loc[_may_have_bins(table)].iterrows():
+        names = client.get_run(str(run["run_id"])).data.metrics
+        for name in sorted(name for name in names if name.startswith(RELIABILITY)):
+            score, _, way = name.removeprefix(RELIABILITY).partition("_")
+            for one in client.get_metric_history(str(run["run_id"]), name):
+                if abs(one.value) < MAX_DOUBLE:  # a bin of no image has NaN
+                    points.append((run["arm"], run["seed"], way, one.step, score, one.value))
+    if not points:
+        return no_bins()
+    every = pd.DataFrame(points, columns=[*BIN, "score", "value"])
+    bins = every.groupby([*BIN, "score"])["value"].mean().unstack("score")
+    bins = bins.reindex(columns=list(IN_BINS)).dropna().reset_index()
+    return bins.rename_axis(columns=None)
+
+
+def _may_have_bins(table: pd.DataFrame) -> pd.Series:
+    """True for the runs whose confidences were looked at: it spares asking all others."""
+    none = pd.Series(float("nan"), index=table.index)
+    return (table["phase"] == CONFIRM) & table.get("test/temperature", none).notna()
+
+
+def no_bins() -> pd.DataFrame:
+    """Return no bins."""
+    return pd.DataFrame(columns=[*BIN, *IN_BINS])

@@ -55,6 +55,8 @@ class Study:
             hash the earliest counts.
         images: arm name -> its confirmed networks' scores on each test image; empty unless they
             were asked for.
+        bins: of `analysis.store.curves.read_bins`; empty unless images were asked for, and where
+            the runs are of older code.
         curves: of `analysis.store.curves.read`; empty unless images were asked for.
         versions: {"packages": {name: version}, "machine": {...}}, empty when not logged.
         commit: git commit of the code that ran, "" when unknown.
@@ -82,6 +84,7 @@ class Study:
     deleted: int = 0
     confirmed_elsewhere: dict[str, tuple[str, ...]] = field(default_factory=dict)
     images: dict[str, ImageScores] = field(default_factory=dict)
+    bins: pd.DataFrame = field(default_factory=curves.no_bins)
     curves: pd.DataFrame = field(default_factory=curves.none)
 
     @property
@@ -128,7 +131,7 @@ def load(
         experiment: name of the MLflow experiment; None takes `schema.EXPERIMENT`.
         preset: only studies of this preset count; None takes any.
         images: whether to read the scores of single images too, a file for each confirmed trial,
-            and training curves.
+            and metric histories: training curves, and the bins of reliability diagrams.
 
     Raises:
         StoreError: the address does not answer, or has no such experiment or study, or a run lacks
@@ -214,6 +217,7 @@ def load(
             confirmed_elsewhere=_confirmed_elsewhere(found.experiment_id, study_id, declaration),
             images=_images(finished.values(), table) if images else {},
             curves=curves.read(declaration, table, arms) if images else curves.none(),
+            bins=curves.read_bins(table) if images else curves.no_bins(),
         )
 
 

@@ -122,7 +122,7 @@ def table_of(runs: Iterable[Run]) -> pd.DataFrame:
         for name, value in _row(run).items():
             columns[name].append(value)
         for name in run.data.metrics.keys() - RUN_TABLE.keys():
-            if name.startswith(OF_THE_MACHINE):
+            if name.startswith((OF_THE_MACHINE, schema.RELIABILITY)):
                 continue
             measured.setdefault(name, {})[at] = _typed(run.data.metrics[name], "float64")
     count = len(columns["run_id"])

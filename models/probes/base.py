@@ -48,5 +48,5 @@ class Moment:
 
 
 Measure = Callable[[Moment], dict[str, Tensor]]
-"""Called after every epoch; gives metric name -> one value for each network, (networks,), or
-nothing."""
+"""Called after every epoch; gives metric name -> one value for each network, (networks,), or one in
+each of its bins, (networks, bins), or nothing."""

@@ -8,7 +8,7 @@ import torch
 from scipy.optimize import minimize_scalar
 from torch import Tensor
 
-from models.metrics import calibration, float64_on, predict, score
+from models.metrics import calibration, float64_on, predict, reliability, score
 from models.probes.base import Moment
 from models.rng import Stream
 
@@ -22,12 +22,14 @@ def test_time(moment: Moment) -> dict[str, Tensor]:
 
     `test/loss_tempered` is the deterministic pass with a temperature, fitted on the validation
     images as all are (Guo et al. 2017); `test/temperature` and `test/temperature_mc10` are the
-    temperatures.
+    temperatures. `reliability/confidence_mc200` and `reliability/accuracy_mc200` are the means in
+    each bin of the ECE, kept of the deterministic pass, one noisy pass and the most.
     """
     if not moment.last:
         return {}
     split, noise = moment.split, moment.noise
     found: dict[str, Tensor] = {}
+    in_bins = ("", *(f"_mc{passes}" for passes in (PASSES[0], PASSES[-1])))
 
     def add(suffix: str, validation: Tensor, test: Tensor) -> None:
         temperatures = fit_temperatures(validation, split.validation_y)
@@ -38,6 +40,11 @@ def test_time(moment: Moment) -> dict[str, Tensor]:
             found.update(
                 {f"test/{name}{suffix}{ending}": values for name, values in scores.items()}
             )
+            if suffix in in_bins:
+                binned = reliability(log_p, split.test_y)
+                found.update(
+                    {f"reliability/{name}{suffix}{ending}": bins for name, bins in binned.items()}
+                )
 
     parts = (split.validation_x, split.test_x)
     plain = [predict(moment.population, noise.at_evaluation(), moment.seeds, x) for x in parts]

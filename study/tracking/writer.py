@@ -296,7 +296,7 @@ def _dataset(declaration: Declaration, part: str) -> DatasetInput:
 
 def _curves(network: Trained, start: int) -> list[Metric]:
     """Return the metrics of each point of the curves, step = epochs done; then what is measured now
-    and then, and once."""
+    and then, in bins, step = bin, and once."""
     epochs = network.points[-1]
     curves = [
         Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)
@@ -315,7 +315,13 @@ def _curves(network: Trained, start: int) -> list[Metric]:
         for epoch, name, value in network.measured
         for metric in _as_metrics({name: value}, epoch)
     ]
-    return curves + some + _as_metrics(once, epochs)
+    binned = [
+        metric
+        for name, values in network.binned.items()
+        for step, value in enumerate(values, start=1)
+        for metric in _as_metrics({name: value}, step)
+    ]
+    return curves + some + binned + _as_metrics(once, epochs)
 
 
 def _as_metrics(values: dict[str, float], step: int = 0) -> list[Metric]:

@@ -197,9 +197,10 @@ class Writer:
         status: str = "FINISHED",
         drop: frozenset[str] = frozenset(),
         scores: dict[str, float] | None = None,
+        bins: dict[str, Sequence[float]] | None = None,
     ) -> str:
         """A trial run and its seed runs; `drop` names what a seed run lacks, `scores` overrides its
-        metrics."""
+        metrics, `bins` are metrics whose step is a bin."""
         seeds = tuple(seeds)
         hash_ = digest([arm.name, seeds, self.declared.code_version])
         tags = {
@@ -231,6 +232,9 @@ class Writer:
             tags_of_seed = tags | {schema.TAG_SEED: str(seed), schema.TAG_PARENT: trial_run}
             run = self._create(f"{name}-s{seed}", "seed", tags_of_seed)
             self._log(run, values, params | {"seed": str(seed)}, drop)
+            for metric, in_bins in (bins or {}).items():
+                for step, value in enumerate(in_bins, start=1):
+                    self.client.log_metric(run, metric, value, self.clock, step)
             self.client.set_terminated(run, end_time=self.clock)
         means = {key: float(np.mean([values[key] for values in every])) for key in every[0]}
         self._log(trial_run, means, params | {"seeds": ",".join(map(str, seeds))}, frozenset())

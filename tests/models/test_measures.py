@@ -16,9 +16,11 @@ from sklearn.metrics import accuracy_score, brier_score_loss, log_loss
 from torch import Tensor
 from torch.nn import functional
 
+from analysis.schema import RELIABILITY
+from analysis.store import curves
 from models.config import Arm, Recipe
 from models.data import Split
-from models.metrics import BINS, calibration, evaluate, predict, score, unlabelled
+from models.metrics import BINS, calibration, evaluate, predict, reliability, score, unlabelled
 from models.mlp import Weights
 from models.probes import MARKS, MEASURES, Moment
 from models.probes.mc_dropout import fit_temperatures
@@ -118,6 +120,55 @@ def test_calibration_error_is_that_of_sklearns_curve(scored: tuple[Tensor, Tenso
         assert len(accuracies) == BINS
         assert ece.item() == pytest.approx(np.abs(accuracies - confidences).mean(), rel=1e-5)
     assert found[1] > 2 * found[0]
+
+
+def test_bins_are_those_of_sklearns_curve(scored: tuple[Tensor, Tensor]) -> None:
+    logits, labels = scored
+    found = reliability(logits, labels)
+    for i, network in enumerate(logits):
+        confidence, predicted = network.double().softmax(1).max(1)
+        accuracies, confidences = calibration_curve(
+            predicted == labels, confidence, n_bins=BINS, strategy="quantile"
+        )
+        assert found["accuracy"][i].tolist() == pytest.approx(accuracies)
+        assert found["confidence"][i].tolist() == pytest.approx(confidences)
+
+
+@pytest.mark.parametrize("images", [1500, 1499, 16])
+def test_the_calibration_error_is_the_mean_distance_in_the_bins(
+    scored: tuple[Tensor, Tensor], images: int
+) -> None:
+    """Weighted by their images, of which the first bins have one more where they do not come out
+    even."""
+    logits, labels = scored[0][:, :images], scored[1][:images]
+    found = reliability(logits, labels)
+    sizes = torch.tensor([len(part) for part in torch.arange(images).tensor_split(BINS)])
+    distance = (found["confidence"] - found["accuracy"]).abs()
+    expected = (distance * sizes).sum(dim=1) / images
+    torch.testing.assert_close(calibration(logits, labels)["ece"], expected)
+    assert ((found["accuracy"] * sizes).sum(dim=1) / images).tolist() == pytest.approx(
+        score(logits, labels)["accuracy"].tolist()
+    )
+    assert (found["confidence"].diff(dim=1) >= 0).all()
+
+
+def test_a_calibrated_network_lies_on_the_diagonal_and_an_overconfident_one_below() -> None:
+    """Labels drawn from softmax(logits): to 4 standard errors, in every bin. Twice the logits are
+    too sure in every bin, half of them too modest."""
+    random = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(60_000, 10, generator=random)
+    labels = torch.multinomial(logits.softmax(1), 1, generator=random)[:, 0]
+    found = reliability(torch.stack([logits, 2 * logits, logits / 2]), labels)
+    gap = found["accuracy"] - found["confidence"]
+    p = found["confidence"][0]
+    assert (gap[0].abs() < 4 * (p * (1 - p) / (60_000 / BINS)).sqrt()).all()
+    assert (gap[1] < -0.004).all() and gap[1].min() < -0.1
+    assert (gap[2] > 0.05).all()
+
+
+def test_bins_without_an_image_have_no_mean() -> None:
+    found = reliability(torch.zeros(1, 3, 10), torch.zeros(3, dtype=torch.int64))
+    assert found["accuracy"].isfinite().sum() == found["confidence"].isfinite().sum() == 3
 
 
 def test_scores_of_a_case_done_by_hand() -> None:
@@ -335,9 +386,35 @@ def test_test_time_leaves_the_deterministic_scores_to_the_training(
 ) -> None:
     found = MEASURES["test-time"](moment("dropout", 0.5, 0.5, small))
     assert not {"test/loss", "test/accuracy", "test/brier", "test/ece"} & set(found)
+    scores = [name for name in found if name.startswith("test/")]
     assert (
-        len(found) == 2 * 3 * 4 - 4 + 3
+        len(scores) == 2 * 3 * 4 - 4 + 3
     )  # loss, accuracy, Brier, ECE; plain and tempered; and the temperatures
+
+
+def test_each_way_kept_in_bins_has_its_own_calibration_error(small: Split, few_passes: int) -> None:
+    """The deterministic pass, one noisy pass and the most, each with and without a temperature."""
+    now = moment("dropout", 0.5, 0.5, small, seeds=(1, 2, 3))
+    found = MEASURES["test-time"](now)
+    logits = predict(now.population, now.noise.at_evaluation(), now.seeds, small.test_x)
+    found["test/ece"] = calibration(logits, small.test_y)["ece"]
+    ways = [suffix + ending for suffix in ("", "_mc1", "_mc8") for ending in ("", "_tempered")]
+    kept = {name for name in found if name.startswith(RELIABILITY)}
+    assert kept == {f"reliability/{score}{way}" for way in ways for score in curves.IN_BINS}
+    sizes = torch.tensor([len(part) for part in small.test_y.tensor_split(BINS)])
+    for way in ways:
+        gap = found[f"reliability/confidence{way}"] - found[f"reliability/accuracy{way}"]
+        assert gap.shape == (3, BINS)
+        expected = (gap.abs() * sizes).sum(dim=1) / len(small.test_y)
+        torch.testing.assert_close(found[f"test/ece{way}"], expected)
+
+
+def test_what_is_kept_in_bins_is_no_score_of_a_run(small: Split, few_passes: int) -> None:
+    arm = Arm("dropout", 0.5, 0.5, 0.0, Recipe("book", 1))
+    one, other = train_population([arm], [1, 2], small, test=True, measures=["test-time"])
+    assert not [name for name in one.scores if name.startswith(RELIABILITY)]
+    name = f"{RELIABILITY}confidence_mc8"
+    assert len(one.binned[name]) == BINS and one.binned[name] != other.binned[name]
 
 
 # Raw pixels
@@ -436,7 +513,9 @@ def test_measures_are_taken_when_they_should_and_for_each_network(
     assert bool(marked) == (name in ("horizons", "variance"))
     assert bool(last) == (name != "horizons")
     for epoch, found in ((2, marked), (3, last)):
-        assert all(values.shape == (2,) and values.isfinite().all() for values in found.values())
+        for key, values in found.items():
+            shape = (2, BINS) if key.startswith(RELIABILITY) else (2,)
+            assert values.shape == shape and values.isfinite().all()
         assert name not in ("horizons", "variance") or all(
             key.endswith(f"_at_{epoch}") for key in found
         )

@@ -24,6 +24,8 @@ from analysis import schema
 from analysis.schema import Declaration
 from analysis.store import other_store, reader
 from analysis.store.uri import StoreError
+from models.metrics import BINS
+from models.probes import mc_dropout
 from study import signals, worker
 from study.presets import PRESETS
 from study.tracking import lifecycle, merge
@@ -39,13 +41,13 @@ DIVERGES = replace(DROPOUT, recipe=replace(RECIPE, name="wild", learning_rate=1e
 FIRST = [
     Trial(NONE, (0,), schema.SEARCH, number=0),
     Trial(NONE, (1000, 1001), schema.CONFIRM, ("beat-dropout",)),
-    Trial(DROPOUT, (1000, 1001), schema.CONFIRM, ("beat-dropout",)),
+    Trial(DROPOUT, (1000, 1001), schema.CONFIRM, ("beat-dropout",), measures=("test-time",)),
 ]
 SECOND = [
     FIRST[0],  # in both
     Trial(DROPOUT, (1,), schema.SEARCH, number=1),
     Trial(NONE, (1002, 1003), schema.CONFIRM, ("beat-dropout",)),
-    Trial(DROPOUT, (1002, 1003), schema.CONFIRM, ("beat-dropout",)),
+    Trial(DROPOUT, (1002, 1003), schema.CONFIRM, ("beat-dropout",), measures=("test-time",)),
     Trial(DIVERGES, (5,), schema.RERANK),
 ]
 ARMS = {RECIPE.name: {"tuned none": NONE.name, "tuned dropout": DROPOUT.name}}
@@ -74,6 +76,7 @@ def train(
     shutil.copy(folder.parent / "mlflow.db", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(mc_dropout, "PASSES", (1, 2))
         before = mlflow.get_tracking_uri()
         mlflow.set_tracking_uri(address(folder))
         with open_study(declared, setting, schema.EXPERIMENT) as tracker:
@@ -144,6 +147,9 @@ def assert_same(found: reader.Study, expected: reader.Study) -> None:
             one, other = (of.images[arm].of(score, scores.seeds) for of in (found, expected))
             assert (one == other).all()
     pd.testing.assert_frame_equal(found.curves, expected.curves, check_exact=True)
+    pd.testing.assert_frame_equal(found.bins, expected.bins, check_exact=True)
+    of_dropout = found.table[found.table["test/temperature"].notna()]
+    assert len(of_dropout) and len(found.bins) == len(of_dropout) * 6 * BINS
 
 
 def changes(folder: Path) -> tuple[object, ...]:
