@@ -91,7 +91,13 @@ def answer(question: str, runs: Study) -> Answer:
     together = sharing(asked, known, runs.arms)
     recipes = recipes_in_words(runs.declaration)
     answers = questions.answer_all(
-        together, runs.table, runs.arms, runs.images, recipes, runs.declaration.image_types
+        together,
+        runs.table,
+        runs.arms,
+        runs.images,
+        recipes,
+        runs.declaration.image_types,
+        runs.bins,
     )
     return next(one for one in answers if one.question == question)
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator
 
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
-from analysis.plots import grids, ingredients, style
+from analysis.plots import grids, ingredients, reliability, style
 from analysis.plots.style import PALETTE
 from analysis.questions.epochs import ARMS, DECAYED, SIZES
 from analysis.schema import Question
@@ -25,12 +25,17 @@ Arms = Mapping[str, Mapping[str, str]]
 
 
 def question_pictures(
-    question: Question, table: pd.DataFrame, arms: Arms, recipes: RecipeWords = NAMES
+    question: Question,
+    table: pd.DataFrame,
+    arms: Arms,
+    recipes: RecipeWords = NAMES,
+    bins: pd.DataFrame | None = None,
 ) -> Iterator[Picture]:
     """Yield the pictures of a question; one whose data the table lacks is left out.
 
     Args:
         recipes: what each recipe is in words.
+        bins: of `analysis.store.curves.read_bins`.
     """
     if question.name in grids.PLANES:
         yield from grids.plane(question, table, recipes)
@@ -38,6 +43,8 @@ def question_pictures(
         yield from ingredients.parts(question, table, arms, recipes)
     elif question.name in MAKERS:
         yield from MAKERS[question.name](question, table, arms)
+        if question.name == "test-time" and bins is not None:
+            yield from reliability.diagram(runs_of(question, table, arms), bins)
 
 
 def runs_of(question: Question, table: pd.DataFrame, arms: Arms) -> dict[str, pd.DataFrame]:

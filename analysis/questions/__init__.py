@@ -77,6 +77,7 @@ def answer_all(
     images: Mapping[str, ImageScores] | None = None,
     recipes: RecipeWords = NAMES,
     image_types: Collection[str] = IMAGE_TYPES,
+    bins: pd.DataFrame | None = None,
 ) -> list[Answer]:
     """Answer declared questions together: a difference that two of them ask for has one verdict.
 
@@ -85,6 +86,7 @@ def answer_all(
         images: arm name -> its networks' scores on each test image.
         recipes: what each recipe is in words.
         image_types: the noise types that know that an input is an image.
+        bins: of `analysis.store.curves.read_bins`.
 
     Raises:
         StoreError: only another version of this code knows a question.
@@ -105,7 +107,16 @@ def answer_all(
     ):
         crossed = crossed_bootstrap.intervals(contrasts.contrasts, arms, images or {})
         told = replace(contrasts, contrasts=tuple(_on_images(contrasts.contrasts, crossed)))
-        evidence = Evidence(question, table, arms, told, images or {}, recipes, image_types)
+        evidence = Evidence(
+            question,
+            table,
+            arms,
+            told,
+            images or {},
+            recipes,
+            image_types,
+            pd.DataFrame() if bins is None else bins,
+        )
         answers.append(replace(_answer(evidence), crossed=crossed))
     return answers
 
@@ -193,5 +204,5 @@ def _figures(
             question, table, names, evidence.answered.contrasts, evidence.recipes
         )
 
-    pictures = curves.question_pictures(question, table, arms, evidence.recipes)
+    pictures = curves.question_pictures(question, table, arms, evidence.recipes, evidence.bins)
     return figure, CAPTION, tuple(pictures)

@@ -141,6 +141,7 @@ class Evidence:
         images: arm name -> `analysis.store.image_scores.ImageScores`, where they were read.
         recipes: what each recipe is in words.
         image_types: the noise types that know that an input is an image.
+        bins: of `analysis.store.curves.read_bins`, where they were read.
     """
 
     question: Question
@@ -150,6 +151,7 @@ class Evidence:
     images: Mapping[str, Any] = field(default_factory=dict)
     recipes: RecipeWords = field(default_factory=RecipeWords)
     image_types: Collection[str] = IMAGE_TYPES
+    bins: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def where(self, recipe: str, told: str = " ({})") -> str:
         """Return `told` of a recipe in words; nothing where the question has one recipe alone,

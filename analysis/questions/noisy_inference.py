@@ -29,6 +29,11 @@ ONE = "one noisy pass - deterministic"
 MANY = "mean of {} passes - deterministic"
 """Keys of the contrasts with the deterministic pass."""
 
+NO_BINS = (
+    "The reliability diagram is left out: no confidences were read of these runs. A tracking store "
+    "has them, of runs of this version on."
+)
+
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Compare one noisy pass and the mean of many with the deterministic pass.
@@ -91,4 +96,5 @@ def answer(evidence: Evidence) -> Conclusion:
             f"One noisy pass is {single} the deterministic one; the mean of many is {mean} it"
         ),
         takeaway=takeaway,
+        notes=[NO_BINS] if evidence.bins.empty else [],
     )

@@ -18,7 +18,7 @@ MANIFEST = "report_files.json"
 WRITTEN_BY, PROJECT = "written by", "dropout-study"
 
 FIXED = (*(name for name in REPORT_FILES if name != "figures"), MANIFEST)
-PICTURES = ("curves", "decayed", "example", "grid", "parts", "passes", "sizes")
+PICTURES = ("curves", "decayed", "example", "grid", "parts", "passes", "reliability", "sizes")
 """Names of pictures of questions; others are named after a recipe."""
 SEARCH_FIGURES = ("budget", "rates", "contour", "history", "importance", "slice")
 """Kinds of figures of a search, those of older reports last."""

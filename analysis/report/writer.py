@@ -65,6 +65,7 @@ def write(study: Study, folder: Path) -> Path:
         study.images,
         recipes,
         study.declaration.image_types,
+        study.bins,
     )
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
     search_figures, captions = _search_figures(study)

@@ -99,6 +99,7 @@ def test_every_question_has_its_figures(written: Path) -> None:
         "epochs-decayed",
         "variance-curves",
         "test-time-passes",
+        "test-time-reliability",
         "swap-grid",
         "additivity-grid",
     }
