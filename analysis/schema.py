@@ -69,6 +69,9 @@ confident: `reliability/confidence` and `reliability/accuracy` of the determinis
 other ways to predict with endings such as `_mc200_tempered`. A last value says nothing of them, so
 they are no columns of the run table."""
 
+RATES = ("rate1", "rate2", "rate3")
+"""Columns of an arm's rates; rate3 is missing where the noise type has none."""
+
 TUNED = "tuned "
 """Before a noise type, in the label of its tuned arm."""
 
@@ -98,6 +101,7 @@ RUN_TABLE: dict[str, str] = {
     "noise": "string",
     "rate1": "float64",
     "rate2": "float64",
+    "rate3": "float64",  # missing where the noise type has no third rate
     "weight_decay": "float64",
     "recipe": "string",
     "epochs": "int64",

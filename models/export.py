@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.config import Arm
+from models.config import Arm, rate_table
 from models.mlp import Weights
 from models.noise import Noise, noise_type
 
@@ -33,7 +33,8 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
 
     `weight0`, `bias0` and so on, (in, out) and (out,), for each affine map; for the two hidden
     layers, each (2,), `factor`, `slope` and `offset` of `models.noise.base.Evaluated` (slope 0 and
-    offset infinity where there is no gate), and `rate`, at which the noise ended.
+    offset infinity where there is no gate), and `rate`, at which the noise ended; of a type with
+    three rates `rate` is (3,).
     """
     noise = _noise(arm)
     evaluated = [noise.at_evaluation().evaluated(layer) for layer in range(2)]
@@ -60,6 +61,6 @@ def repeatable(arm: Arm) -> str | None:
 
 
 def _noise(arm: Arm) -> Noise:
-    noise = noise_type(arm.noise)(torch.tensor([(arm.rate1, arm.rate2)], dtype=torch.float32))
+    noise = noise_type(arm.noise)(rate_table([arm]))
     noise.finish()
     return noise

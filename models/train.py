@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from models.config import Arm
+from models.config import Arm, rate_table
 from models.data import Split
 from models.gpu.memory import bytes_of_one_more
 from models.gpu.steps import Steps
@@ -249,8 +249,8 @@ def build(arms: Sequence[Arm], seeds: Sequence[int], split: Split) -> tuple[Weig
     """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their
     noise."""
     device, dtype = split.train_x.device, at_least_float32(split.train_x.dtype)
-    rates = torch.tensor([(arm.rate1, arm.rate2) for arm in arms], dtype=dtype, device=device)
-    return initialise(seeds, device, dtype), noise_type(arms[0].noise)(rates)
+    noise = noise_type(arms[0].noise)(rate_table(arms, dtype, device))
+    return initialise(seeds, device, dtype), noise
 
 
 def fit(

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.questions.base import DROPOUT_ALONE
-from analysis.schema import IMAGE_TYPES
+from analysis.schema import IMAGE_TYPES, RATES
 from models.config import Arm, Recipe
 from models.noise import Rate, noise_type, noise_version
 
@@ -42,7 +42,7 @@ def noise_of(label: str) -> str:
 
 def rates_of(noise: str) -> dict[str, Rate]:
     """The rates that a noise type has, by the name of their parameter."""
-    return dict(zip(("rate1", "rate2"), noise_type(noise).rates, strict=False))
+    return dict(zip(RATES, noise_type(noise).rates, strict=False))
 
 
 def coordinates(label: str) -> tuple[str, ...]:
@@ -55,19 +55,19 @@ def to_arm(label: str, point: Sequence[float], recipe: Recipe, max_rate: float) 
     """The arm at a point of the unit cube, rounded to what its name shows."""
     at = dict(zip(coordinates(label), point, strict=True))
     noise = noise_of(label)
-    rates = [0.0, 0.0]
-    for place, (name, rate) in enumerate(rates_of(noise).items()):
+    rates = []
+    for name, rate in rates_of(noise).items():
         highest = min(rate.high, max_rate)
         value = round(rate.low + (highest - rate.low) * at[name] ** 2, 3)
-        rates[place] = min(max(value, rate.low), highest)
+        rates.append(min(max(value, rate.low), highest))
     decay = _decay_at(at["weight_decay"], recipe) if "weight_decay" in at else 0.0
-    return Arm(noise, rates[0], rates[1], decay, recipe)
+    return Arm.of(noise, rates, decay, recipe)
 
 
 def to_point(label: str, arm: Arm, max_rate: float) -> list[float]:
     """Return the point of an arm, the inverse of `to_arm` up to its rounding."""
     point = []
-    for value, rate in zip((arm.rate1, arm.rate2), rates_of(arm.noise).values(), strict=False):
+    for value, rate in zip(arm.rates, noise_type(arm.noise).rates, strict=True):
         width = min(rate.high, max_rate) - rate.low
         point.append(math.sqrt((value - rate.low) / width) if width else 0.0)
     if label != DROPOUT_ALONE:
@@ -92,21 +92,21 @@ def anchors(label: str, without_noise: Arm, max_rate: float) -> list[Arm]:
     """Return a type's first trials, at the weight decay tuned without noise."""
     arms = []
     for share in ANCHORS:
-        rates = [0.0, 0.0]
-        for place, rate in enumerate(rates_of(noise_of(label)).values()):
-            rates[place] = on_grid(min(rate.default * share, rate.high, max_rate))
+        rates = []
+        for rate in rates_of(noise_of(label)).values():
+            rates.append(on_grid(min(rate.default * share, rate.high, max_rate)))
         arms.append(_beside(label, without_noise, rates))
     return arms
 
 
 def at_rate_0(label: str, without_noise: Arm) -> Arm:
     """Return no noise's own arm, as an arm of what is searched."""
-    return _beside(label, without_noise, [0.0, 0.0])
+    return _beside(label, without_noise, [])
 
 
 def _beside(label: str, without_noise: Arm, rates: Sequence[float]) -> Arm:
     decay = 0.0 if label == DROPOUT_ALONE else without_noise.weight_decay
-    return Arm(noise_of(label), rates[0], rates[1], decay, without_noise.recipe)
+    return Arm.of(noise_of(label), rates, decay, without_noise.recipe)
 
 
 def declared(noise_types: Sequence[str], recipes: Sequence[Recipe]) -> dict[str, Any]:

@@ -38,8 +38,8 @@ FIVE_EPOCHS = replace(LONG, epochs=5, train_examples=1_000)  # of batches of 256
 
 
 def arm_of(name: str, recipe: object) -> Arm:
-    rates = [0.2] * len(noise_type(name).rates) + [0.0, 0.0]
-    return Arm(name, rates[0], rates[1], 1e-4, recipe)  # type: ignore[arg-type]
+    rates = [0.2] * len(noise_type(name).rates)
+    return Arm.of(name, rates, 1e-4, recipe)  # type: ignore[arg-type]
 
 
 def trained(arm: Arm, seeds: Sequence[int], split: Split) -> tuple[Weights, torch.Tensor]:

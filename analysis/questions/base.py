@@ -28,7 +28,7 @@ HALF = f"dropout({RATE:g},{RATE:g})"
 """The label of dropout at that rate in both layers."""
 
 # Questions declare arms and import nothing that trains: these are `models.config.Recipe`, which
-# makes its arms by `recipe.arm(noise, rate1, rate2, weight_decay)`, and `models.config.Arm`.
+# makes its arms by `recipe.arm(noise, rate1, rate2, weight_decay, rate3)`, and `models.config.Arm`.
 Recipe = Any
 Arm = Any
 

@@ -24,6 +24,8 @@ from analysis.schema import AUDIT
 CANDIDATE = "shift+one-sided"
 BARE, NOTHING = "constant factor alone", "no noise, same weight decay"
 CONTROL = f"{BARE} - none"
+SHIFT, AMPLIFIED = ("rate1",), ("rate2", "rate3")
+"""The candidate's rates of the input, and of the two hidden layers."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,13 @@ class Ingredient:
         label: of the arm that is left.
         noise: its noise type.
         effect: what the ingredient does, in words.
-        rate: the candidate's rate that belongs to it.
+        rates: the candidate's rates that belong to it.
     """
 
     label: str
     noise: str
     effect: str
-    rate: str
+    rates: tuple[str, ...]
 
     @property
     def key(self) -> str:
@@ -49,9 +51,9 @@ class Ingredient:
 
 
 INGREDIENTS = (
-    Ingredient("without shifts", "one-sided", "shifting", "rate1"),
-    Ingredient("without amplification", "shift", "amplifying", "rate2"),
-    Ingredient("with a constant factor", "shift+gain", "doing so at random", "rate2"),
+    Ingredient("without shifts", "one-sided", "shifting", SHIFT),
+    Ingredient("without amplification", "shift", "amplifying", AMPLIFIED),
+    Ingredient("with a constant factor", "shift+gain", "doing so at random", AMPLIFIED),
 )
 
 
@@ -69,17 +71,16 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     if CANDIDATE not in tuned:
         return {}
     whole = tuned[CANDIDATE]
-    shift, amplified = whole.rate1, whole.rate2
-    rates = {
-        "one-sided": (amplified, amplified),
-        "shift": (shift, 0.0),
-        "shift+gain": (shift, amplified),
+    shift, first, second, decay = whole.rate1, whole.rate2, whole.rate3, whole.weight_decay
+    left = {
+        "one-sided": recipe.arm("one-sided", first, second, decay),
+        "shift": recipe.arm("shift", shift, 0.0, decay),
+        "shift+gain": recipe.arm("shift+gain", shift, first, decay, second),
     }
     labelled = {tuned_label(CANDIDATE): whole}
-    for part in INGREDIENTS:
-        labelled[part.label] = recipe.arm(part.noise, *rates[part.noise], whole.weight_decay)
-    labelled[BARE] = recipe.arm("gain", amplified, amplified, whole.weight_decay)
-    labelled[NOTHING] = recipe.arm("none", 0.0, 0.0, whole.weight_decay)
+    labelled |= {part.label: left[part.noise] for part in INGREDIENTS}
+    labelled[BARE] = recipe.arm("gain", first, second, decay)
+    labelled[NOTHING] = recipe.arm("none", 0.0, 0.0, decay)
     return labelled
 
 
@@ -121,7 +122,8 @@ def answer(evidence: Evidence) -> Conclusion:
         for part in INGREDIENTS:
             if part.key in answers:
                 effect = EFFECTS.get(answers[part.key].verdict, "makes no difference that matters")
-                effects.append(f"{part.effect} {effect if whole[part.rate] else 'was tuned off'}")
+                acts = whole[list(part.rates)].gt(0).any()  # older stores lack rate3
+                effects.append(f"{part.effect} {effect if acts else 'was tuned off'}")
         findings.append(f"{evidence.where(recipe, 'with {}, ')}{', '.join(effects)}")
         if CONTROL in answers:
             against = AGAINST[answers[CONTROL].verdict]

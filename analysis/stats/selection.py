@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from analysis.schema import CONFIRM, RERANK, SEARCH, higher_is_better
+from analysis.schema import CONFIRM, RATES, RERANK, SEARCH, higher_is_better
 
 WORST = 3.0
 """A score so many times as far below the median as the best is above it counts as that far: where
@@ -56,6 +56,7 @@ class Ranked(NamedTuple):
     noise: str
     rate1: float
     rate2: float
+    rate3: float
     weight_decay: float
     recipe: str
     epochs: int
@@ -63,7 +64,7 @@ class Ranked(NamedTuple):
     n_seeds: int
 
 
-SETTINGS = ["arm", "noise", "rate1", "rate2", "weight_decay", "recipe", "epochs"]
+SETTINGS = ["arm", "noise", *RATES, "weight_decay", "recipe", "epochs"]
 
 
 def search_ranking(

@@ -20,7 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from analysis.formatting import one_line, redacted
-from analysis.schema import SEARCH, higher_is_better
+from analysis.schema import RATES, SEARCH, higher_is_better
 from analysis.store.optuna_space import distributions, parameters
 from analysis.store.reader import Study
 from analysis.store.search_trials import search_trials
@@ -173,7 +173,7 @@ def trials_of(study: Study, recipe: str) -> list[FrozenTrial]:
                     zip(map(str, seeds["seed"]), map(float, seeds[declared.objective]), strict=True)
                 ),
             }
-            rates = [float(row["rate1"]), float(row["rate2"])]
+            rates = [float(row[name]) for name in RATES]
             trials[int(number)] = trial(
                 str(row["noise"]),
                 rates,
@@ -190,7 +190,7 @@ def trials_of(study: Study, recipe: str) -> list[FrozenTrial]:
             }
             trials[int(failure.number or 0)] = trial(
                 settings["noise"],
-                [float(settings["rate1"]), float(settings["rate2"])],
+                [float(settings.get(name, 0.0)) for name in RATES],
                 float(settings["weight_decay"]),
                 state=TrialState.FAIL,
                 user_attrs=attributes,

@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 
-RATES = ("rate1", "rate2")
+from analysis.schema import RATES
 
 
 def distributions(

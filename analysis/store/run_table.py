@@ -30,8 +30,7 @@ TAGS = {
 }
 PARAMS = {
     "noise",
-    "rate1",
-    "rate2",
+    *schema.RATES,
     "weight_decay",
     "recipe",
     "epochs",
@@ -41,7 +40,15 @@ PARAMS = {
     "device",
 }
 DERIVED = "test/logit_error"
-OPTIONAL = {"trial_number", "test/loss", "test/accuracy", "test/brier", "test/ece", DERIVED}
+OPTIONAL = {
+    "trial_number",
+    "rate3",
+    "test/loss",
+    "test/accuracy",
+    "test/brier",
+    "test/ece",
+    DERIVED,
+}
 OF_THE_MACHINE = "system/"  # metrics of MLflow's own, where a user has switched them on
 LONGEST_PARAM = 6000  # characters that the store keeps of a parameter
 LONGEST_NUMBER = 19  # digits that always go into a 64-bit integer are fewer

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pandas as pd
 
-from analysis.schema import SEARCH
+from analysis.schema import RATES, SEARCH
 
-SETTINGS = ["arm", "noise", "rate1", "rate2", "weight_decay", "trial_hash", "trial_run_id"]
+SETTINGS = ["arm", "noise", *RATES, "weight_decay", "trial_hash", "trial_run_id"]
 
 
 def search_trials(table: pd.DataFrame, recipe: str, objective: str) -> pd.DataFrame:

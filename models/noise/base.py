@@ -25,6 +25,10 @@ class Rate:
     high: float = 0.95
 
 
+MOST_RATES = 3
+"""The input's, and those of the two hidden layers."""
+
+
 def per_layer(rate: Rate) -> tuple[Rate, Rate]:
     """The same meaning for both hidden layers."""
     return rate, rate
@@ -78,7 +82,10 @@ class Noise:
     """Where it acts: input, weight, pre-activation, activation, or loss; several are joined by a
     comma."""
     rates: ClassVar[tuple[Rate, ...]] = ()
-    """What rate 1 and rate 2 mean; a type with one rate has no rate 2, no noise has neither."""
+    """What rate 1 and rate 2 mean; a type with one rate has no rate 2, no noise has neither.
+
+    Of three, the first is that of the input, and the others those of the hidden layers.
+    """
     keeps_mean: ClassVar[bool] = True
     """Whether what a hook passes on has, over the noise, the mean of what it would be without."""
     dependent: ClassVar[tuple[str, ...]] = ()
@@ -102,7 +109,8 @@ class Noise:
     hook that is overridden may make something else of it."""
 
     def __init__(self, rates: Tensor) -> None:
-        """`rates` has the shape (networks, 2): one column for each hidden layer."""
+        """`rates` has the shape (networks, 2), one column for each hidden layer; of a type with
+        three rates (networks, 3)."""
         self._rates = rates
 
     def rate_of(self, layer: int) -> Tensor:
@@ -113,7 +121,7 @@ class Noise:
         """Bring what changes over the training to its last value, as for a trained network."""
 
     def rates_at_the_end(self) -> Tensor:
-        """The rates of the training's last step, (networks, 2)."""
+        """The rates of the training's last step, of the shape of those it was made from."""
         return self._rates
 
     @property
@@ -188,3 +196,21 @@ def multiplier_variance(rate: Tensor) -> Tensor:
     """v = p / (1 - p), the variance of inverted dropout's multiplier at drop rate p: the common
     scale of all rates."""
     return rate / (1 - rate)
+
+
+def rates_beside(first: Rate, inner: type[Noise]) -> tuple[Rate, ...]:
+    """Return the rates of a composition: one, and those of the type that it is composed with.
+
+    Raises:
+        ValueError: they are more than a type can have.
+    """
+    if 1 + len(inner.rates) > MOST_RATES:
+        raise ValueError(
+            f"{inner.__name__} has {len(inner.rates)} rates: one more would be too many"
+        )
+    return (first, *inner.rates)
+
+
+def rates_within(rates: Tensor) -> Tensor:
+    """Return the inner type's part of a composition's rates, (networks, 2), as a view."""
+    return rates[:, 1:].expand(-1, 2)

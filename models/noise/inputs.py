@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from models.noise.base import Context, Evaluated, Noise, Rate, multiplier_variance
+from models.noise.base import (
+    Context,
+    Evaluated,
+    Noise,
+    Rate,
+    multiplier_variance,
+    rates_beside,
+    rates_within,
+)
 from models.noise.masks import masked
 
 
@@ -95,29 +103,26 @@ class Composed(Noise):
 
 
 def with_input(outer: type[Noise], inner: type[Noise]) -> type[Noise]:
-    """`inner` on images with the noise of `outer`: rate 1 is the input's, rate 2 the inner type's
-    in both layers.
+    """`inner` on images with the noise of `outer`: rate 1 is the input's, the others are the inner
+    type's.
 
     Raises:
-        ValueError: `outer` has no rate, so that rate 1 would be nobody's.
+        ValueError: `outer` has no rate, so that rate 1 would be nobody's, or `inner` has too many.
     """
     if not outer.rates:
         raise ValueError(f"{outer.__name__} has no rate: there is nothing to put on the input")
 
     class WithInput(Composed):
         site = f"{outer.site}, {inner.site}"
-        rates = outer.rates[:1] + inner.rates[:1]
+        rates = rates_beside(outer.rates[0], inner)
         keeps_mean = outer.keeps_mean and inner.keeps_mean
         dependent = tuple(sorted({*outer.dependent, *inner.dependent}))
         knows_images = outer.knows_images or inner.knows_images
         parts = (outer, inner)
 
         def __init__(self, rates: Tensor) -> None:
-            first, second = (rates[:, i : i + 1].expand(-1, 2) for i in range(2))
-            super().__init__(rates, outer(first), inner(second))
+            super().__init__(rates, outer(rates[:, :1].expand(-1, 2)), inner(rates_within(rates)))
 
     WithInput.__name__ = f"{outer.__name__}With{inner.__name__}"
-    WithInput.__doc__ = (
-        f"On the input: {outer.__doc__}\n\nThen, at one rate in both layers: {inner.__doc__}"
-    )
+    WithInput.__doc__ = f"On the input: {outer.__doc__}\n\nThen: {inner.__doc__}"
     return WithInput

@@ -10,7 +10,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from models.noise.base import Context, Evaluated, Noise, Rate, cross_entropy
+from models.noise.base import (
+    Context,
+    Evaluated,
+    Noise,
+    Rate,
+    cross_entropy,
+    rates_beside,
+    rates_within,
+)
 
 
 def before(rows: Tensor) -> Tensor:
@@ -102,25 +110,25 @@ class ManifoldMixup(Noise):
 
 
 def with_mixup(inner: type[Noise]) -> type[Noise]:
-    """Manifold mixup of what `inner` passes on: rate 1 is mixup's, rate 2 the inner type's in both
-    layers.
+    """Manifold mixup of what `inner` passes on: rate 1 is mixup's, the others are the inner type's.
 
     Raises:
-        ValueError: `inner` acts on the images or has a loss of its own: mixup has both.
+        ValueError: `inner` acts on the images or has a loss of its own, both of which mixup has, or
+            has too many rates.
     """
     if inner.input is not Noise.input or inner.loss is not Noise.loss:
         raise ValueError(f"{inner.__name__} acts on the images or has a loss of its own")
 
     class WithMixup(ManifoldMixup):
         site = ", ".join(dict.fromkeys([*ManifoldMixup.site.split(", "), *inner.site.split(", ")]))
-        rates = ManifoldMixup.rates[:1] + inner.rates[:1]
+        rates = rates_beside(ManifoldMixup.rates[0], inner)
         keeps_mean = False
         dependent = tuple(sorted({*ManifoldMixup.dependent, *inner.dependent}))
         parts = (ManifoldMixup, inner)
 
         def __init__(self, rates: Tensor) -> None:
             super().__init__(rates)
-            self.inner = inner(rates[:, 1:].expand(-1, 2))
+            self.inner = inner(rates_within(rates))
 
         @property
         def parameters(self) -> Sequence[Tensor]:
@@ -145,7 +153,5 @@ def with_mixup(inner: type[Noise]) -> type[Noise]:
             return self.inner.evaluated(layer)
 
     WithMixup.__name__ = f"MixupWith{inner.__name__}"
-    WithMixup.__doc__ = (
-        f"Mixed: {ManifoldMixup.__doc__}\n\nOf, at one rate in both layers: {inner.__doc__}"
-    )
+    WithMixup.__doc__ = f"Mixed: {ManifoldMixup.__doc__}\n\nOf: {inner.__doc__}"
     return WithMixup

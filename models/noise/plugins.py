@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from models.noise.base import Noise, Rate
+from models.noise.base import MOST_RATES, Noise, Rate
 
 GROUP = "dropout_study.noise"
 """The group of entry points by which an installed package registers its noise types."""
@@ -86,7 +86,8 @@ def _loaded(name: str) -> tuple[type[Noise], str]:
         raise ValueError(f"{what} is not a noise type: make it a subclass of models.noise.Noise")
     if not _has_good_rates(found):
         raise ValueError(
-            f"{what}: rates must be a tuple of two Rate at most, with low <= 0 <= default <= high"
+            f"{what}: rates must be a tuple of at most {MOST_RATES} Rate, with low <= 0 <= default "
+            "<= high"
         )
     # What the repository's own bases and Python's do is covered by the code version, and by the
     # logged versions.
@@ -163,7 +164,7 @@ def _has_good_rates(found: type[Noise]) -> bool:
     rates = found.rates
     return (
         isinstance(rates, tuple)
-        and len(rates) <= 2
+        and len(rates) <= MOST_RATES
         and all(
             isinstance(rate, Rate) and rate.low <= 0 <= rate.default <= rate.high for rate in rates
         )

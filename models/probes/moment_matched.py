@@ -29,7 +29,7 @@ def moment_matched(moment: Moment) -> dict[str, Tensor]:
     networks, device = len(moment.seeds), split.test_x.device
     stream = Stream(moment.seeds, "evaluation", device)
     rates = torch.tensor(
-        [(arm.rate1, arm.rate2) for arm in moment.arms], dtype=split.test_x.dtype, device=device
+        [arm.hidden_rates for arm in moment.arms], dtype=split.test_x.dtype, device=device
     )
     v = multiplier_variance(rates)[:, :, None, None]
     chunks = []

@@ -33,9 +33,7 @@ def variance(moment: Moment) -> dict[str, Tensor]:
     noisy = Sums.of(moment, moment.noise, MASKS)
     found: dict[str, Tensor] = {}
     for layer in range(2):
-        rates = torch.tensor(
-            [(arm.rate1, arm.rate2)[layer] for arm in moment.arms], dtype=noisy.dtype
-        )
+        rates = torch.tensor([arm.hidden_rates[layer] for arm in moment.arms], dtype=noisy.dtype)
         v = multiplier_variance(rates.to(moment.split.validation_x.device))[:, None]
         before, after = noisy.before[layer], noisy.after[layer]
         predicted = (before.total + v * before.second_moment).mean(dim=1)

@@ -76,7 +76,7 @@ def stand_in(label: str, recipe: Recipe, count: int = 0) -> Arm:
     """Return an arm in place of one that the search will find; another for each label and count."""
     if label == DROPOUT_ALONE:
         return recipe.arm("dropout", 0.2, round(0.25 + 0.001 * count, 3), weight_decay=0.0)
-    rates = [0.0, 0.0]
-    for place, (value, rate) in enumerate(zip((0.2, 0.3), noise_type(label).rates, strict=False)):
-        rates[place] = min(value, rate.high)
-    return recipe.arm(label, rates[0], rates[1], weight_decay=1e-6 * (1 + count))
+    rates = []
+    for value, rate in zip((0.2, 0.3, 0.4), noise_type(label).rates, strict=False):
+        rates.append(min(value, rate.high))
+    return Arm.of(label, rates, 1e-6 * (1 + count), recipe)

@@ -21,7 +21,7 @@ TREE_VIEW, TREE_VIEW_NAME = "study-tree", "Studies, trials and seeds"
 COLUMNS = (
     "attributes.`Duration`",
     *(f"tags.`{tag}`" for tag in (schema.TAG_PHASE,)),
-    *(f"params.`{name}`" for name in ("noise", "rate1", "rate2", "weight_decay", "recipe")),
+    *(f"params.`{name}`" for name in ("noise", *schema.RATES, "weight_decay", "recipe")),
     *(f"metrics.`{name}`" for name in ("val/accuracy", "val/loss", "test/accuracy")),
 )
 CURVES = ("val/accuracy", "val/loss", "train/loss")

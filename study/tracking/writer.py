@@ -231,7 +231,11 @@ class Tracker:
     def _params(self, trial: Trial) -> dict[str, object]:
         arm, recipe = trial.arm, trial.arm.recipe
         return {
-            **{name: getattr(arm, name) for name in ("noise", "rate1", "rate2", "weight_decay")},
+            "noise": arm.noise,
+            "rate1": arm.rate1,
+            "rate2": arm.rate2,
+            **({"rate3": arm.rate3} if len(arm.rates) == len(schema.RATES) else {}),
+            "weight_decay": arm.weight_decay,
             "recipe": recipe.name,
             "epochs": recipe.epochs,
             "learning_rate": recipe.learning_rate,

@@ -31,7 +31,7 @@ from models.config import Arm, Recipe
 from study import search_space
 from study.commands.cli import main
 
-TYPES = synthetic.NOISE_TYPES
+TYPES = (*synthetic.NOISE_TYPES, "shift+dropout")
 RECIPE = Recipe(synthetic.RECIPE, 4, 0.1, 0.0, "linear")
 MAX_RATE = 0.6
 
@@ -49,11 +49,14 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Iterator[reader.Study]:
     before = mlflow.get_tracking_uri()
     synthetic.use_store(tmp_path_factory.mktemp("store"))
     declared = json.loads(json.dumps(search_space.declared(TYPES, [RECIPE])))
-    declaration = replace(synthetic.declaration(), search_space=declared, max_rate=MAX_RATE)
+    declaration = replace(
+        synthetic.declaration(), noise_types=TYPES, search_space=declared, max_rate=MAX_RATE
+    )
     writer = synthetic.Writer(declaration)
     for number in range(8):
         arm = proposed(number)
-        row = synthetic.Arm(arm.noise, arm.rate1, arm.rate2, arm.weight_decay)
+        rate3 = arm.rate3 if len(arm.rates) == 3 else None
+        row = synthetic.Arm(arm.noise, arm.rate1, arm.rate2, arm.weight_decay, rate3=rate3)
         if number == 2:
             writer.trial(row, (1, 2, 3), schema.SEARCH, number=number, status="KILLED")
         status = "FAILED" if number == 1 else "FINISHED"
@@ -81,7 +84,7 @@ def test_exported_trials_are_those_of_the_store(study: reader.Study, url: str) -
     for trial in found.trials:
         number, noise = trial.user_attrs["trial_number"], trial.params["noise"]
         arm = proposed(number)
-        rates = {"rate1": arm.rate1, "rate2": arm.rate2} if noise != "none" else {}
+        rates = dict(zip(schema.RATES, arm.rates, strict=False))
         assert trial.params == {"noise": noise, "weight_decay": arm.weight_decay, **rates}
         assert trial.distributions.keys() == trial.params.keys()
         assert trial.distributions["weight_decay"] == FloatDistribution(0.0, 1e-2)

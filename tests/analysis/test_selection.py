@@ -21,6 +21,7 @@ def rows(phase, scores, noise="dropout", recipe="decay", column="val/accuracy"):
             "seed": seed,
             "rate1": ARM[arm][0],
             "rate2": ARM[arm][1],
+            "rate3": 0.7,
             "weight_decay": 1e-4,
             column: score,
         }

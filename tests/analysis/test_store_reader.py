@@ -14,6 +14,7 @@ from synthetic import Arm, Writer
 
 from analysis import schema
 from analysis.store import reader
+from models import config
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,24 @@ def test_a_row_holds_exactly_what_was_logged(store):
     assert {name: row[name] for name in expected} == expected
     assert (row["rate1"], row["rate2"], row["weight_decay"], row["epochs"]) == (0.1, 0.5, 0.0, 4)
     assert (row["question"], row["data_digest"]) == ("swap,additivity,beat-dropout", "0123456789ab")
+
+
+def test_a_third_rate_is_missing_where_the_type_or_older_code_had_none():
+    """In a store of older code the second rate of a composition is that of both hidden layers."""
+    writer = Writer(synthetic.declaration(), "three rates")
+    arms = [
+        Arm("shift+dropout", 0.4, 0.1, 0.0, rate3=0.2),
+        Arm("shift+dropout", 0.4, 0.1, 0.0),
+        Arm("dropout", 0.4, 0.1, 0.0),
+    ]
+    for number, arm in enumerate(arms):
+        writer.trial(arm, [1], schema.SEARCH, number=number)
+    table = reader.load(experiment="three rates").table.set_index("trial_number").loc[[0, 1, 2]]
+    assert list(table["arm"]) == [arm.name for arm in arms]
+    assert table["rate3"].fillna(-1).tolist() == [0.2, -1, -1]
+    recipe = config.Recipe("decay", 4)
+    found = [config.Arm.from_row(row, recipe) for row in table.to_dict("records")]
+    assert [arm.rates for arm in found] == [(0.4, 0.1, 0.2), (0.4, 0.1, 0.1), (0.4, 0.1)]
 
 
 def test_the_study_comes_with_its_declaration_arms_versions_and_commit(store):

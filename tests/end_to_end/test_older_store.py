@@ -17,6 +17,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from running import environment
@@ -92,7 +93,9 @@ def assert_same_answers(store: Path) -> None:
 def test_it_is_reported_with_the_same_numbers(store: Path) -> None:
     run(store, "report")
     assert_same_answers(store)
-    assert (store / "results/run_table.csv").read_bytes() == (store / "run_table.csv").read_bytes()
+    table = pd.read_csv(store / "results/run_table.csv", dtype=str, keep_default_na=False)
+    assert (table.pop("rate3") == "").all()  # the column is newer than the store
+    assert table.to_csv(index=False, lineterminator="\n") == (store / "run_table.csv").read_text()
 
 
 def test_it_is_resumed_without_training_anything(resumable: Path, folder: Path) -> None:

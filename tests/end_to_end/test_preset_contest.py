@@ -87,20 +87,20 @@ def test_without_the_candidate_its_question_is_not_asked() -> None:
 
 def tuned(recipe: Recipe) -> dict[str, Arm]:
     return {
-        noise: Arm(noise, 0.2 * (noise != "none"), 0.4 * (noise == CANDIDATE), 1e-4, recipe)
+        noise: Arm.of(noise, (0.2, 0.4, 0.3)[: len(NOISE[noise].rates)], 1e-4, recipe)
         for noise in TYPES
     }
 
 
 def test_each_part_keeps_the_candidates_rates() -> None:
     found = arms(DECAY, tuned(DECAY))
-    assert {label: (arm.noise, arm.rate1, arm.rate2) for label, arm in found.items()} == {
-        f"tuned {CANDIDATE}": (CANDIDATE, 0.2, 0.4),
-        "without shifts": ("one-sided", 0.4, 0.4),
-        "without amplification": ("shift", 0.2, 0.0),
-        "with a constant factor": ("shift+gain", 0.2, 0.4),
-        "constant factor alone": ("gain", 0.4, 0.4),
-        "no noise, same weight decay": ("none", 0.0, 0.0),
+    assert {label: (arm.noise, arm.rates) for label, arm in found.items()} == {
+        f"tuned {CANDIDATE}": (CANDIDATE, (0.2, 0.4, 0.3)),
+        "without shifts": ("one-sided", (0.4, 0.3)),
+        "without amplification": ("shift", (0.2,)),
+        "with a constant factor": ("shift+gain", (0.2, 0.4, 0.3)),
+        "constant factor alone": ("gain", (0.4, 0.3)),
+        "no noise, same weight decay": ("none", ()),
     }
     assert {arm.weight_decay for arm in found.values()} == {1e-4}
     assert arms(DECAY, {"dropout": tuned(DECAY)["dropout"]}) == {}
@@ -147,7 +147,8 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
                         "recipe": recipe.name,
                         "epochs": recipe.epochs,
                         "rate1": arm.rate1,
-                        "rate2": arm.rate2 if amplified else 0.0,
+                        "rate2": 0.0,
+                        "rate3": arm.rate3 if amplified else 0.0,
                         "precision": "float32",
                         "device": "cpu",
                         "data_digest": "0123456789ab",

@@ -22,10 +22,10 @@ def context(seeds: tuple[int, ...] = SEEDS, batch: int = 8, progress: float = 0.
 def make(
     name: str, *rates: float, networks: int = len(SEEDS), dtype: torch.dtype = torch.float32
 ) -> Noise:
-    """Networks of one rate, of one each where there are several; within the type's range, both
-    layers alike."""
+    """Networks of one rate, of one each where there are several; within the type's range, all of
+    its rates alike."""
     of_type = noise_type(name)
-    table = torch.zeros(networks, 2, dtype=dtype)
+    table = torch.zeros(networks, max(2, len(of_type.rates)), dtype=dtype)
     for layer, rate in enumerate(of_type.rates):
         table[:, layer] = torch.tensor(rates, dtype=dtype).clamp(rate.low, rate.high)
     return of_type(table)

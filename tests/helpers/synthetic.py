@@ -43,10 +43,12 @@ class Arm:
     weight_decay: float
     recipe: str = RECIPE
     epochs: int = 4
+    rate3: float | None = None
 
     @property
     def name(self) -> str:
-        return f"{self.noise}({self.rate1:g},{self.rate2:g}) wd={self.weight_decay:g} {self.recipe}@{self.epochs}"
+        third = "" if self.rate3 is None else f",{self.rate3:g}"
+        return f"{self.noise}({self.rate1:g},{self.rate2:g}{third}) wd={self.weight_decay:g} {self.recipe}@{self.epochs}"
 
     @classmethod
     def of(cls, row: selection.Ranked) -> Arm:
@@ -218,6 +220,7 @@ class Writer:
             "noise": arm.noise,
             "rate1": repr(arm.rate1),
             "rate2": repr(arm.rate2),
+            **({} if arm.rate3 is None else {"rate3": repr(arm.rate3)}),
             "weight_decay": repr(arm.weight_decay),
             "recipe": arm.recipe,
             "epochs": str(arm.epochs),
@@ -260,9 +263,9 @@ def metrics(arm: Arm, seed: int, phase: str) -> dict[str, float]:
     """Scores of one seed run: the seed moves all arms alike, the arm and chance move each alone."""
     shared = np.random.default_rng(seed).normal(0, 0.002)
     own = np.random.default_rng([seed, int(digest(arm.name), 16) % 2**32]).normal(0, 0.0012)
-    strength = GAIN[arm.noise] - 0.01 * ((arm.rate1 - 0.2) ** 2 + (arm.rate2 - 0.4) ** 2) * (
-        arm.noise != "none"
-    )
+    strength = GAIN.get(arm.noise, 0.0) - 0.01 * (
+        (arm.rate1 - 0.2) ** 2 + (arm.rate2 - 0.4) ** 2
+    ) * (arm.noise != "none")
     accuracy = float(np.clip(0.885 + strength + shared + own + 0.6 * arm.weight_decay, 0, 1))
     loss = 0.32 - 2 * (accuracy - 0.885) - 0.01 * (arm.noise != "none")
     scores = {

@@ -22,6 +22,7 @@ from models.config import Arm, Recipe
 from models.data import Split
 from models.metrics import BINS, calibration, evaluate, predict, reliability, score, unlabelled
 from models.mlp import Weights
+from models.noise import noise_type
 from models.probes import MARKS, MEASURES, Moment
 from models.probes.mc_dropout import fit_temperatures
 from models.rng import Stream
@@ -40,7 +41,8 @@ def moment(
 ) -> Moment:
     """The end of so many epochs of four steps; of none, as if one were over."""
     recipe = Recipe("book", max(1, epochs))
-    arms = [Arm(noise, rate1, rate2, 0.0, recipe)] * len(seeds)
+    input_rate = [0.2] * (len(noise_type(noise).rates) - 2)
+    arms = [Arm.of(noise, [*input_rate, rate1, rate2], 0.0, recipe)] * len(seeds)
     population, types = build(arms, seeds, split)
     for _ in fit(population, types, arms, seeds, split) if epochs else ():
         pass
@@ -249,11 +251,15 @@ def test_data_and_mask_parts_are_those_of_the_law_of_total_variance(small: Split
                 assert (mask > 0.05 * data).all()
 
 
-@pytest.mark.parametrize("epochs", [0, 10])
-def test_the_mask_adds_p_over_1_minus_p_of_the_mean_square(epochs: int, small: Split) -> None:
+@pytest.mark.parametrize(
+    ("noise", "epochs"), [("dropout", 0), ("dropout", 10), ("input-dropout+dropout", 10)]
+)
+def test_the_mask_adds_p_over_1_minus_p_of_the_mean_square(
+    noise: str, epochs: int, small: Split
+) -> None:
     """Var(a) + p/(1-p) E[a²] holds to the Monte-Carlo error; with Var(a) in place of E[a²] it would
     be far off."""
-    now = moment("dropout", 0.5, 0.3, small, seeds=range(8), epochs=epochs)
+    now = moment(noise, 0.5, 0.3, small, seeds=range(8), epochs=epochs)
     found = MEASURES["variance"](now)
     for layer, p in ((1, 0.5), (2, 0.3)):
         before, after, predicted, excess = (

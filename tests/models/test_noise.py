@@ -277,9 +277,10 @@ def test_the_interface_carries_the_catalogue(monkeypatch: pytest.MonkeyPatch, sm
 
 
 @pytest.mark.parametrize(
-    "bad", [{"noise": "droput"}, {"rate1": 1.5}, {"rate2": -0.1}, {"weight_decay": -1.0}]
+    "bad",
+    [{"noise": "droput"}, {"rate1": 1.5}, {"rate2": -0.1}, {"rate3": 0.1}, {"weight_decay": -1.0}],
 )
 def test_bad_arms_are_refused(bad: dict) -> None:
     arm = Arm("dropout", 0.5, 0.5, 0.0, Recipe("book", 10))
-    with pytest.raises(ValueError, match=r"did you mean dropout|outside|not a number"):
+    with pytest.raises(ValueError, match=r"did you mean dropout|outside|no such rate|not a number"):
         replace(arm, **bad)

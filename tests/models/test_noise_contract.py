@@ -346,6 +346,6 @@ def test_it_says_what_it_is(noise_name: str) -> None:
         "loss",
     }
     assert (of_type.site == "-") == (of_type is Noise)
-    assert len(of_type.rates) <= 2 and set(of_type.dependent) <= {"examples", "units"}
+    assert len(of_type.rates) <= 3 and set(of_type.dependent) <= {"examples", "units"}
     assert all(rate.meaning and rate.low <= rate.default <= rate.high for rate in of_type.rates)
     assert of_type.__doc__

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from models.mlp import forward, initialise
-from models.noise import NOISE, Context, Noise, Rate, per_layer, warp
+from models.noise import NOISE, UNSEARCHED, Context, Noise, Rate, noise_type, per_layer, warp
 from models.noise.base import cross_entropy
 from models.noise.disturb_label import disturbed
 from models.noise.dropout import Dropout
@@ -38,7 +38,7 @@ def context(seeds: tuple[int, ...] = SEEDS, batch: int = BATCH, progress: float 
 
 
 def rates(*values: float, networks: int = 3) -> Tensor:
-    return torch.tensor(values).expand(networks, 2)
+    return torch.tensor(values).expand(networks, max(2, len(values)))
 
 
 def normal(*shape: int) -> Tensor:
@@ -110,22 +110,22 @@ class Thorough(Noise):
 
 
 def test_a_composition_passes_everything_on() -> None:
-    """Rate 1 to the input's type, rate 2 to the other in both layers; every hook, parameter and
-    evaluation rule."""
+    """Rate 1 to the input's type, the others to the other; every hook, parameter and evaluation
+    rule."""
     both = with_input(InputDropout, Thorough)
     assert (
         both.site == "input, weight, loss" and not both.keeps_mean and both.dependent == ("units",)
     )
-    assert both.rates == (InputDropout.rates[0], Thorough.rates[0])
-    noise, population, now = both(rates(0.25, 0.5)), initialise(SEEDS), context()
+    assert both.rates == (InputDropout.rates[0], *Thorough.rates)
+    noise, population, now = both(rates(0.25, 0.5, 0.75)), initialise(SEEDS), context()
     inner = noise.inner  # type: ignore[attr-defined]
     losses = noise.loss(partial(forward, population, images(), noise, now), now)
     assert inner.called == [
         "input",
         ("linear", 0.5),
         ("hidden", 0.5),
-        ("linear", 0.5),
-        ("hidden", 0.5),
+        ("linear", 0.75),
+        ("hidden", 0.75),
     ]
     assert (losses > 7).all() and list(noise.parameters) == [inner.gate]
     assert noise.input(torch.ones(3, 2, 4), now).unique().tolist() == pytest.approx([1, 1 + 4 / 3])
@@ -135,14 +135,41 @@ def test_a_composition_passes_everything_on() -> None:
     assert evaluated.hidden(0, torch.ones(3, 50, 4), now).unique().tolist() == [0, 2]
 
 
-def test_input_dropout_and_dropout_are_each_what_they_are_alone() -> None:
-    both, z = NOISE["input-dropout+dropout"](rates(0.3, 0.6)), normal(3, BATCH, 256)
-    x, now, again = images(), context(), context()
-    assert torch.equal(both.input(x, now), InputDropout(rates(0.3)).input(x, again))
+COMPOSED = [name for name, kind in {**NOISE, **UNSEARCHED}.items() if len(kind.parts) == 2]
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_each_part_of_a_composition_is_what_it_is_alone(name: str) -> None:
+    """At a rate of its own in each of the three layers; and at evaluation."""
+    kind = noise_type(name)
+    assert len(kind.rates) == 3
+    both, outer = kind(rates(0.3, 0.6, 0.2)), kind.parts[0](rates(0.3))
+    inner = kind.parts[1](rates(0.6, 0.2))
+    x, z, now, again = images(), normal(3, BATCH, 256), context(), context()
+    assert torch.equal(both.input(x, now), outer.input(x, again))
     for layer in range(2):
-        assert torch.equal(
-            both.hidden(layer, z.clone(), now), Dropout(rates(0.6)).hidden(layer, z.clone(), again)
-        )
+        alone = inner.hidden(layer, z.clone(), again)
+        if isinstance(outer, ManifoldMixup):
+            alone = outer.mixed(1 + layer, alone)
+        assert torch.equal(both.hidden(layer, z.clone(), now), alone)
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+def test_a_composition_is_evaluated_as_its_inner_type(name: str) -> None:
+    kind = noise_type(name)
+    both, inner = kind(rates(0.3, 0.6, 0.2, networks=1)), kind.parts[1](rates(0.6, 0.2, networks=1))
+    for layer in range(2):
+        assert both.at_evaluation().evaluated(layer) == inner.at_evaluation().evaluated(layer)
+
+
+def test_a_composition_with_a_type_of_one_rate_has_two() -> None:
+    both = with_input(InputDropout, InputGaussian)
+    assert both.rates == (InputDropout.rates[0], *InputGaussian.rates)
+    x, now, again = images(), context(), context()
+    expected = InputGaussian(rates(0.6)).input(InputDropout(rates(0.3)).input(x, again), again)
+    assert torch.equal(both(rates(0.3, 0.6)).input(x, now), expected)
+    with pytest.raises(ValueError, match="has 3 rates: one more would be too many"):
+        with_input(InputGaussian, NOISE["input-dropout+dropout"])
 
 
 # Schedules
@@ -179,19 +206,19 @@ def test_a_schedule_passes_everything_on_and_keeps_what_is_learned() -> None:
     """Also through a composition, whose parts hold views of the rates; quiet steps still reach a
     learned parameter."""
     noise, population = (
-        scheduled(late, with_input(InputDropout, Thorough))(rates(0.2, 0.5)),
+        scheduled(late, with_input(InputDropout, Thorough))(rates(0.2, 0.5, 0.75)),
         initialise(SEEDS),
     )
     inner = noise.inner.inner  # type: ignore[attr-defined]
-    for progress, rate in ((0.0, 0.0), (0.5, 0.5)):
+    for progress, first, second in ((0.0, 0.0, 0.0), (0.5, 0.5, 0.75)):
         inner.called, now = [], context(progress=progress)
         losses = noise.loss(partial(forward, population, images(), noise, now), now)
         assert inner.called == [
             "input",
-            ("linear", rate),
-            ("hidden", rate),
-            ("linear", rate),
-            ("hidden", rate),
+            ("linear", first),
+            ("hidden", first),
+            ("linear", second),
+            ("hidden", second),
         ]
         assert torch.autograd.grad(losses.sum(), noise.parameters)[0].abs().min() > 0
     assert noise.at_evaluation().hidden(0, torch.ones(3, 50, 4), now).unique().tolist() == [0, 2]

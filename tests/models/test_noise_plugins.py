@@ -48,6 +48,9 @@ class Raises(Noise):
 class NoRates(Noise):
     rates = (0.2, 0.5)
 
+class ManyRates(Noise):
+    rates = (Rate("one of four"),) * 4
+
 class Other:
     pass
 
@@ -168,7 +171,8 @@ def test_the_guides_type_and_a_plug_in_stand_in_the_report(
             "noise type broken:Other is not a noise type: make it a subclass of models.noise.Noise",
         ),
         ("broken:number", "is not a noise type"),
-        ("broken:NoRates", "rates must be a tuple of two Rate at most"),
+        ("broken:NoRates", "rates must be a tuple of at most 3 Rate"),
+        ("broken:ManyRates", "rates must be a tuple of at most 3 Rate"),
         (
             "needs:Blink",
             "importing needs failed: ModuleNotFoundError: No module named 'no_such_thing'",

@@ -30,8 +30,8 @@ def arm(
     recipe: Recipe = DECAY2,
     weight_decay: float = 1e-3,
 ) -> Arm:
-    given = [rate for rate, _ in zip((rate1, rate2), NOISE[name].rates, strict=False)] + [0.0, 0.0]
-    return Arm(name, given[0], given[1], weight_decay=weight_decay, recipe=recipe)
+    rates = (rate1, rate2, 0.3)[: len(NOISE[name].rates)]
+    return Arm.of(name, rates, weight_decay, recipe)
 
 
 def same(a: Trained, b: Trained) -> bool:
@@ -251,8 +251,8 @@ def test_progress_counts_the_images_shown(small: Split) -> None:
 def test_another_default_dtype_changes_nothing(noise_name: str, small: Split) -> None:
     """A plug-in may set one."""
     rate = min([0.2, *(rate.high for rate in noise_type(noise_name).rates)])
-    rates = [rate, rate][: len(noise_type(noise_name).rates)] + [0.0, 0.0]
-    tested = Arm(noise_name, rates[0], rates[1], 1e-4, replace(BOOK, epochs=1))
+    rates = [rate] * len(noise_type(noise_name).rates)
+    tested = Arm.of(noise_name, rates, 1e-4, replace(BOOK, epochs=1))
     expected = train_population([tested], [1, 2], small, test=True)
     torch.set_default_dtype(torch.float64)
     try:

@@ -17,14 +17,14 @@ from models.noise.shift import Shift
 from models.probes import mc_dropout
 from models.probes.base import MARKS
 from study.declaration import declare, pick_noise_types
-from study.presets import LONG, PRESETS
-from study.trial import Setting
+from study.presets import LONG, PRESETS, SMALL
+from study.trial import Setting, Trial
 
 IDS = {
     "smoke": "b89a49887715",
-    "quick": "32cd97aac87d",
-    "full": "cc0506587588",
-    "contest": "40e6c1fe8399",
+    "quick": "7ec05813a9da",
+    "full": "f82a15f6a755",
+    "contest": "d47e952b62cb",
 }
 """Preset -> id of its study on Fashion-MNIST in float32, code version 8."""
 
@@ -37,6 +37,19 @@ def test_an_id_changes_on_purpose_alone(name: str, parts: Split) -> None:
     setting = Setting("fashion-mnist", "data", "cpu", "float32")
     declared = declare(preset, pick_noise_types("preset", preset), 0.5, parts, setting)
     assert declared.study_id == IDS[name]
+
+
+def test_a_third_rate_is_hashed_where_a_type_has_it() -> None:
+    """Finished trials of other types stay good; a composition's of two rates are another trial."""
+    hashes = []
+    for arm in (SMALL.arm("dropout", 0.2, 0.3, 1e-4), SMALL.arm("shift", 0.2, 0.0, 1e-4)):
+        hashes.append(Trial(arm, (1,), "search").hash(Setting("name", "", "cpu"), "digest"))
+    assert hashes == ["6e2bea916752", "cf013a7347d6"]
+    composed = set()
+    for rate3 in (0.0, 0.3):
+        arm = SMALL.arm("shift+dropout", 0.2, 0.3, 1e-4, rate3)
+        composed.add(Trial(arm, (1,), "search").hash(Setting("name", "", "cpu"), "digest"))
+    assert len(composed) == 2 and "22c677dcaf29" not in composed
 
 
 def test_probes_measure_what_questions_declare() -> None:

@@ -47,7 +47,8 @@ def run(search: Search, noise: float = 0.0, seed: int = 0) -> dict[Arm, list[flo
 @pytest.mark.parametrize("label", BESIDE)
 def test_a_type_has_two_anchors_at_no_noises_weight_decay_and_a_sequence(label: str) -> None:
     mild, faint, *others = Search(label, SMALL, TRIALS, 0.5, WITHOUT).propose()
-    assert mild.rate1 == pytest.approx(0.2) and faint.rate1 == pytest.approx(0.05)
+    assert mild.rates == pytest.approx([0.2] * len(mild.rates))
+    assert faint.rates == pytest.approx([0.05] * len(mild.rates))
     decay = 0.0 if label == DROPOUT_ALONE else WITHOUT.weight_decay
     assert mild.weight_decay == faint.weight_decay == decay
     assert len(set(others)) == len(others) == TRIALS - 2
@@ -76,6 +77,19 @@ def test_no_noise_takes_a_grid_from_0() -> None:
     steps = np.diff(np.log10(decays[1:]))
     assert steps == pytest.approx(steps[0], abs=0.01)
     assert decays[1] < 2e-5 and 5e-3 < decays[-1] <= 1e-2
+
+
+@pytest.mark.parametrize("label", BESIDE)
+def test_a_point_and_its_arm_are_the_same(label: str) -> None:
+    """Each rate has a coordinate of its own; up to the rounding of the arm."""
+    for arm in Search(label, SMALL, 40, 0.5, WITHOUT).propose():
+        point = search_space.to_point(label, arm, 0.5)
+        assert len(point) == len(search_space.coordinates(label))
+        assert search_space.to_arm(label, point, SMALL, 0.5) == arm
+    names = search_space.coordinates("input-dropout+dropout")
+    assert names == ("rate1", "rate2", "rate3", "weight_decay")
+    last = search_space.to_arm("input-dropout+dropout", [0.2, 0.4, 1.0, 0.0], SMALL, 0.5)
+    assert last.rates == (0.02, 0.08, 0.5)
 
 
 @pytest.mark.parametrize("label", BESIDE)

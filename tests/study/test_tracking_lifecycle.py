@@ -330,6 +330,22 @@ def test_a_diverged_trial_is_known_as_one_and_a_broken_one_is_not(
     assert reader.load().diverged == {TRIAL.hash(setting, digest)}
 
 
+def test_a_third_rate_is_logged_where_the_type_has_it(
+    declared: Declaration, setting: Setting
+) -> None:
+    composed = Arm.of("shift+dropout", (0.4, 0.1, 0.2), 1e-5, SMOKE.recipes[0])
+    with open_study(declared, setting, schema.EXPERIMENT) as tracker:
+        tracker.log_trial(TRIAL, NETWORKS)
+        tracker.log_trial(
+            replace(TRIAL, arm=composed), [replace(network, arm=composed) for network in NETWORKS]
+        )
+        tracker.finish()
+    table = reader.load().table
+    rates = {arm: rows[list(schema.RATES)].iloc[0].tolist() for arm, rows in table.groupby("arm")}
+    assert rates[composed.name] == [0.4, 0.1, 0.2]
+    assert rates[ARM.name][:2] == [0.3, 0.5] and math.isnan(rates[ARM.name][2])
+
+
 def test_a_server_without_models_keeps_the_trial(
     declared: Declaration, setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

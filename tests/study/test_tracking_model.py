@@ -32,7 +32,7 @@ from analysis import schema
 from analysis.formatting import arms_in_words
 from analysis.stats import selection
 from analysis.store import reader
-from models.config import Arm
+from models.config import Arm, rate_table
 from models.data import Split
 from models.export import repeatable, to_numbers
 from models.metrics import predict
@@ -322,17 +322,17 @@ def test_a_model_may_differ_from_its_run_by_one_image(
 
 
 def network(name: str) -> tuple[served_model.Network, Any, Noise]:
-    """An untrained network of a noise type at rates 0.3 and 0.5, as it is served and as it was
-    trained."""
+    """An untrained network of a noise type at rates 0.3, 0.5 and 0.2, as it is served and as
+    it was trained."""
     kind, weights = noise_type(name), initialise((5,))
     rates = [
-        min(max(rate, of.low), of.high) for rate, of in zip((0.3, 0.5), kind.rates, strict=False)
+        min(max(rate, of.low), of.high)
+        for rate, of in zip((0.3, 0.5, 0.2), kind.rates, strict=False)
     ]
-    first, second = [*rates, 0.0, 0.0][:2]
-    arm = Arm(name, first, second, 1e-5, SHORT)
+    arm = Arm.of(name, rates, 1e-5, SHORT)
     with torch.no_grad():
         numbers = to_numbers(weights.network(0), arm)
-    noise = kind(torch.tensor([(arm.rate1, arm.rate2)]))
+    noise = kind(rate_table([arm]))
     return served_model.Network(numbers, kind.site, repeatable(arm)), weights, noise
 
 
@@ -374,8 +374,8 @@ def test_noisy_passes_have_the_moments_of_training(noise_name: str) -> None:
     ],
 )
 def test_which_noise_can_be_repeated(name: str, expected: str | None) -> None:
-    rates = len(noise_type(name).rates)
-    assert repeatable(Arm(name, 0.2 * (rates > 0), 0.2 * (rates > 1), 1e-5, SHORT)) == expected
+    rates = [0.2] * len(noise_type(name).rates)
+    assert repeatable(Arm.of(name, rates, 1e-5, SHORT)) == expected
 
 
 @pytest.mark.parametrize("composed", [False, True])
@@ -388,9 +388,11 @@ def test_a_schedule_is_exported_at_its_end(
     if composed:
         kind = with_input(NOISE["input-dropout"], kind)
     monkeypatch.setitem(NOISE, "scheduled", kind)
-    numbers = to_numbers(initialise([1]).network(0), Arm("scheduled", 0.4, 0.4, 0.0, SHORT))
-    expected = 1 / (1 - 0.4 * float(schedule(torch.tensor(1.0))))
-    assert numbers["factor"] == pytest.approx([expected, expected], abs=1e-6)
+    arm = Arm.of("scheduled", [0.3] * composed + [0.4, 0.2], 0.0, SHORT)
+    numbers = to_numbers(initialise([1]).network(0), arm)
+    end = float(schedule(torch.tensor(1.0)))
+    expected = [1 / (1 - rate * end) for rate in (0.4, 0.2)]
+    assert numbers["factor"] == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_schedule_within_a_schedule_is_exported_at_its_end(

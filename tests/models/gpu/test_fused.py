@@ -148,9 +148,9 @@ def test_no_study_has_more_variants_than_dynamo_keeps(monkeypatch: pytest.Monkey
     for dtype in (torch.float32, torch.bfloat16):
         for networks in (3, 20, 1):
             for name in ("none", "dropout", "gaussian", "dropconnect", "shakeout", "concrete"):
-                rates = [0.2] * len(noise_type(name).rates) + [0.0, 0.0]
+                rates = [0.2] * len(noise_type(name).rates)
                 recipe = replace(LONG, epochs=1, train_examples=600)
-                arms = [Arm(name, rates[0], rates[1], 1e-4, recipe)] * networks
+                arms = [Arm.of(name, rates, 1e-4, recipe)] * networks
                 split = without_numbers(dtype)
                 population, noise = build(arms, range(networks), split)
                 for _ in fit(population, noise, arms, range(networks), split):

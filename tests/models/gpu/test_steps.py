@@ -72,8 +72,8 @@ def operations(monkeypatch: pytest.MonkeyPatch) -> Iterator[Operations]:
 
 
 def arms_of(name: str, recipe: Recipe) -> list[Arm]:
-    rates = [0.1] * len(noise_type(name).rates) + [0.0, 0.0]
-    return [Arm(name, rates[0], rates[1], decay, recipe) for decay in (0.0, 1e-3)]
+    rates = [0.1] * len(noise_type(name).rates)
+    return [Arm.of(name, rates, decay, recipe) for decay in (0.0, 1e-3)]
 
 
 def one_step(operations: Operations, name: str, seeds: tuple[int, ...] = (1, 2)) -> None:
