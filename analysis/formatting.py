@@ -140,7 +140,9 @@ def arms_in_words(text: str, recipes: RecipeWords = NAMES) -> str:
     """Return a text with its arms as a person writes them.
 
     "dropout(0.1,0.5) wd=1e-4 small@100" becomes "dropout (0.1, 0.5), weight decay 1e-4, 5,000
-    images, 100 epochs", and "dropout(0.1,0.5)" alone "dropout (0.1, 0.5)".
+    images, 100 epochs", and "dropout(0.1,0.5)" alone "dropout (0.1, 0.5)". Of a composition,
+    "shift+dropout(0.4,0.1,0.2)", it is told which rate is whose: "shift 0.4 with dropout (0.1,
+    0.2)".
     """
 
     def in_words(found: re.Match[str]) -> str:
@@ -151,7 +153,14 @@ def arms_in_words(text: str, recipes: RecipeWords = NAMES) -> str:
         return f"{arm}, weight decay {decay}, {told}"
 
     text = ARM.sub(in_words, text)
-    return RATES.sub(lambda found: f"{found[1]} ({found[2].replace(',', ', ')})", text)
+    return RATES.sub(lambda found: _with_rates(found[1], found[2].split(",")), text)
+
+
+def _with_rates(noise: str, rates: list[str]) -> str:
+    outer, composed, inner = noise.partition("+")
+    if composed and len(rates) == 3:
+        return f"{outer} {rates[0]} with {inner} ({', '.join(rates[1:])})"
+    return f"{noise} ({', '.join(rates)})"
 
 
 def p_value(value: float) -> str:

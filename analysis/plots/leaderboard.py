@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
-from analysis.schema import IMAGE_TYPES, TUNED, Question, higher_is_better
+from analysis.schema import IMAGE_TYPES, RATES, TUNED, Question, higher_is_better
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import ContrastAnswer, Picture
 from analysis.stats.verdicts import tone
@@ -233,6 +233,6 @@ def _finish(ax: Axes) -> None:
 def _switched_off(table: pd.DataFrame, arms: Mapping[str, str]) -> set[str]:
     """Return the noise types whose tuned rates are all 0."""
     first = table.drop_duplicates("arm").set_index("arm")
-    highest = first[["rate1", "rate2"]].fillna(0).max(axis=1)
+    highest = first[list(RATES)].fillna(0).max(axis=1)
     off = {label.removeprefix(TUNED) for label, arm in arms.items() if highest.get(arm, 1.0) == 0}
     return off - {NONE}

@@ -21,7 +21,11 @@ from analysis.store.search_trials import search_trials
 
 COLUMNS = 5
 """Panels side by side."""
-RATES = {"rate1": ("o", PALETTE[0], "rate 1"), "rate2": ("s", PALETTE[1], "rate 2")}
+MARKS = {
+    "rate1": ("o", PALETTE[0], "rate 1"),
+    "rate2": ("s", PALETTE[1], "rate 2"),
+    "rate3": ("^", PALETTE[3], "rate 3"),
+}
 """Column -> mark, colour and label."""
 REFERENCES = {"none": INK, "dropout": PALETTE[0]}
 NAMED = 3
@@ -79,8 +83,14 @@ def _draw_rates(study: Study, recipe: str, trials: pd.DataFrame) -> Figure:
             ax.set_axis_off()
         for ax in axes[:, 0]:
             ax.set_ylabel(formatting.unit(objective))
+        most = max([2, *(len(study.declaration.rate_bounds(noise)) for noise in types)])
+        handles = _legend(most)
         figure.legend(
-            handles=_legend(), loc="outside lower left", ncols=4, frameon=False, fontsize=8.5
+            handles=handles,
+            loc="outside lower left",
+            ncols=len(handles),
+            frameon=False,
+            fontsize=8.5,
         )
     return figure
 
@@ -96,7 +106,7 @@ def _draw_type(ax: Axes, trials: pd.DataFrame, rates: int, tuned: str, factor: f
         ax.xaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=lowest))
         ax.xaxis.set_minor_locator(NullLocator())
         ax.set_xlabel("weight decay", size=8.5)
-    for column, (mark, colour, _) in list(RATES.items())[:rates]:
+    for column, (mark, colour, _) in list(MARKS.items())[:rates]:
         fill = colour if column == "rate1" else "none"
         ax.plot(
             trials[column],
@@ -118,9 +128,9 @@ def _power(value: float, place: int | None) -> str:
     return f"{value:.0e}" if value else "0"
 
 
-def _legend() -> list[Line2D]:
+def _legend(rates: int) -> list[Line2D]:
     handles = []
-    for column, (mark, colour, label) in RATES.items():
+    for column, (mark, colour, label) in list(MARKS.items())[:rates]:
         fill = colour if column == "rate1" else "none"
         handles.append(
             Line2D(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from analysis import formatting
 from analysis.formatting import recipes_in_words
-from analysis.schema import CONFIRM, SEARCH, TUNED, Declaration
+from analysis.schema import CONFIRM, RATES, SEARCH, TUNED, Declaration
 from analysis.stats.contrasts import UNMIXED
 from analysis.stats.paired import gain_interval
 from analysis.stats.results import Answer, Table
@@ -109,10 +109,10 @@ def edges(study: Study) -> Iterable[str]:
             if rows.empty:  # not tuned under this recipe
                 continue
             best = rows.iloc[0]
-            rates = zip((best["rate1"], best["rate2"]), declared.rate_bounds(noise), strict=False)
-            for layer, (rate, (_, highest)) in enumerate(rates, start=1):
+            rates = zip(best[list(RATES)], declared.rate_bounds(noise), strict=False)
+            for number, (rate, (_, highest)) in enumerate(rates, start=1):
                 if rate > highest - width * highest - 1e-9:
-                    yield f"{noise}, {words}: rate {layer} is the highest searched, {rate:g}"
+                    yield f"{noise}, {words}: rate {number} is the highest searched, {rate:g}"
             if best["weight_decay"] > highest_decay:
                 decay = f"{best['weight_decay']:g}"
                 yield f"{noise}, {words}: weight decay is the highest searched, {decay}"

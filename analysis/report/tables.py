@@ -11,7 +11,7 @@ import pandas as pd
 from analysis import formatting
 from analysis.formatting import MISSING, recipes_in_words
 from analysis.questions.beat_dropout import FACTORS, at_rate
-from analysis.schema import CONFIRM, EXPLORE, PHASES, RERANK, SEARCH
+from analysis.schema import CONFIRM, EXPLORE, PHASES, RATES, RERANK, SEARCH
 from analysis.stats import selection
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Table
@@ -21,7 +21,6 @@ P = ParamSpec("P")
 
 SHOWN_TRIALS = 200
 """Unfinished trials, of each kind, that have a row."""
-SETTINGS = ("rate 1", "rate 2", "weight decay")
 
 
 def tuned(study: Study) -> Table:
@@ -45,11 +44,13 @@ def tuned(study: Study) -> Table:
             optimism = _or_nan(selection.optimism, of_types, noise, recipe, objective, arm)
             flattery = formatting.difference(optimism, objective)
             rows.append((words[recipe], noise, *_settings(study, arm), *shown, flattery))
+    scored = ("search, best", "re-ranking", "confirmed", "optimism")
+    header = ("recipe", "noise", *_setting_names(study), *scored)
     return Table(
         f"The tuned arm of each noise type: {formatting.metric_name(objective)}, mean over seeds",
-        ("recipe", "noise", *SETTINGS, "search, best", "re-ranking", "confirmed", "optimism"),
+        header,
         tuple(rows),
-        frozenset(range(2, 9)),
+        frozenset(range(2, len(header))),
     )
 
 
@@ -129,12 +130,14 @@ def confirmed(study: Study) -> Table:
             *(formatting.score(means[metric], metric) for metric in metrics[1:]),
         )
         ranked.append(((recipe, math.isnan(best), -best, str(arm)), cells))
-    header = ("recipe", "arm", "noise", *SETTINGS, "seeds", "test accuracy", "SD over seeds")
+    scored = ("test accuracy", "SD over seeds", "test loss", "validation accuracy")
+    last = "validation accuracy, last 3 points"
+    header = ("recipe", "arm", "noise", *_setting_names(study), "seeds", *scored, last)
     return Table(
         "Every confirmed arm: means over its seeds, best test accuracy first",
-        (*header, "test loss", "validation accuracy", "validation accuracy, last 3 points"),
+        header,
         tuple(cells for _, cells in sorted(ranked)),
-        frozenset(range(3, 12)),
+        frozenset(range(3, len(header))),
     )
 
 
@@ -263,16 +266,29 @@ def _spent(rows: pd.DataFrame) -> tuple[str, str, str, str]:
     )
 
 
-def _settings(study: Study, arm: str) -> tuple[str, str, str]:
+def _rate_columns(study: Study) -> int:
+    """Return how many columns show rates: a third one only where a noise type has it."""
+    declared = study.declaration
+    return max([2, *(len(declared.rate_bounds(noise)) for noise in declared.noise_types)])
+
+
+def _setting_names(study: Study) -> tuple[str, ...]:
+    """Return the headings of `_settings`."""
+    rates = range(1, _rate_columns(study) + 1)
+    return (*(f"rate {number}" for number in rates), "weight decay")
+
+
+def _settings(study: Study, arm: str) -> tuple[str, ...]:
     """Return the rates ("off" for 0) and the weight decay; missing for a rate the type lacks."""
+    columns = _rate_columns(study)
     rows = study.table.loc[study.table["arm"] == arm]
     if rows.empty:
-        return MISSING, MISSING, MISSING
+        return (MISSING,) * (columns + 1)
     first = rows.iloc[0]
     count = len(study.declaration.rate_bounds(first["noise"]))
-    rates = [f"{rate:.3g}" if rate else "off" for rate in (first["rate1"], first["rate2"])]
-    rate1, rate2, *_ = [*rates[:count], MISSING, MISSING]
-    return rate1, rate2, f"{first['weight_decay']:.3g}"
+    rates = [f"{rate:.3g}" if rate else "off" for rate in first[list(RATES[:count])]]
+    rates += [MISSING] * (columns - count)
+    return (*rates, f"{first['weight_decay']:.3g}")
 
 
 def _in_order(declared: Sequence[str], names: pd.Series) -> list[str]:

@@ -26,7 +26,7 @@ from study.presets import DECAY, LONG
 
 TYPES = ("none", "dropout", "gaussian", *(f"noise-{number:02}" for number in range(1, 23)))
 FINALISTS = ("none", "dropout", "gaussian", "noise-01", "noise-02", "noise-03", "noise-04")
-OFF, EDGE, BAD, SINGLE = "noise-05", "noise-06", "noise-22", "noise-07"
+OFF, EDGE, BAD, SINGLE, TRIPLE = "noise-05", "noise-06", "noise-22", "noise-07", "noise-08"
 SEEDS = tuple(range(1000, 1020))
 TRIALS = 12
 
@@ -37,6 +37,7 @@ def arm_of(noise: str, trial: int, recipe: str) -> dict[str, object]:
     scale = 1.0 if trial == TRIALS - 1 else 0.9 - 0.05 * trial
     rate1, rate2 = (round(rate * scale, 3) for rate in rates)
     settings = {"noise": noise, "rate1": rate1, "rate2": 0.0 if noise == SINGLE else rate2}
+    settings["rate3"] = 0.6 if noise == TRIPLE else math.nan
     weight_decay = 1e-5 * (1 + trial)
     name = f"{noise}({rate1:g},{settings['rate2']:g}) wd={weight_decay:g} {recipe}"
     return settings | {"weight_decay": weight_decay, "recipe": recipe, "arm": name}
@@ -117,7 +118,7 @@ def study() -> Study:
             "rate_step": 0.01,
             "log10_weight_decay": [-6.0, -2.0],
             "bounds": {
-                noise: [[0.0, 0.95]] * (0 if noise == "none" else 1 if noise == SINGLE else 2)
+                noise: [[0.0, 0.95]] * {"none": 0, SINGLE: 1, TRIPLE: 3}.get(noise, 2)
                 for noise in TYPES
             },
         },
@@ -208,7 +209,8 @@ def test_the_answer_says_the_largest_gain_that_is_still_allowed(answer: Answer) 
 
 def test_edges_are_the_lower_of_the_types_bound_and_the_studys(study: Study) -> None:
     assert [line for line in checks.edges(study) if "(long)" not in line] == [
-        f"{EDGE}, 50,000 images, 10 epochs: rate 1 is the highest searched, 0.6"
+        f"{EDGE}, 50,000 images, 10 epochs: rate 1 is the highest searched, 0.6",
+        f"{TRIPLE}, 50,000 images, 10 epochs: rate 3 is the highest searched, 0.6",
     ]
     bounds = study.declaration.search_space["bounds"] | {"gaussian": [[0.0, 0.2], [0.0, 0.95]]}
     space = study.declaration.search_space | {"bounds": bounds}
@@ -218,9 +220,23 @@ def test_edges_are_the_lower_of_the_types_bound_and_the_studys(study: Study) -> 
 
 
 def test_rates_that_are_off_or_do_not_exist_are_told_apart(study: Study) -> None:
-    shown = {row[1]: row[2:4] for row in tables.tuned(study).rows if not row[0].endswith("(long)")}
-    assert shown[OFF] == ("off", "off")
+    table = tables.tuned(study)
+    assert table.header[2:6] == ("rate 1", "rate 2", "rate 3", "weight decay")
+    shown = {row[1]: row[2:5] for row in table.rows if not row[0].endswith("(long)")}
+    assert shown[OFF] == ("off", "off", formatting.MISSING)
     assert shown[SINGLE][1] == shown["none"][0] == formatting.MISSING
+    assert shown[TRIPLE] == ("0.2", "0.35", "0.6")
+
+
+def test_the_search_is_drawn_against_each_rate_that_a_type_has(study: Study) -> None:
+    figure = search.rate_figures(study)["decay"]
+    marks = {}
+    for ax in figure.axes:
+        noise = ax.get_title(loc="left").partition(" ")[0]
+        marks[noise] = [line.get_marker() for line in ax.lines if line.get_marker() in list("os^")]
+    assert marks[TRIPLE] == ["o", "s", "^", "o"] and marks[EDGE] == ["o", "s", "o"]
+    (legend,) = figure.legends
+    assert "rate 3" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_the_best_so_far_never_falls_and_ends_at_the_best(study: Study) -> None:

@@ -1033,3 +1033,7 @@ def test_recipes_in_words(study):
     assert told == "dropout (0.1, 0.5), weight decay 0.0001, 50,000 images, 1 epoch"
     unknown = formatting.arms_in_words(arm.format("decay@4"))
     assert unknown == "dropout (0.1, 0.5), weight decay 0.0001, decay (4 epochs)"
+    composed = formatting.arms_in_words("shift+dropout(0.4,0.1,0.2) wd=0 decay@4")
+    assert composed == "shift 0.4 with dropout (0.1, 0.2), weight decay 0, decay (4 epochs)"
+    older = formatting.arms_in_words("shift+dropout(0.4,0.1) wd=0 decay@4")
+    assert older == "shift+dropout (0.4, 0.1), weight decay 0, decay (4 epochs)"
