@@ -35,8 +35,8 @@ FLAWED = "audited-"
 
 def arm_of(name: str) -> Arm:
     """One epoch of a type, at 0.3 of each rate that it has."""
-    rates = [RATE] * len(noise_type(name).rates) + [0.0, 0.0]
-    return Arm(name, rates[0], rates[1], 0.0, replace(BOOK, epochs=1))
+    rates = [RATE] * len(noise_type(name).rates)
+    return Arm.of(name, rates, 0.0, replace(BOOK, epochs=1))
 
 
 def training(name: str, parts: Split, networks: int) -> float:

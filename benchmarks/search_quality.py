@@ -3,7 +3,7 @@
     python -m benchmarks.search_quality --runs docs/results/quick
 
 A Gaussian process is fitted to the validation accuracies of every network that a study trained of a
-noise type; of a type with two rates of which it trained fewer than DENSE, also of DENSE more,
+noise type; of a type with several rates of which it trained fewer than DENSE, also of DENSE more,
 spread over its whole space. Its mean is taken for the truth, its noise for that of a network. On it the study's own search is simulated, and the one it replaced:
 five trials of three seeds by TPE, the best two again on three. The networks are kept in
 docs/search.csv: those that are there are not trained again.
@@ -43,7 +43,7 @@ MAX_RATE = search_space.MAX_RATE
 LOOKED_AT = 4_096
 """Points among which the best arm of a surface is found."""
 
-COLUMNS = ["noise", "rate1", "rate2", "weight_decay", "seed", OBJECTIVE]
+COLUMNS = ["noise", *schema.RATES, "weight_decay", "seed", OBJECTIVE]
 
 Measure = Callable[[Arm, int], list[float]]
 """Trains an arm with so many seeds, and scores it."""
@@ -105,8 +105,12 @@ def spread_over(noise: str, none: Arm) -> list[Arm]:
 def trained(noise: str, none: Arm, folder: str) -> pd.DataFrame:
     """Return the recorded networks of a noise type, after training those that the record lacks."""
     arms = spread_over(noise, none)
-    table = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=COLUMNS)
-    known = set(table.loc[table["noise"] == noise, "seed"])
+    recorded = pd.read_csv(RECORD) if RECORD.exists() else pd.DataFrame(columns=COLUMNS)
+    table = recorded.reindex(columns=COLUMNS)
+    of_type = table.loc[table["noise"] == noise]
+    # Before the type had a third rate, it was the second one: those do not cover the whole space.
+    last = list(search_space.rates_of(noise))[-1]
+    known = set(of_type.loc[of_type[last].notna(), "seed"])
     missing = [place for place in range(DENSE) if FIRST_SEED + place not in known]
     setting = Setting("fashion-mnist", folder, "cpu", "float32")
     with executors.in_process("cpu", lambda images: None) as trainer:
@@ -120,7 +124,8 @@ def trained(noise: str, none: Arm, folder: str) -> pd.DataFrame:
             rows = []
             for (network,) in results:
                 arm, score = network.arm, network.scores[OBJECTIVE]
-                rows.append([noise, arm.rate1, arm.rate2, arm.weight_decay, network.seed, score])
+                rates = [getattr(arm, name) for name in schema.RATES]
+                rows.append([noise, *rates, arm.weight_decay, network.seed, score])
             table = pd.concat([table, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
             table.sort_values(["noise", "seed"]).to_csv(RECORD, index=False)
             click.echo(f"{noise}: {(table['noise'] == noise).sum()} of {DENSE} networks")
@@ -165,9 +170,9 @@ def five_tpe_trials(surface: Surface, seed: int, random: np.random.Generator) ->
     scored: dict[Arm, float] = {}
     for _ in range(5):
         trial = study.ask(space)
-        values = [trial.params.get(name, 0.0) for name in ("rate1", "rate2")]
+        values = [trial.params[name] for name in rates]
         decay = float(f"{10 ** trial.params['log10_weight_decay']:.3g}")
-        arm = Arm(surface.noise, values[0], values[1], decay, SMALL)
+        arm = Arm.of(surface.noise, values, decay, SMALL)
         scored[arm] = float(np.mean(measure(arm, 3)))
         study.tell(trial, scored[arm])
     best = sorted(scored, key=lambda arm: -scored[arm])[:2]
@@ -192,7 +197,7 @@ def regrets(surface: Surface, none: Surface, searches: int) -> dict[str, np.ndar
 INTRODUCTION = """# How good the search is
 
 Searches simulated on surfaces fitted to real networks (`python -m benchmarks.search_quality --runs {runs}`): under `small`, a Gaussian
-process over rates and weight decay for each noise type, fitted to the validation accuracy of every network that the study trained of it; of a type with two rates
+process over rates and weight decay for each noise type, fitted to the validation accuracy of every network that the study trained of it; of a type with several rates
 and few networks, also of {dense} more, spread over its whole space ([search.csv](search.csv)): the best of a surface of few networks is as much their noise as the truth (from 42 alone, the
 regret of input dropout with dropout came out at 0.204). Its mean is taken for the truth. A search sees it with the noise of a network, and picks an arm; the regret is by how many accuracy points
 that arm's true score lies below the surface's best. New: the search of `quick`, {new} networks a type, with no noise's own arm among
@@ -220,7 +225,7 @@ def main(runs: str, folder: str, searches: int) -> None:
             parts.append(trained(str(noise), bare, folder))
         rows = pd.concat(parts)[COLUMNS]
         arms = [Arm.from_row(row, SMALL) for row in rows.to_dict("records")]
-        inside = [max(arm.rate1, arm.rate2) <= MAX_RATE for arm in arms]
+        inside = [max(arm.rates, default=0.0) <= MAX_RATE for arm in arms]
         kept = [arm for arm, ok in zip(arms, inside, strict=True) if ok]
         scores = rows[OBJECTIVE].to_numpy(float)[inside]
         surfaces[str(noise)] = fit(str(noise), kept, scores)

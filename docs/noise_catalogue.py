@@ -44,8 +44,8 @@ INTRO = """\
 
 Written by `make docs` from the classes in `models/noise`; do not edit it here. p is a rate, v = p/(1-p) the variance
 of inverted dropout's multiplier at drop rate p, z a pre-activation, h an activation, W a weight, e a standard normal
-number. Rate 1 belongs to the first hidden layer, rate 2 to the second, unless said otherwise. Evaluation is without
-noise unless said otherwise. The pictures are histograms, each scaled to its peak, of many draws of the type's own hook
+number. Rate 1 belongs to the first hidden layer, rate 2 to the second, unless said otherwise; of three rates the first
+belongs to the input, and the others to the hidden layers. Evaluation is without noise unless said otherwise. The pictures are histograms, each scaled to its peak, of many draws of the type's own hook
 at rate 0.5, or at its highest where that is lower: of the factor that an activation of 1 is multiplied by, of what
 becomes of the pre-activations -1 and +1, or of how far an input or a weighted sum is moved, in units of its root mean
 square. A type with a schedule is shown halfway through the training; where it then makes no noise, at the start or at
@@ -142,14 +142,21 @@ def _source(kind: type[Noise]) -> str:
 
 
 def _rates(rates: tuple[Rate, ...]) -> str:
-    """What the rates mean, and which values are tried; one text where both mean the same."""
+    """What the rates mean, and which values are tried; one text for those that mean the same."""
     texts = [
         f"{rate.meaning}; from {rate.low:g} to {rate.high:g}, first {rate.default:g}"
         for rate in rates
     ]
     if len(set(texts)) == 1:
         return texts[0] if len(texts) > 1 else f"one alone: {texts[0]}"
-    return ". ".join(f"Rate {place}: {text}" for place, text in enumerate(texts, start=1)) or "none"
+    places: dict[str, list[str]] = {}
+    for place, text in enumerate(texts, start=1):
+        places.setdefault(text, []).append(str(place))
+    told = []
+    for text, of_text in places.items():
+        plural = "s" if len(of_text) > 1 else ""
+        told.append(f"Rate{plural} {' and '.join(of_text)}: {text}")
+    return ". ".join(told) or "none"
 
 
 def _evaluation(kind: type[Noise]) -> str:
@@ -245,7 +252,7 @@ def _called(kind: type[Noise], progress: float, hook: Callable[[Noise, Context],
     """What a hook returns in a training step: inside the type's own loss, which may set what the
     hook reads."""
     rates = [min(RATE, rate.high) for rate in kind.rates]
-    noise = kind(torch.tensor([[*rates, 0.0, 0.0][:2]]))
+    noise = kind(torch.tensor([rates + [0.0] * (2 - len(rates))]))
     labels, indices = (torch.arange(BATCH).remainder(count)[None] for count in (10, BATCH))
     context = Context(Stream((0,), "noise"), labels, indices, BATCH, progress)
     returned: list[Tensor] = []
