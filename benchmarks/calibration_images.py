@@ -110,7 +110,7 @@ def _answered(
     differences = pd.Series(sum(parts))
     rest = dict.fromkeys(set(Estimate.__dataclass_fields__) - {"differences", "n"}, math.nan)
     estimate = Estimate(differences=differences, n=len(differences), **rest)  # type: ignore[arg-type]
-    return ContrastAnswer(contrast, estimate, 1.0, 1.0, "inconclusive", "", ())
+    return ContrastAnswer(contrast, estimate, ())
 
 
 def _true(contrast: Contrast, of_label: Mapping[str, str]) -> float:

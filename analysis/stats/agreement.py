@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from analysis.formatting import NAMES, RecipeWords
-from analysis.schema import Contrast, Question, higher_is_better
-from analysis.stats.results import Answered, ContrastAnswer
-from analysis.stats.verdicts import Arms, decide, sentence
+from analysis.schema import Contrast, Question
+from analysis.stats.results import Answered
+from analysis.stats.verdicts import Arms, judged
 
 
 def with_one_verdict(
@@ -29,7 +29,7 @@ def with_one_verdict(
         contrasts = []
         for one in of_question.contrasts:
             p_adjusted = largest[_difference(question, one.contrast, arms)]
-            contrasts.append(_decided_by(one, p_adjusted, question.alpha, recipes))
+            contrasts.append(judged(one, p_adjusted, question.alpha, recipes))
         agreed.append(replace(of_question, contrasts=tuple(contrasts)))
     return agreed
 
@@ -53,15 +53,3 @@ def _difference(question: Question, contrast: Contrast, arms: Arms) -> tuple[obj
     )
     place = contrast.recipe, contrast.metric, contrast.margin
     return terms, place, question.seeds, question.phase, question.alpha
-
-
-def _decided_by(
-    one: ContrastAnswer, p_adjusted: float, alpha: float, recipes: RecipeWords
-) -> ContrastAnswer:
-    if p_adjusted == one.p_adjusted:
-        return one
-    contrast, estimate = one.contrast, one.estimate
-    better = higher_is_better(contrast.metric)
-    verdict = decide(estimate, p_adjusted, contrast.margin, alpha, better)
-    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed, recipes)
-    return replace(one, p_adjusted=p_adjusted, verdict=verdict, sentence=told)

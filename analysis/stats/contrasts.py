@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.schema import CONFIRM, Contrast
+from analysis.schema import CONFIRM, Contrast, Question
 from analysis.stats.paired import Refusal
 
 UNMIXED = ("device", "precision", "data_digest", "code_version", "recipe", "epochs")
@@ -24,6 +24,11 @@ def rows_for_question(table: pd.DataFrame, question: str) -> pd.Series:
     """Return a mask of the rows trained for the question, alone or among others: bool, (rows,)."""
     lists = [names for names in table["question"].dropna().unique() if question in names.split(",")]
     return table["question"].isin(lists).astype(bool)
+
+
+def rows_of(question: Question, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the seed runs that answer a question: of its phase and its declared seeds."""
+    return table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
 
 
 def contrast_rows(

@@ -41,17 +41,17 @@ class Estimate:
 
 @dataclass(frozen=True)
 class ContrastAnswer:
-    """One declared contrast, answered."""
+    """One declared contrast: estimated, then decided with the others of its family."""
 
     contrast: Contrast
     estimate: Estimate
-    p_adjusted: float  # Holm, over all declared contrasts of its family and metric
-    # Holm over the candidates of their largest p-values; NaN for a contrast without candidate.
-    p_candidate: float
-    verdict: str
-    sentence: str
     run_ids: tuple[str, ...]
     seconds_per_seed: float = math.nan  # training time of one more seed of all its arms
+    p_adjusted: float = math.nan  # Holm, over all declared contrasts of its family and metric
+    # Holm over the candidates of their largest p-values; NaN for a contrast without candidate.
+    p_candidate: float = math.nan
+    verdict: str = ""
+    sentence: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import TypeVar
 
 import pandas as pd
 
@@ -15,6 +15,8 @@ from analysis.formatting import NAMES, RecipeWords
 from analysis.schema import CONFIRM, TUNED, Contrast, Question, higher_is_better
 from analysis.stats import contrasts, paired, power
 from analysis.stats.results import Answered, ContrastAnswer, Estimate, Refused
+
+_Key = TypeVar("_Key", bound=Hashable)
 
 DIRECTIONS = ("better", "worse", "higher", "lower")
 NEGLIGIBLE = ("equivalent", *(f"{direction}, negligible" for direction in DIRECTIONS))
@@ -28,6 +30,9 @@ COLLAPSE = 0.05
 
 Arms = Mapping[str, Mapping[str, str]]
 """Recipe -> arm label -> arm name."""
+
+_Family = tuple[str, str]
+"""Family and metric of a contrast: those that share both are adjusted together."""
 
 
 def decide(
@@ -159,31 +164,16 @@ def is_book(contrast: Contrast) -> bool:
     return contrast.recipe in ("book", "constant")
 
 
-class _Test(NamedTuple):
-    """A test as Holm counts it: a contrast, or a candidate."""
-
-    family: str
-    metric: str
-    name: str
-    recipe: str  # empty for a candidate, whose contrasts span the recipes
-
-    @classmethod
-    def of_contrast(cls, contrast: Contrast) -> _Test:
-        return cls(contrast.family, contrast.metric, contrast.key, contrast.recipe)
-
-    @classmethod
-    def of_candidate(cls, contrast: Contrast) -> _Test:
-        return cls(contrast.family, contrast.metric, contrast.candidate, "")
-
-
-@dataclass(frozen=True)
-class _Tested:
-    """A contrast between its estimate and its verdict."""
-
-    contrast: Contrast
-    estimate: Estimate
-    run_ids: tuple[str, ...]
-    seconds_per_seed: float  # training time of one more seed of all the contrast's arms
+def judged(
+    one: ContrastAnswer, p_adjusted: float, alpha: float, recipes: RecipeWords = NAMES
+) -> ContrastAnswer:
+    """Return an estimated contrast with the verdict and the sentence that follow from its adjusted
+    p-value."""
+    contrast, estimate = one.contrast, one.estimate
+    better = higher_is_better(contrast.metric)
+    verdict = decide(estimate, p_adjusted, contrast.margin, alpha, better)
+    told = sentence(contrast, estimate, p_adjusted, verdict, one.seconds_per_seed, recipes)
+    return replace(one, p_adjusted=p_adjusted, verdict=verdict, sentence=told)
 
 
 def answer_contrasts(
@@ -208,63 +198,73 @@ def answer_contrasts(
         The contrasts answered and refused, and notes: a line for each candidate that missing runs
         left without a test, and for each family in which the sign-flip test cannot reach alpha.
     """
-    sizes = Counter(
-        (contrast.family, contrast.metric)
-        for contrast in question.contrasts
-        if _entered(contrast, arms)
-    )
-    tested: dict[_Test, _Tested] = {}
+    sizes = Counter(_family(one) for one in question.contrasts if _entered(one, arms))
+    tested: list[ContrastAnswer] = []
     refused: list[Refused] = []
-    p_values: dict[_Test, float] = {}
-    p_largest: dict[_Test, float] = {}
+    p_values: dict[_Family, dict[tuple[str, str, str], float]] = defaultdict(dict)
+    p_largest: dict[_Family, dict[str, float]] = defaultdict(dict)
     for contrast in question.contrasts:
-        test = _Test.of_contrast(contrast)
+        family, p_value = _family(contrast), 1.0
         try:
-            size = max(1, sizes[contrast.family, contrast.metric])
-            tested[test] = _estimate(question, contrast, table, arms.get(contrast.recipe, {}), size)
-            p_values[test] = tested[test].estimate.p_value
+            one = _estimate(question, contrast, table, arms, max(1, sizes[family]))
+            p_value = p_values[family][contrast.identity] = one.estimate.p_value
+            tested.append(one)
         except paired.Refusal as refusal:
             entered = _entered(contrast, arms)
             place = f"{contrast.name} ({recipes[contrast.recipe]}; {contrast.metric})"
             refused.append(Refused(contrast, f"{place}: {refusal}", entered))
             if entered:  # one that was never to be run takes no place in its family
-                p_values[test] = 1.0
+                p_values[family][contrast.identity] = p_value
         if contrast.candidate:
-            candidate = _Test.of_candidate(contrast)
-            p_value = p_values.get(test, 1.0)
-            p_largest[candidate] = max(p_largest.get(candidate, 0.0), p_value)
-    p_adjusted = _adjust(p_values)
-    p_candidates = _adjust(p_largest)
+            largest = p_largest[family].get(contrast.candidate, 0.0)
+            p_largest[family][contrast.candidate] = max(largest, p_value)
+    p_adjusted = {family: _holm(of_family) for family, of_family in p_values.items()}
+    p_candidates = {family: _holm(of_family) for family, of_family in p_largest.items()}
 
     answers = []
-    for test, result in tested.items():
-        contrast = result.contrast
-        estimate = result.estimate
-        better = higher_is_better(contrast.metric)
-        verdict = decide(estimate, p_adjusted[test], contrast.margin, question.alpha, better)
-        answers.append(
-            ContrastAnswer(
-                contrast=contrast,
-                estimate=estimate,
-                p_adjusted=p_adjusted[test],
-                p_candidate=p_candidates.get(_Test.of_candidate(contrast), math.nan),
-                verdict=verdict,
-                sentence=sentence(
-                    contrast,
-                    estimate,
-                    p_adjusted[test],
-                    verdict,
-                    result.seconds_per_seed,
-                    recipes,
-                ),
-                run_ids=result.run_ids,
-                seconds_per_seed=result.seconds_per_seed,
-            )
-        )
-    notes = _untested_candidates(tested, refused, p_largest)
+    for one in tested:
+        contrast, family = one.contrast, _family(one.contrast)
+        p_candidate = p_candidates.get(family, {}).get(contrast.candidate, math.nan)
+        decided = judged(one, p_adjusted[family][contrast.identity], question.alpha, recipes)
+        answers.append(replace(decided, p_candidate=p_candidate))
+    notes = _untested_candidates(question, tested, refused)
     notes += _collapsed(question, table, arms)
     notes += _too_few_for_sign_flips(tested, sizes, question.alpha)
     return Answered(tuple(answers), tuple(refused), tuple(dict.fromkeys(notes)))
+
+
+def _family(contrast: Contrast) -> _Family:
+    return contrast.family, contrast.metric
+
+
+def _holm(p_values: Mapping[_Key, float]) -> dict[_Key, float]:
+    return dict(zip(p_values, paired.holm(list(p_values.values())), strict=True))
+
+
+def _estimate(
+    question: Question, contrast: Contrast, table: pd.DataFrame, arms: Arms, family_size: int
+) -> ContrastAnswer:
+    """Return a contrast with its estimate, before its family tells the verdict."""
+    rows, coefficients = contrasts.contrast_rows(
+        table, arms.get(contrast.recipe, {}), contrast, question.phase, question.seeds
+    )
+    differences = contrasts.combine(rows, coefficients)
+    estimate = paired.estimate(differences, contrast.margin, question.alpha, family_size)
+    if higher_is_better(contrast.metric) is False:  # of a loss, less is superior
+        estimate = replace(estimate, p_superior=1 - estimate.p_superior)
+    seconds = float(rows["seconds"].to_numpy(dtype=float).sum()) / estimate.n
+    run_ids = tuple(map(str, rows["run_id"]))
+    return ContrastAnswer(contrast, estimate, run_ids, seconds)
+
+
+def _entered(contrast: Contrast, arms: Arms) -> bool:
+    """False where labels have no arm under the contrast's recipe but under another: their type did
+    not go on. Then a tuned arm is among them, or none of the contrast's arms is there."""
+    labels = {label for label, _, _ in contrast.terms}
+    missing = labels - set(arms.get(contrast.recipe, {}))
+    elsewhere = {label for labels in arms.values() for label in labels}
+    of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
+    return not missing or not missing <= elsewhere or not of_a_type
 
 
 def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]:
@@ -273,7 +273,7 @@ def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]
     metric = "test/accuracy" if question.phase == CONFIRM else "val/accuracy"
     if metric not in table.columns:
         return []
-    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    rows = contrasts.rows_of(question, table)
     names: dict[str, None] = {}
     for contrast in question.contrasts:
         labels = arms.get(contrast.recipe, {})
@@ -293,71 +293,32 @@ def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]
 
 
 def _untested_candidates(
-    tested: Mapping[_Test, _Tested], refused: list[Refused], candidates: Mapping[_Test, float]
+    question: Question, tested: Sequence[ContrastAnswer], refused: Sequence[Refused]
 ) -> list[str]:
-    lacking = {_Test.of_candidate(refusal.contrast) for refusal in refused if refusal.entered}
-    begun = {_Test.of_candidate(result.contrast) for result in tested.values()}
+    lacking = {(one.contrast.candidate, one.contrast.metric) for one in refused if one.entered}
+    begun = {(one.contrast.candidate, one.contrast.metric) for one in tested}
+    declared = dict.fromkeys((one.candidate, one.metric) for one in question.contrasts)
     return [
-        f"{candidate.name} ({candidate.metric}): not tested as a candidate, one of its contrasts "
-        "was refused; its candidate p is set to 1"
-        for candidate in candidates
-        if candidate in lacking & begun
+        f"{candidate} ({metric}): not tested as a candidate, one of its contrasts was refused; its "
+        "candidate p is set to 1"
+        for candidate, metric in declared
+        if candidate and (candidate, metric) in lacking & begun
     ]
 
 
 def _too_few_for_sign_flips(
-    tested: Mapping[_Test, _Tested], sizes: Mapping[tuple[str, str], int], alpha: float
+    tested: Sequence[ContrastAnswer], sizes: Mapping[_Family, int], alpha: float
 ) -> list[str]:
     notes = []
-    for (family, metric), size in sizes.items():
-        seeds = [
-            result.estimate.n
-            for test, result in tested.items()
-            if (test.family, test.metric) == (family, metric)
-        ]
+    for family, size in sizes.items():
+        fewest = min(
+            (one.estimate.n for one in tested if _family(one.contrast) == family), default=0
+        )
         needed = power.seeds_for_alpha(alpha, size)
-        if seeds and min(seeds) < needed:
+        if 0 < fewest < needed:
             notes.append(
-                f"family {family!r}: {min(seeds)} seeds are too few for the sign-flip test to "
+                f"family {family[0]!r}: {fewest} seeds are too few for the sign-flip test to "
                 f"reach {alpha:g} over {formatting.plural(size, 'test')}; it needs {needed} (it is "
                 "shown for sensitivity, the paired t decides)"
             )
     return notes
-
-
-def _entered(contrast: Contrast, arms: Arms) -> bool:
-    """False where labels have no arm under the contrast's recipe but under another: their type did
-    not go on. Then a tuned arm is among them, or none of the contrast's arms is there."""
-    labels = {label for label, _, _ in contrast.terms}
-    missing = labels - set(arms.get(contrast.recipe, {}))
-    elsewhere = {label for labels in arms.values() for label in labels}
-    of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
-    return not missing or not missing <= elsewhere or not of_a_type
-
-
-def _estimate(
-    question: Question,
-    contrast: Contrast,
-    table: pd.DataFrame,
-    arms: Mapping[str, str],
-    family_size: int,
-) -> _Tested:
-    rows, coefficients = contrasts.contrast_rows(
-        table, arms, contrast, question.phase, question.seeds
-    )
-    differences = contrasts.combine(rows, coefficients)
-    estimate = paired.estimate(differences, contrast.margin, question.alpha, family_size)
-    if higher_is_better(contrast.metric) is False:  # of a loss, less is superior
-        estimate = replace(estimate, p_superior=1 - estimate.p_superior)
-    seconds = float(rows["seconds"].to_numpy(dtype=float).sum()) / estimate.n
-    return _Tested(contrast, estimate, tuple(map(str, rows["run_id"])), seconds)
-
-
-def _adjust(p_values: Mapping[_Test, float]) -> dict[_Test, float]:
-    """The Holm-adjusted p-value of each test, within its family and metric."""
-    adjusted: dict[_Test, float] = {}
-    for family in dict.fromkeys((test.family, test.metric) for test in p_values):
-        members = [test for test in p_values if (test.family, test.metric) == family]
-        holm = paired.holm([p_values[test] for test in members])
-        adjusted.update(zip(members, holm, strict=True))
-    return adjusted

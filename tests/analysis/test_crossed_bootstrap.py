@@ -68,9 +68,7 @@ def test_a_contrast_is_made_of_its_arms_images_paired_by_seed(
     )
     difference = correct["a"][[1, 2, 0]].astype(float) - correct["b"][:3]
     estimate = paired.estimate(pd.Series(difference.mean(axis=1), index=[1, 2, 3]), 0.002, 0.05)
-    answers = [
-        ContrastAnswer(one, estimate, 1.0, 1.0, "inconclusive", "", ()) for one in (contrast, other)
-    ]
+    answers = [ContrastAnswer(one, estimate, ()) for one in (contrast, other)]
     found = crossed_bootstrap.intervals(answers, {"decay": {"A": "arm a", "B": "arm b"}}, images)
     assert found == {
         ("a - b", "decay", "test/accuracy"): crossed_bootstrap.pigeonhole([difference])
