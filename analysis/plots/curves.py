@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -18,10 +17,12 @@ from analysis.plots import grids, ingredients, reliability, style
 from analysis.plots.style import PALETTE
 from analysis.questions.epochs import ARMS, DECAYED, SIZES
 from analysis.schema import Question
+from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
+from analysis.stats.verdicts import Arms
 
-Arms = Mapping[str, Mapping[str, str]]
+METRICS = ("test/accuracy", "test/loss")
 
 
 def question_pictures(
@@ -47,10 +48,13 @@ def question_pictures(
             yield from reliability.diagram(runs_of(question, table, arms), bins)
 
 
-def runs_of(question: Question, table: pd.DataFrame, arms: Arms) -> dict[str, pd.DataFrame]:
-    """Return arm label -> rows of its declared seeds, by seed, for the question's first recipe."""
-    recipe = question.contrasts[0].recipe
-    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+def runs_of(
+    question: Question, table: pd.DataFrame, arms: Arms, recipe: str = ""
+) -> dict[str, pd.DataFrame]:
+    """Return arm label -> rows of its declared seeds, by seed; by default under the question's
+    first recipe."""
+    recipe = recipe or question.contrasts[0].recipe
+    rows = rows_of(question, table)
     labels: dict[str, None] = {}
     for contrast in question.contrasts:
         if contrast.recipe == recipe:
@@ -99,34 +103,56 @@ def draw_band(
         ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
-def horizons_and_sizes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def draw_gaps(
+    ax: Axes,
+    question: Question,
+    metric: str,
+    gaps: Mapping[str, pd.DataFrame],
+    colours: Mapping[str, str],
+    axis: str,
+) -> None:
+    """Draw the paired gaps of arms to no noise beside their margin, a thin line for each seed.
+
+    Args:
+        gaps: arm label -> gaps in the metric's unit, a row for each seed, a column for each place
+            on the x axis.
+        axis: label of the x axis.
+    """
+    factor = formatting.scale(metric)
+    # Of the question's plain differences: slopes have smaller margins.
+    margin = max(contrast.margin for contrast in question.contrasts if contrast.metric == metric)
+    style.draw_margin(ax, margin * factor, vertical=False)
+    for label, gap in gaps.items():
+        places, values = list(gap.columns), gap.to_numpy(dtype=float) * factor
+        ax.plot(places, values.T, color=colours[label], alpha=0.18, linewidth=0.8)
+        draw_band(ax, places, values, f"{label} - none", colours[label])
+        _finish(ax, axis, style.metric_label(metric, difference=True), places)
+
+
+AXES = {
+    "sizes": (
+        SIZES,
+        "training images",
+        "What dropout gains, over the size of the training set",
+        "The paired gap to no noise after equally many steps on so many training images",
+    ),
+    "decayed": (
+        DECAYED,
+        "epochs",
+        "What dropout gains in trainings of other lengths, each down to learning rate 0",
+        "The paired gap to no noise at the end of trainings of so many epochs, of which each "
+        "has its own schedule down to learning rate 0",
+    ),
+}
+"""Picture -> recipe with its place on an axis, label of the axis, title, beginning of the caption.
+The trainings of an axis differ in one thing, and their ends are compared."""
+
+
+def gaps_to_none(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
     """Draw the axes along which dropout's gain is followed."""
     yield from horizons(question, table, arms)
-    yield from ends_of_training(
-        question,
-        table,
-        arms,
-        Axis(
-            "sizes",
-            SIZES,
-            "training images",
-            "What dropout gains, over the size of the training set",
-            "The paired gap to no noise after equally many steps on so many training images",
-        ),
-    )
-    yield from ends_of_training(
-        question,
-        table,
-        arms,
-        Axis(
-            "decayed",
-            DECAYED,
-            "epochs",
-            "What dropout gains in trainings of other lengths, each down to learning rate 0",
-            "The paired gap to no noise at the end of trainings of so many epochs, of which each "
-            "has its own schedule down to learning rate 0",
-        ),
-    )
+    for name in AXES:
+        yield from ends_of_training(question, table, arms, name)
 
 
 def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
@@ -134,27 +160,25 @@ def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     runs = runs_of(question, table, arms)
     if "none" not in runs or not numbered_columns(runs["none"], r"test/accuracy_at_(\d+)"):
         return
+    colours = dict(zip(runs, PALETTE, strict=False))
 
     def draw() -> Figure:
         title = f"{question.title} ({_count_seeds(question)}, constant learning rate)"
         with style.drawing(6.8, title) as figure:
             axes = figure.subplots(2, 2)
-            for (left, right), metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
+            for (left, right), metric in zip(axes, METRICS, strict=True):
                 columns = numbered_columns(runs["none"], rf"{metric}_at_(\d+)")
                 names = list(columns.values())
-                factor = formatting.scale(metric)
-                style.draw_margin(right, _margin(question, metric) * factor, vertical=False)
-                for colour, (label, rows) in zip(PALETTE, runs.items(), strict=False):
-                    draw_mean(left, columns, rows, label, colour)
+                gaps: dict[str, pd.DataFrame] = {}
+                for label, colour in colours.items():
+                    draw_mean(left, columns, runs[label], label, colour)
                     if label != "none":
-                        gap = (rows[names] - runs["none"][names]).to_numpy(dtype=float) * factor
-                        right.plot(list(columns), gap.T, color=colour, alpha=0.18, linewidth=0.8)
-                        draw_band(right, list(columns), gap, f"{label} - none", colour)
+                        gap = runs[label][names] - runs["none"][names]
+                        gaps[label] = gap.set_axis(list(columns), axis="columns")
                 _finish(left, "epochs", style.metric_label(metric), list(columns))
-                gap_label = style.metric_label(metric, difference=True)
-                _finish(right, "epochs", gap_label, list(columns))
-                left.legend(frameon=False, fontsize=8.5)
-            axes[0][1].legend(frameon=False, fontsize=8.5)
+                left.legend()
+                draw_gaps(right, question, metric, gaps, colours, "epochs")
+            axes[0][1].legend()
         return figure
 
     yield Picture(
@@ -166,60 +190,34 @@ def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     )
 
 
-@dataclass(frozen=True)
-class Axis:
-    """What trainings differ in, whose ends are compared.
-
-    Attributes:
-        name: of the picture.
-        places: recipe -> its place on the axis.
-        label: of the axis.
-        title, caption: of the picture; the caption's first words.
-    """
-
-    name: str
-    places: Mapping[str, int]
-    label: str
-    title: str
-    caption: str
-
-
 def ends_of_training(
-    question: Question, table: pd.DataFrame, arms: Arms, axis: Axis
+    question: Question, table: pd.DataFrame, arms: Arms, name: str
 ) -> Iterator[Picture]:
-    """Draw the gap to no noise at the end of trainings that differ in one thing."""
-    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
-    scores: dict[str, dict[int, pd.DataFrame]] = {}  # label -> place -> rows by seed
-    for recipe, place in axis.places.items():
-        for label in ("none", *ARMS):
-            of_arm = rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")]
-            if len(of_arm):
-                scores.setdefault(label, {})[place] = of_arm.set_index("seed").sort_index()
-    counts = list(scores.get("none", {}))
-    labels = [label for label in ARMS if list(scores.get(label, {})) == counts]
-    if len(counts) < 2 or not labels:
+    """Draw the gap to no noise at the ends of the trainings of an axis."""
+    recipes, axis, words, caption = AXES[name]
+    runs = {place: runs_of(question, table, arms, recipe) for recipe, place in recipes.items()}
+    runs = {place: of_place for place, of_place in runs.items() if "none" in of_place}
+    labels = [label for label in ARMS if all(label in of_place for of_place in runs.values())]
+    if len(runs) < 2 or not labels:
         return
+    colours = dict(zip(labels, PALETTE[1:], strict=False))
 
     def draw() -> Figure:
-        title = f"{axis.title} ({_count_seeds(question)})"
-        with style.drawing(3.7, title) as figure:
+        with style.drawing(3.7, f"{words} ({_count_seeds(question)})") as figure:
             axes = figure.subplots(1, 2)
-            for ax, metric in zip(axes, ("test/accuracy", "test/loss"), strict=True):
-                factor = formatting.scale(metric)
-                style.draw_margin(ax, _margin(question, metric) * factor, vertical=False)
-                for colour, label in zip(PALETTE[1:], labels, strict=False):
-                    gaps = [scores[label][n][metric] - scores["none"][n][metric] for n in counts]
-                    gap = pd.concat(gaps, axis=1).to_numpy(dtype=float) * factor
-                    ax.plot(counts, gap.T, color=colour, alpha=0.18, linewidth=0.8)
-                    draw_band(ax, counts, gap, f"{label} - none", colour)
-                _finish(ax, axis.label, style.metric_label(metric, difference=True), counts)
-                ax.set_xticks(counts, [f"{count:,}" for count in counts])
-            axes[0].legend(frameon=False, fontsize=8.5)
+            for ax, metric in zip(axes, METRICS, strict=True):
+                gaps: dict[str, pd.DataFrame] = {}
+                for label in labels:
+                    ends = {n: of[label][metric] - of["none"][metric] for n, of in runs.items()}
+                    gaps[label] = pd.DataFrame(ends)
+                draw_gaps(ax, question, metric, gaps, colours, axis)
+                ax.set_xticks(list(runs), [f"{place:,}" for place in runs])
+            axes[0].legend()
         return figure
 
     yield Picture(
-        axis.name,
-        f"{axis.caption}: one thin line per seed, mean and 95 % interval; the shaded strip is the "
+        name,
+        f"{caption}: one thin line per seed, mean and 95 % interval; the shaded strip is the "
         "equivalence margin. In accuracy more is better, in loss less.",
         draw,
     )
@@ -255,10 +253,8 @@ def variance(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 ax.set_title(f"hidden layer {layer}", loc="left", weight="bold")
                 _finish(ax, "epochs", "variance per unit, mean over units", list(columns))
-            handles, labels = axes[0].get_legend_handles_labels()
-            figure.legend(
-                handles, labels, loc="outside lower left", ncols=2, frameon=False, fontsize=9
-            )
+            marks = axes[0].get_legend_handles_labels()
+            figure.legend(*marks, loc="outside lower left", ncols=2, fontsize=9)
         return figure
 
     yield Picture(
@@ -291,7 +287,7 @@ def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterato
                     line = {"linestyle": "--", "linewidth": 1.2, "color": colour}
                     ax.axhline(level, label=f"deterministic, {words}", **line)
                 _finish(ax, "noisy passes averaged", style.metric_label(metric), list(columns))
-            axes[0][1].legend(frameon=False, fontsize=8.5)
+            axes[0][1].legend()
         return figure
 
     yield Picture(
@@ -304,18 +300,12 @@ def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterato
 
 
 MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] = {
-    "epochs": horizons_and_sizes,
+    "epochs": gaps_to_none,
     "variance": variance,
     "test-time": noisy_passes,
     "dropconnect": grids.dropconnect,
 }
 """Question -> what draws its pictures."""
-
-
-def _margin(question: Question, metric: str) -> float:
-    """Return the margin of the question's plain differences on a metric; slopes have smaller
-    ones."""
-    return max(contrast.margin for contrast in question.contrasts if contrast.metric == metric)
 
 
 def _finish(ax: Axes, x: str, y: str, ticks: Sequence[int]) -> None:

@@ -15,6 +15,7 @@ from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import style
 from analysis.schema import Contrast, Question, higher_is_better
+from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import ContrastAnswer
 
@@ -52,7 +53,7 @@ def question_figure(
     lines = [max(len(labels[block]), len(blocks[block])) for block in blocks]
     heights = [0.85 + count * (0.46 if count <= 8 else 0.38) for count in lines]
     has_arms = any(metric in table.columns for _, metric in blocks)  # else units no arm has
-    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    rows = rows_of(question, table)
     answered = {answer.contrast.identity: answer for answer in answers}
     seeds = formatting.plural(len(question.seeds), "seed")
     with style.drawing(sum(heights) + 1.0, f"{question.title} ({seeds} declared)") as figure:

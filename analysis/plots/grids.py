@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
@@ -15,8 +15,7 @@ from analysis.plots import style
 from analysis.schema import EXPLORE, Question, higher_is_better
 from analysis.stats.contrasts import rows_for_question
 from analysis.stats.results import Picture
-
-Arms = Mapping[str, Mapping[str, str]]
+from analysis.stats.verdicts import Arms
 
 METRICS = {"val/accuracy": ("cividis", "%.2f"), "val/loss": ("cividis_r", "%.3f")}
 """Metric -> colours, the brighter the better, and digits."""

@@ -15,6 +15,7 @@ from analysis.plots import style
 from analysis.questions.base import tuned_label
 from analysis.questions.ingredients import BARE, CANDIDATE, NOTHING
 from analysis.schema import Question
+from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
 
@@ -40,7 +41,7 @@ def parts(
     recipes: RecipeWords,
 ) -> Iterator[Picture]:
     """Draw what each ingredient brings, a row of panels for each recipe."""
-    rows = table.loc[(table["phase"] == question.phase) & table["seed"].isin(question.seeds)]
+    rows = rows_of(question, table)
     scores: dict[str, dict[str, pd.Series]] = {}  # recipe -> arm label -> scores by seed
     for recipe in dict.fromkeys(contrast.recipe for contrast in question.contrasts):
         for label, arm in arms.get(recipe, {}).items():

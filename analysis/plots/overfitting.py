@@ -47,10 +47,7 @@ def _draw(recipe: str, rows: pd.DataFrame, table: pd.DataFrame) -> Figure:
         axes[0].set_ylabel("loss (nats)")
         top = axes[0].get_ylim()[1]  # with room for the last values above and below the lines
         axes[0].set_ylim(-0.05 * top, 1.08 * top)
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(
-            handles, labels, loc="outside lower left", ncols=3, frameon=False, fontsize=8.5
-        )
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
     return figure
 
 

@@ -92,20 +92,11 @@ def _draw_line(ax: Axes, place: int, row: Row, farthest: float) -> None:
 
 
 def _add_legend(figure: Figure, margin: float) -> None:
-    means = [
-        Line2D([], [], marker="D", color=style.INK, markersize=5, linewidth=4, alpha=0.6),
-        Line2D([], [], color=style.INK, linewidth=1),
+    diamond: dict[str, Any] = {"marker": "D", "markersize": 5, "linewidth": 4, "alpha": 0.6}
+    words = ("mean, 95 % interval over seeds", "over seeds and test images")
+    handles = [
+        Line2D([], [], color=style.INK, label=words[0], **diamond),
+        Line2D([], [], color=style.INK, label=words[1], linewidth=1),
+        Patch(color=style.BAND, label=f"negligible ({formatting.margin(margin, 'test/accuracy')})"),
     ]
-    band = Patch(color=style.BAND)
-    figure.legend(
-        [*means, band],
-        [
-            "mean, 95 % interval over seeds",
-            "over seeds and test images",
-            f"negligible ({formatting.margin(margin, 'test/accuracy')})",
-        ],
-        loc="outside lower left",
-        ncols=3,
-        frameon=False,
-        fontsize=8.5,
-    )
+    figure.legend(handles=handles, loc="outside lower left", ncols=3)

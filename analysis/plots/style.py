@@ -55,6 +55,8 @@ STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.spines.top": False,
     "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
 }
 WIDTH = 10.5  # inches
 FAR_IN_MARGINS, FAR_IN_TYPICAL = 10, 4
@@ -115,12 +117,9 @@ def verdict_colour(verdict: str) -> str:
 
 def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:
     """Shade the band within which a difference is negligible, and rule its zero."""
-    if vertical:
-        ax.axvspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
-        ax.axvline(0, color=INK, linewidth=0.9, zorder=1)
-    else:
-        ax.axhspan(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
-        ax.axhline(0, color=INK, linewidth=0.9, zorder=1)
+    shade, rule = (ax.axvspan, ax.axvline) if vertical else (ax.axhspan, ax.axhline)
+    shade(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
+    rule(0, color=INK, linewidth=0.9, zorder=1)
 
 
 def fit_scale(ax: Axes, margin: float, marks: Iterable[tuple[float, Iterable[float]]]) -> float:
@@ -173,36 +172,18 @@ def draw_seeds(
     ax.plot([seeds.mean()], [above], "D", color=colour, markersize=5, zorder=4)
 
 
-def write_note(ax: Axes, place: float, text: str, x: float = 0.02, align: str = "left") -> None:
-    """Write grey words on a line that has no marks; x as a share of the axis."""
-    across = ax.get_yaxis_transform()
-    ax.text(
-        x,
-        place,
-        text,
-        transform=across,
-        ha=align,
-        va="center",
-        size=8.5,
-        color=GREY,
-        style="italic",
-    )
+def write_note(ax: Axes, place: float, text: str) -> None:
+    """Write grey words on a line that has no marks."""
+    looks: dict[str, Any] = {"size": 8.5, "color": GREY, "style": "italic"}
+    ax.text(0.02, place, text, transform=ax.get_yaxis_transform(), va="center", **looks)
 
 
 def draw_arrow(ax: Axes, place: float, value: float, colour: str) -> None:
     """Tell a value off the scale by an arrow and its number at the edge."""
     number = f"{value:+.2f}".replace("-", "−")
-    left = value < 0
-    ax.text(
-        0.02 if left else 0.98,
-        place,
-        f"◄ {number}" if left else f"{number} ►",
-        transform=ax.get_yaxis_transform(),
-        ha="left" if left else "right",
-        va="center",
-        size=8,
-        color=colour,
-    )
+    x, side, text = (0.02, "left", f"◄ {number}") if value < 0 else (0.98, "right", f"{number} ►")
+    looks: dict[str, Any] = {"size": 8, "color": colour}
+    ax.text(x, place, text, transform=ax.get_yaxis_transform(), ha=side, va="center", **looks)
 
 
 def set_lines(ax: Axes, labels: Sequence[str]) -> None:
@@ -229,10 +210,4 @@ def add_legend(figure: Figure, question: Question, colours: Iterable[tuple[str, 
         for label, colour in colours
     ]
     band = Patch(color=BAND, label=f"equivalence margin ({', '.join(margins)})")
-    figure.legend(
-        handles=[seed, *means, band],
-        loc="outside lower left",
-        ncols=4,
-        frameon=False,
-        fontsize=8.5,
-    )
+    figure.legend(handles=[seed, *means, band], loc="outside lower left", ncols=4)

@@ -23,6 +23,7 @@ from analysis.questions.base import (
 )
 from analysis.questions.sentences import brief, by_key
 from analysis.schema import AUDIT, Contrast, term
+from analysis.stats.contrasts import rows_of
 from analysis.stats.results import ContrastAnswer, Table
 from analysis.stats.verdicts import DIRECTIONS, MATTERS, NEGLIGIBLE
 
@@ -206,8 +207,7 @@ def claims(accuracy: Mapping[str, ContrastAnswer]) -> Table:
 
 
 def _misordered_pairs(evidence: Evidence, contrast: Contrast) -> float:
-    rows = evidence.table[evidence.table["phase"] == evidence.question.phase]
-    rows = rows[rows["seed"].isin(evidence.question.seeds)]
+    rows = rows_of(evidence.question, evidence.table)
     scores = rows.set_index("arm")[contrast.metric].astype(float)
     first, second = (evidence.arms[contrast.recipe][label] for label in (HALF, "none"))
     return misordered(scores.loc[first].to_numpy(), scores.loc[second].to_numpy())
