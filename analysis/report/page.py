@@ -21,6 +21,7 @@ from analysis.store.reader import Study
 
 SHOWN_RUNS = 2_000
 """Seed runs of one question that its section names; answers.json has them all."""
+NO_FIGURES: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,14 @@ class Page:
     """The whole report.
 
     Attributes:
-        overview: path and caption of the figure of all answers, if there is one.
         glossary: words of the page and what they mean.
-        training, search_figures: path and caption of each.
+        overview, training, search_figures: path and caption of each.
     """
 
     title: str
     lead: str
     warnings: tuple[str, ...]
-    overview: tuple[str, str] | tuple[()]
+    overview: tuple[tuple[str, str], ...]
     glossary: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     integrity: Table
@@ -106,8 +106,8 @@ def build(
     answers: list[Answer],
     contrasts: Mapping[str, pd.DataFrame],
     search_figures: Mapping[str, str],
-    overview: tuple[str, str] | tuple[()] = (),
-    training: Mapping[str, str] | None = None,
+    overview: Mapping[str, str] = NO_FIGURES,
+    training: Mapping[str, str] = NO_FIGURES,
 ) -> Page:
     """Return the page of a study.
 
@@ -115,8 +115,8 @@ def build(
         answers: one for each declared question, in the order declared.
         contrasts: question -> its `contrast_table`.
         search_figures: path below the report's folder -> caption.
-        overview: path and caption of the figure of all answers.
-        training: path -> caption of the figures of training curves.
+        overview: the same of the figure of all answers, if there is one.
+        training: the same of the figures of training curves.
     """
     sections = [
         _section(study, question, answer, contrasts[question.name])
@@ -126,11 +126,11 @@ def build(
         title="Noise in a small network: what the study found",
         lead=_lead(study),
         warnings=tuple(checks.warnings(study, answers)),
-        overview=overview,
+        overview=tuple(overview.items()),
         glossary=_glossary(study),
         sections=tuple(sections),
         integrity=checks.panel(study, answers),
-        training=tuple((training or {}).items()),
+        training=tuple(training.items()),
         tuned=tables.tuned(study),
         robustness=tables.robustness(study),
         search_figures=tuple(search_figures.items()),

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from matplotlib.figure import Figure
 
 from analysis import questions, schema
 from analysis.formatting import arms_in_words, recipes_in_words
@@ -68,16 +70,9 @@ def write(study: Study, folder: Path) -> Path:
         study.bins,
     )
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
-    search_figures, captions = _search_figures(study)
-    figures = _question_figures(answers) | search_figures
     deciding = {one.title: page.deciding_rows(one, contrasts[one.question]) for one in answers}
-    seen: tuple[str, str] | tuple[()] = ()
-    if glance := overview.overview_figure(deciding, recipes):
-        seen = (figure_path("overview"), overview.CAPTION)
-        figures[figure_path("overview")] = to_svg(glance)
-    training_figures, training = _training_figures(study)
-    figures |= training_figures
-    built = page.build(study, answers, contrasts, captions, seen, training)
+    figures, captions = _draw(study, answers, deciding)
+    built = page.build(study, answers, contrasts, **captions)
     content = map_texts(built, lambda text: arms_in_words(text, recipes))
     rows: list[dict[str, Any]] = []
     for table in contrasts.values():
@@ -95,41 +90,33 @@ def write(study: Study, folder: Path) -> Path:
     return folder / "index.html"
 
 
-def _question_figures(answers: list[Answer]) -> dict[str, bytes]:
-    """Return path below the report's folder -> SVG."""
-    figures = {}
-    for answer in answers:
-        figures[figure_path(answer.question)] = to_svg(answer.figure())
-        for picture in answer.pictures:
-            figures[figure_path(answer.question, picture.name)] = to_svg(picture.draw())
-    return figures
-
-
-def _search_figures(study: Study) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return path -> SVG, and path -> caption."""
-    figures = {}
-    captions = {}
-    for kind, drawn, caption in (
-        ("rates", search.rate_figures(study), RATES_CAPTION),
-        ("budget", search.budget_figures(study), BUDGET_CAPTION),
-    ):
-        for recipe, figure in drawn.items():
-            path = figure_path("search", kind, recipe)
-            figures[path] = to_svg(figure)
-            captions[path] = caption
-    return figures, captions
-
-
-def _training_figures(study: Study) -> tuple[dict[str, bytes], dict[str, str]]:
-    """Return path -> SVG, and path -> caption."""
-    figures = {}
-    captions = {}
+def _draw(
+    study: Study, answers: Sequence[Answer], deciding: Mapping[str, pd.DataFrame]
+) -> tuple[dict[str, bytes], dict[str, dict[str, str]]]:
+    """Return all figures, path below the report's folder -> SVG; and where on the page those stand
+    that belong to no question, place -> path -> caption."""
     recipes = recipes_in_words(study.declaration)
+    figures: dict[str, bytes] = {}
+    captions: dict[str, dict[str, str]] = {"overview": {}, "search_figures": {}, "training": {}}
+
+    def keep(figure: Figure, *name: str) -> str:
+        path = figure_path(*name)
+        figures[path] = to_svg(figure)
+        return path
+
+    for answer in answers:
+        keep(answer.figure(), answer.question)
+        for picture in answer.pictures:
+            keep(picture.draw(), answer.question, picture.name)
+    if glance := overview.overview_figure(deciding, recipes):
+        captions["overview"][keep(glance, "overview")] = overview.CAPTION
+    for recipe, figure in search.rate_figures(study).items():
+        captions["search_figures"][keep(figure, "search", "rates", recipe)] = RATES_CAPTION
+    for recipe, figure in search.budget_figures(study).items():
+        captions["search_figures"][keep(figure, "search", "budget", recipe)] = BUDGET_CAPTION
     drawn = overfitting.overfitting_figures(study.curves, study.table, recipes)
     for recipe, (figure, caption) in drawn.items():
-        path = figure_path("training", recipe)
-        figures[path] = to_svg(figure)
-        captions[path] = caption
+        captions["training"][keep(figure, "training", recipe)] = caption
     return figures, captions
 
 

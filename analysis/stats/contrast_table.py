@@ -63,14 +63,13 @@ def contrast_table(
     Args:
         arms: recipe -> arm label -> arm name; without it `coefficients` are those of the labels.
     """
-    rows = {}
-    for answered in answer.contrasts:
-        rows[answered.contrast.identity] = _answered_row(answered, arms)
-    for refused in answer.refused:
-        rows[refused.contrast.identity] = _refused_row(refused)
+    results: list[ContrastAnswer | Refused] = [*answer.contrasts, *answer.refused]
+    found = {one.contrast.identity: one for one in results}
     records = []
     for contrast in answer.declared:
+        one = found[contrast.identity]
         low, high = answer.crossed.get(contrast.identity, (math.nan, math.nan))
+        own = _answered_row(one, arms) if isinstance(one, ContrastAnswer) else _refused_row(one)
         records.append(
             {
                 "question": answer.question,
@@ -78,6 +77,7 @@ def contrast_table(
                 "contrast": contrast.name,
                 "metric": contrast.metric,
                 "recipe": contrast.recipe,
+                **dict.fromkeys(NUMBERS, math.nan),
                 "ci_crossed_low": low,
                 "ci_crossed_high": high,
                 "margin": contrast.margin,
@@ -85,7 +85,7 @@ def contrast_table(
                 "declared_hash": answer.declared_hash,
                 "family": contrast.family,
                 "candidate": contrast.candidate,
-                **rows[contrast.identity],
+                **own,
             }
         )
     return pd.DataFrame(records, columns=list(COLUMNS))
@@ -108,36 +108,22 @@ def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
 def _answered_row(
     answered: ContrastAnswer, arms: Mapping[str, Mapping[str, str]] | None
 ) -> dict[str, Any]:
-    estimate = answered.estimate
-    contrast = answered.contrast
-    coefficients = contrast.coefficients
-    if arms:
-        coefficients = _by_arm(contrast, arms[contrast.recipe])
+    estimate, contrast = answered.estimate, answered.contrast
     return {
+        **{name: getattr(estimate, name) for name in NUMBERS if hasattr(estimate, name)},
         "estimate": estimate.mean,
-        "sd": estimate.sd,
-        "ci_low": estimate.ci_low,
-        "ci_high": estimate.ci_high,
-        "p_value": estimate.p_value,
+        "n_seeds": estimate.n,
         "p_adjusted": answered.p_adjusted,
         "p_candidate": answered.p_candidate,
-        "p_tost": estimate.p_tost,
-        "p_sign_flip": estimate.p_sign_flip,
-        "bca_low": estimate.bca_low,
-        "bca_high": estimate.bca_high,
-        "effect_size": estimate.effect_size,
-        "p_superior": estimate.p_superior,
-        "n_seeds": estimate.n,
         "verdict": answered.verdict,
         "sentence": answered.sentence,
         "run_ids": sorted(answered.run_ids),
-        "coefficients": coefficients,
+        "coefficients": _by_arm(contrast, arms[contrast.recipe]) if arms else contrast.coefficients,
     }
 
 
 def _refused_row(refused: Refused) -> dict[str, Any]:
     return {
-        **dict.fromkeys(set(NUMBERS) - {"ci_crossed_low", "ci_crossed_high"}, math.nan),
         "verdict": UNANSWERED if refused.entered else NOT_ENTERED,
         "sentence": refused.reason,
         "run_ids": [],
