@@ -11,7 +11,7 @@ from analysis.schema import RERANK, SEARCH, Question
 from analysis.stats.contrasts import rows_for_question
 from analysis.stats.paired import images_dominate
 from analysis.stats.power import MOST_SEEDS
-from analysis.stats.results import Answer, Estimate
+from analysis.stats.results import Answer
 from analysis.store.reader import Study
 
 
@@ -40,12 +40,11 @@ def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | 
     uncertainty is for the most part that of the test images.
     """
     on_accuracy = [one for one in answer.contrasts if formatting.is_accuracy(one.contrast.metric)]
-    deciding = on_accuracy or answer.contrasts
     undecided = [
         one
-        for one in deciding
+        for one in on_accuracy or answer.contrasts
         if one.verdict == "inconclusive"
-        and _seeds_needed(one.estimate) <= MOST_SEEDS
+        and one.estimate.seeds_to_settle <= MOST_SEEDS
         and not images_dominate(
             (one.estimate.ci_low, one.estimate.ci_high),
             answer.crossed.get(one.contrast.identity, (math.nan, math.nan)),
@@ -53,7 +52,7 @@ def next_study(study: Study, question: Question, answer: Answer) -> NextStudy | 
     ]
     if not undecided:
         return None
-    seeds = max(_seeds_needed(one.estimate) for one in undecided)
+    seeds = max(one.estimate.seeds_to_settle for one in undecided)
     table, declared = study.table, study.declaration
     arms: set[str] = set()
     for one in undecided:
@@ -94,16 +93,11 @@ def _dataset(name: str) -> str:
     return f"path:/PATH/TO/{folder}" if separator and not kind else name
 
 
-def _seeds_needed(estimate: Estimate) -> int:
-    needed = estimate.seeds_needed
-    return needed if needed > estimate.n else 2 * estimate.n
-
-
 def first_fresh_seed(study: Study) -> int:
     """Return the next whole thousand above every seed that was declared or run."""
     declared = study.declaration
     used = {*declared.search_seeds, *declared.rerank_seeds, *declared.explore_seeds}
-    used |= set(map(int, study.table["seed"]))
+    used |= set(study.table["seed"].astype(int))
     for question in declared.questions:
         used |= set(question.seeds)
     return (max(used) // 1000 + 1) * 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,15 +230,15 @@ def _row(question: Question, row: Mapping[Any, Any], images: int, recipes: Recip
         verdict=verdict,
         tone=tone(row["verdict"]),
         estimate=formatting.difference(row["estimate"], row["metric"]),
-        interval=formatting.interval(row["ci_low"], row["ci_high"], row["metric"]),
-        crossed=_crossed(row),
+        interval=_interval(row, "ci"),
+        crossed=_interval(row, "ci_crossed"),
         seeds=_seeds(question, row["n_seeds"]),
         recipe=recipe_shown(row["recipe"], recipes),
     )
 
 
-def _crossed(row: Mapping[Any, Any]) -> str:
-    return formatting.interval(row["ci_crossed_low"], row["ci_crossed_high"], row["metric"])
+def _interval(row: Mapping[Any, Any], kind: str) -> str:
+    return formatting.interval(row[f"{kind}_low"], row[f"{kind}_high"], row["metric"])
 
 
 def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWords) -> Table:
@@ -247,43 +247,25 @@ def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWord
     A note names the types of those that were not entered.
     """
     recipe, metric = block.iloc[0][["recipe", "metric"]]
-    over_images = bool(block["ci_crossed_low"].notna().any())
     entered = block[block["verdict"] != NOT_ENTERED]
-    rows = []
-    for row in entered.to_dict("records"):
-        crossed = _crossed(row)
-        rows.append(
-            (
-                row["contrast"],
-                row["verdict"],
-                formatting.difference(row["estimate"], metric, with_unit=False),
-                formatting.interval(row["ci_low"], row["ci_high"], metric),
-                *([crossed] if over_images else []),
-                formatting.p_value(row["p_value"]),
-                formatting.p_value(row["p_adjusted"]),
-                formatting.plain(row["effect_size"]),
-                formatting.plain(row["p_superior"]),
-                formatting.p_value(row["p_sign_flip"]),
-                formatting.interval(row["bca_low"], row["bca_high"], metric),
-                formatting.p_value(row["p_tost"]),
-                _seeds(question, row["n_seeds"]),
-            )
-        )
-    header = (
-        "contrast",
-        "verdict",
-        "estimate",
-        "95 % CI, unadjusted",
-        *(["95 % over seeds and images"] if over_images else []),
-        "p",
-        "p, Holm",
-        "d_z",
-        "P(better)",
-        "p, sign flip",
-        "95 % BCa",
-        "p, TOST",
-        "seeds",
-    )
+    columns: dict[str, Callable[[Mapping[Any, Any]], str]] = {
+        "contrast": lambda row: row["contrast"],
+        "verdict": lambda row: row["verdict"],
+        "estimate": lambda row: formatting.difference(row["estimate"], metric, with_unit=False),
+        "95 % CI, unadjusted": lambda row: _interval(row, "ci"),
+        "95 % over seeds and images": lambda row: _interval(row, "ci_crossed"),
+        "p": lambda row: formatting.p_value(row["p_value"]),
+        "p, Holm": lambda row: formatting.p_value(row["p_adjusted"]),
+        "d_z": lambda row: formatting.plain(row["effect_size"]),
+        "P(better)": lambda row: formatting.plain(row["p_superior"]),
+        "p, sign flip": lambda row: formatting.p_value(row["p_sign_flip"]),
+        "95 % BCa": lambda row: _interval(row, "bca"),
+        "p, TOST": lambda row: formatting.p_value(row["p_tost"]),
+        "seeds": lambda row: _seeds(question, row["n_seeds"]),
+    }
+    if block["ci_crossed_low"].isna().all():
+        del columns["95 % over seeds and images"]
+    rows = [tuple(cell(row) for cell in columns.values()) for row in entered.to_dict("records")]
     units = [formatting.unit(metric, difference=True).replace("pp", "percentage points")]
     units += ["negative is better"] if higher_is_better(metric) is False else []
     margins = dict.fromkeys(formatting.margin(margin, metric) for margin in block["margin"])
@@ -294,7 +276,7 @@ def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWord
     if out := len(block) - len(entered):
         contrasts = formatting.plural(out, "contrast")
         caption += f"; without the {contrasts} of types that were not picked"
-    return Table(caption, header, tuple(rows), frozenset(range(2, len(header))))
+    return Table(caption, tuple(columns), tuple(rows), frozenset(range(2, len(columns))))
 
 
 def _settle(following: NextStudy) -> str:

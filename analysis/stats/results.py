@@ -38,6 +38,11 @@ class Estimate:
     detectable: float  # difference found with 80 % power at this n, sd and alpha
     seeds_needed: int  # seeds for 80 % power at the margin
 
+    @property
+    def seeds_to_settle(self) -> int:
+        """The seeds of a fresh study; where the margin was within reach already, twice as many."""
+        return self.seeds_needed if self.seeds_needed > self.n else 2 * self.n
+
 
 @dataclass(frozen=True)
 class ContrastAnswer:

@@ -145,7 +145,7 @@ def _further_seeds(contrast: Contrast, estimate: Estimate, seconds_per_seed: flo
     """Tell what an inconclusive contrast could have found, and the fresh study to settle it."""
     detectable = formatting.difference(estimate.detectable, contrast.metric).lstrip("+")
     needed = estimate.seeds_needed
-    if max(needed, 2 * estimate.n if needed <= estimate.n else 0) > power.MOST_SEEDS:
+    if estimate.seeds_to_settle > power.MOST_SEEDS:
         study = f"to settle it takes more than {power.MOST_SEEDS} seeds, which is not worth it"
     elif needed > estimate.n:
         cost = needed * seconds_per_seed
