@@ -24,7 +24,7 @@ from analysis.questions.base import (
 from analysis.questions.sentences import AGAINST, listed
 from analysis.schema import base_metric
 from analysis.stats.paired import gain, gain_interval
-from analysis.stats.results import Answered, ContrastAnswer
+from analysis.stats.results import ContrastAnswer
 from analysis.stats.verdicts import NEGLIGIBLE
 
 DROPOUT, NONE = tuned_label("dropout"), tuned_label("none")
@@ -96,32 +96,38 @@ DESIGN = Design(
 
 @dataclass(frozen=True)
 class Candidate:
-    """A noise type against its two rivals, under every recipe, on one metric."""
+    """A noise type against its two rivals, under every recipe, on one metric.
+
+    Attributes:
+        bound: the most that it may gain over both, of `upper_bounds`.
+    """
 
     name: str
     contrasts: tuple[ContrastAnswer, ...]
     alpha: float
-
-    @property
-    def p_value(self) -> float:
-        """The intersection-union test: the largest p, Holm-adjusted over the candidates."""
-        return self.contrasts[0].p_candidate
+    bound: float
 
     @property
     def beats(self) -> bool:
-        """True if p reaches alpha and every mean is in the better direction."""
-        return self.p_value <= self.alpha and all(gain(one) > 0 for one in self.contrasts)
+        """True if the intersection-union test (the largest p, Holm-adjusted over the candidates)
+        reaches alpha and every mean is in the better direction."""
+        p_value = self.contrasts[0].p_candidate
+        return p_value <= self.alpha and all(gain(one) > 0 for one in self.contrasts)
 
     @property
-    def beats_by_margin(self) -> bool:
-        """True if it beats, and the 95 % intervals of all gains lie above the margin."""
-        lows = [gain_interval(one)[0] > one.contrast.margin for one in self.contrasts]
-        return self.beats and all(lows)
+    def ruled_out(self) -> bool:
+        """True if it does not beat, and a gain that matters is ruled out."""
+        return not self.beats and self.bound <= self.contrasts[0].contrast.margin
 
     @property
-    def negligible(self) -> bool:
-        """True if it beats, but one of its gains is shown to be within the margin."""
-        return self.beats and any(one.verdict in NEGLIGIBLE for one in self.contrasts)
+    def size(self) -> str:
+        """How much it gains over both: negligible if one of its gains is shown to be within the
+        margin, more than the margin if all 95 % intervals lie above it."""
+        if any(one.verdict in NEGLIGIBLE for one in self.contrasts):
+            return "by a negligible amount"
+        if all(gain_interval(one)[0] > one.contrast.margin for one in self.contrasts):
+            return "by more than the margin"
+        return "by how much is open"
 
     @property
     def least_gain(self) -> float:
@@ -134,40 +140,30 @@ def answer(evidence: Evidence) -> Conclusion:
     from analysis.plots import leaderboard  # takes seconds to import, and declaring does without
 
     accuracy = evidence.on("accuracy")
-    candidates = _candidates(evidence, "accuracy")
-    if not candidates:
+    bounds = upper_bounds(evidence, accuracy)
+    ranked = _candidates(evidence, "accuracy", bounds)
+    if not ranked:
         searched = any(contrast.candidate for contrast in evidence.question.contrasts)
         raise Unanswered("" if searched else "no other noise type was searched")
-    winners = [candidate for candidate in candidates if candidate.beats]
-    winners.sort(key=lambda candidate: -candidate.least_gain)
-    on_loss = [candidate.name for candidate in _candidates(evidence, "loss") if candidate.beats]
-    bounds = upper_bounds(evidence, accuracy)
-    ruled_out = [
-        one
-        for one in candidates
-        if one not in winners and bounds[one.name] <= one.contrasts[0].contrast.margin
-    ]
+    ranked.sort(key=lambda candidate: (not candidate.beats, -candidate.least_gain))
+    winners = [candidate for candidate in ranked if candidate.beats]
+    on_loss = [candidate.name for candidate in _candidates(evidence, "loss", {}) if candidate.beats]
     references = [one for one in accuracy if not one.contrast.candidate]
     dropout = [
         f"{AGAINST[one.verdict]} none{evidence.where(one.contrast.recipe, ' with {}')}"
         for one in references
     ]
-    nearest = sorted(candidates, key=lambda candidate: (not candidate.beats, -candidate.least_gain))
-    shown = [one for candidate in winners or nearest[:1] for one in candidate.contrasts]
-    shown_on_top = winners or nearest[:NEAREST]
-    leading = [one for candidate in shown_on_top for one in candidate.contrasts]
+    takeaway = [
+        *_gains_over_dropout(winners, evidence),
+        *_ruled_out(ranked, bounds, accuracy[0].contrast.metric),
+        f"on loss, {listed(on_loss)} beat{'s' if len(on_loss) < 2 else ''} both",
+        f"dropout is {listed(dropout)}",
+    ]
+    shown = [one for candidate in winners or ranked[:1] for one in candidate.contrasts]
+    leading = [one for candidate in winners or ranked[:NEAREST] for one in candidate.contrasts]
     return Conclusion(
-        verdict=_verdict(evidence, candidates, ruled_out),
-        takeaway=formatting.capital(
-            "; ".join(
-                [
-                    *_gains_over_dropout(winners, evidence),
-                    *_ruled_out(len(ruled_out), len(candidates), len(winners), bounds, accuracy),
-                    f"on loss, {listed(on_loss)} beat{'s' if len(on_loss) < 2 else ''} both",
-                    f"dropout is {listed(dropout)}",
-                ]
-            )
-        ),
+        verdict=_verdict(evidence, ranked),
+        takeaway=formatting.capital("; ".join(takeaway)),
         shown=[*shown, *references],
         leading=[*references, *leading],
         notes=[*_not_entered(evidence), *_worse_than_none(accuracy)],
@@ -182,7 +178,7 @@ def answer(evidence: Evidence) -> Conclusion:
     )
 
 
-def _candidates(evidence: Evidence, kind: str) -> list[Candidate]:
+def _candidates(evidence: Evidence, kind: str, bounds: Mapping[str, float]) -> list[Candidate]:
     """Return the candidates of which every declared contrast on one kind of score was answered."""
     declared = Counter(
         contrast.candidate
@@ -193,59 +189,40 @@ def _candidates(evidence: Evidence, kind: str) -> list[Candidate]:
     for name, count in declared.items():
         own = tuple(one for one in evidence.on(kind) if one.contrast.candidate == name)
         if len(own) == count:
-            candidates.append(Candidate(name, own, evidence.question.alpha))
+            bound = bounds.get(name, math.inf)
+            candidates.append(Candidate(name, own, evidence.question.alpha, bound))
     return candidates
 
 
-def _verdict(
-    evidence: Evidence, candidates: Sequence[Candidate], ruled_out: Sequence[Candidate]
-) -> str:
+def _verdict(evidence: Evidence, ranked: Sequence[Candidate]) -> str:
     """Return the answer, in a sentence for each class of noise where both were to be searched."""
-    classes: dict[str, list[str]] = {}
+    declared = dict.fromkeys(contrast.candidate for contrast in evidence.question.contrasts)
+    lacking = {one.contrast.candidate for one in evidence.answered.refused if one.entered}
+    sentences = {}
     for kind, knows in ((ANY_INPUT, False), (OF_IMAGES, True)):
-        for contrast in evidence.question.contrasts:
-            name = contrast.candidate
-            if name and (name in evidence.image_types) == knows:
-                classes.setdefault(kind, []).append(name)
-    untested = _untested(evidence.answered)
-    sentences = []
-    for kind, names in classes.items():
-        own = [candidate for candidate in candidates if candidate.name in names]
-        left = [name for name in untested if name in names]
-        undecided = sum(not one.beats and one not in ruled_out for one in own)
-        told = _of_class(own, undecided)
-        if set(left) == set(names):
+        names = [name for name in declared if name and (name in evidence.image_types) == knows]
+        untested = [name for name in names if name in lacking]
+        told = _of_class([candidate for candidate in ranked if candidate.name in names])
+        if untested == names:
             told = "no type was tested against both dropout and no noise"
-        if left:
-            told = f"{told}; untested: {listed(left)}"
-        sentences.append(f"{kind}: {told}" if len(classes) > 1 else formatting.capital(told))
-    return ". ".join(sentences)
+        if untested:
+            told = f"{told}; untested: {listed(untested)}"
+        if names:
+            sentences[kind] = told
+    if len(sentences) == 1:
+        return formatting.capital(*sentences.values())
+    return ". ".join(f"{kind}: {told}" for kind, told in sentences.items())
 
 
-def _of_class(candidates: Sequence[Candidate], undecided: int) -> str:
-    """Return who has beaten both, the surest gain first, or that nobody has."""
-    winners = [candidate for candidate in candidates if candidate.beats]
-    winners.sort(key=lambda candidate: -candidate.least_gain)
+def _of_class(ranked: Sequence[Candidate]) -> str:
+    """Return "dropout and no noise were beaten by shift (by more than the margin)", the surest gain
+    first, or that nobody has beaten both."""
+    winners = [f"{candidate.name} ({candidate.size})" for candidate in ranked if candidate.beats]
     if winners:
-        return f"dropout and no noise were beaten {_by_how_much(winners)}"
+        return f"dropout and no noise were beaten by {listed(winners)}"
+    undecided = sum(not candidate.ruled_out for candidate in ranked)
     told = "nothing beat both dropout and no noise"
-    return f"{told}, {undecided} of {len(candidates)} undecided" if undecided else told
-
-
-def _by_how_much(winners: Sequence[Candidate]) -> str:
-    """Return "by shift (by more than the margin), gaussian (by a negligible amount)"."""
-    told = []
-    for winner in winners:
-        size = "by more than the margin" if winner.beats_by_margin else "by how much is open"
-        size = "by a negligible amount" if winner.negligible else size
-        told.append(f"{winner.name} ({size})")
-    return f"by {listed(told)}"
-
-
-def _untested(answered: Answered) -> list[str]:
-    """Return the candidates with a contrast that should have been answered and was not."""
-    lacking = [refused.contrast for refused in answered.refused if refused.entered]
-    return list(dict.fromkeys(one.candidate for one in lacking if one.candidate))
+    return f"{told}, {undecided} of {len(ranked)} undecided" if undecided else told
 
 
 def upper_bounds(evidence: Evidence, accuracy: Sequence[ContrastAnswer]) -> dict[str, float]:
@@ -282,21 +259,18 @@ def _gains_over_dropout(winners: Sequence[Candidate], evidence: Evidence) -> lis
 
 
 def _ruled_out(
-    count: int,
-    candidates: int,
-    winners: int,
-    bounds: Mapping[str, float],
-    accuracy: Sequence[ContrastAnswer],
+    candidates: Sequence[Candidate], bounds: Mapping[str, float], metric: str
 ) -> list[str]:
     """Tell for how many candidates a gain that matters is ruled out, and the largest gain over both
     rivals that the data still allow any of them; nothing where all have won."""
-    if winners == candidates:
+    if all(candidate.beats for candidate in candidates):
         return []
-    told = f"a gain that matters is ruled out for {count} of {candidates} candidates"
-    if winners:
+    count = sum(candidate.ruled_out for candidate in candidates)
+    told = f"a gain that matters is ruled out for {count} of {len(candidates)} candidates"
+    if any(candidate.beats for candidate in candidates):
         return [told]
     name = max(bounds, key=lambda candidate: bounds[candidate])
-    largest = formatting.difference(bounds[name], accuracy[0].contrast.metric)
+    largest = formatting.difference(bounds[name], metric)
     return [
         f"{told}: no tested candidate gains more than {largest} over both ({name}; simultaneous "
         "95 % bound)"
