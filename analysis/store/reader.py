@@ -10,7 +10,7 @@ import gc
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +18,7 @@ from pathlib import Path
 import mlflow
 import pandas as pd
 from mlflow import artifacts
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 
 from analysis import schema
 from analysis.schema import TUNED, Declaration
@@ -27,6 +27,7 @@ from analysis.store.image_scores import ImageScores
 from analysis.store.run_table import TrialRun
 from analysis.store.uri import StoreError, address, check_address, one_line_errors
 from analysis.store.whereabouts import (
+    STUDY_RUNS,
     check_artifacts,
     count_deleted,
     deleted_studies,
@@ -142,48 +143,11 @@ def load(
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with one_line_errors():
         check_address()
-        found = mlflow.get_experiment_by_name(experiment)
-        if found is not None:
-            refuse_deleted(found)
-        if found is None:
-            there = ", ".join(sorted(one.name for one in mlflow.search_experiments(max_results=20)))
-            raise StoreError(
-                f"no experiment {experiment!r} in the tracking store {address()}; it has: {there}"
-                f"{studies_elsewhere('')}"
-            )
-        study_runs = [
-            run
-            for run in search(found.experiment_id, f"tags.`{schema.TAG_KIND}` = 'study'")
-            if run.data.tags.get(schema.TAG_ID)
-            and preset in (None, run.data.tags.get(schema.TAG_PRESET))
-        ]
-        study_runs.sort(
-            key=lambda run: (-(run.info.start_time or 0), run.info.run_id)
-        )  # newest first
-        if not study_runs:
-            of_preset = f" of preset {preset!r}" if preset else ""
-            deleted = deleted_studies(found.experiment_id, preset)
-            if deleted:
-                raise StoreError(
-                    f"the study runs{of_preset} of experiment {experiment!r} were deleted: restore "
-                    f"one by `mlflow runs restore --run-id {deleted[0]}`"
-                )
-            raise StoreError(
-                f"experiment {experiment!r} in {address()} holds no study run{of_preset} yet"
-                f"{studies_elsewhere(found.experiment_id)}"
-            )
-        known = list(dict.fromkeys(run.data.tags[schema.TAG_ID] for run in study_runs))
-        study_id = study_id or known[0]
-        if study_id not in known:
-            raise StoreError(
-                f"no study {study_id!r} in experiment {experiment!r}; known: {', '.join(known)}"
-            )
-        newest = _telling([run for run in study_runs if run.data.tags[schema.TAG_ID] == study_id])
-
+        found = _experiment(experiment)
+        newest = _study_run(found, study_id, preset)
+        study_id = newest.data.tags[schema.TAG_ID]
         of_study = f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = "
-        trials = [
-            run_table.trial_of(run) for run in search(found.experiment_id, of_study + "'trial'")
-        ]
+        trials = list(map(run_table.trial_of, search(found.experiment_id, of_study + "'trial'")))
         done = {trial.run_id: trial for trial in trials if trial.status == "FINISHED"}
         seeds = search(found.experiment_id, of_study + "'seed' and attributes.status = 'FINISHED'")
         table = run_table.table_of(
@@ -221,12 +185,48 @@ def load(
         )
 
 
-def _telling(of_study: Sequence[Run]) -> Run:
-    """The newest study run that has its arms: a later one may have been stopped before, or
-    refused."""
-    return next(
-        (run for run in of_study if _has_artifact(run.info.run_id, schema.ARMS_FILE)), of_study[0]
-    )
+def _experiment(name: str) -> Experiment:
+    found = mlflow.get_experiment_by_name(name)
+    if found is None:
+        there = ", ".join(sorted(one.name for one in mlflow.search_experiments(max_results=20)))
+        raise StoreError(
+            f"no experiment {name!r} in the tracking store {address()}; it has: {there}"
+            f"{studies_elsewhere('')}"
+        )
+    refuse_deleted(found)
+    return found
+
+
+def _study_run(found: Experiment, study_id: str | None, preset: str | None) -> Run:
+    """Return the newest study run that has its arms, else the newest: a later one may have been
+    stopped before, or refused."""
+    runs = [
+        run
+        for run in search(found.experiment_id, STUDY_RUNS)
+        if run.data.tags.get(schema.TAG_ID)
+        and preset in (None, run.data.tags.get(schema.TAG_PRESET))
+    ]
+    runs.sort(key=lambda run: (-(run.info.start_time or 0), run.info.run_id))
+    if not runs:
+        of_preset = f" of preset {preset!r}" if preset else ""
+        if deleted := deleted_studies(found.experiment_id, preset):
+            raise StoreError(
+                f"the study runs{of_preset} of experiment {found.name!r} were deleted: restore "
+                f"one by `mlflow runs restore --run-id {deleted[0]}`"
+            )
+        raise StoreError(
+            f"experiment {found.name!r} in {address()} holds no study run{of_preset} yet"
+            f"{studies_elsewhere(found.experiment_id)}"
+        )
+    known = list(dict.fromkeys(run.data.tags[schema.TAG_ID] for run in runs))
+    study_id = study_id or known[0]
+    if study_id not in known:
+        raise StoreError(
+            f"no study {study_id!r} in experiment {found.name!r}; known: {', '.join(known)}"
+        )
+    of_study = [run for run in runs if run.data.tags[schema.TAG_ID] == study_id]
+    telling = (run for run in of_study if _has_artifact(run.info.run_id, schema.ARMS_FILE))
+    return next(telling, of_study[0])
 
 
 def _with_status(trials: Iterable[TrialRun], statuses: set[str]) -> tuple[TrialRun, ...]:
@@ -251,16 +251,13 @@ def _confirmed_elsewhere(
     confirmed = (
         f"tags.`{schema.TAG_KIND}` = 'trial' and tags.`{schema.TAG_PHASE}` = '{schema.CONFIRM}'"
     )
-    content = declaration.data.get(
-        "content"
-    )  # not its digest, which changes with the training images used
+    # Not the digest, which changes with the training images used.
+    content = declaration.data.get("content")
     looks: dict[str, set[str]] = {}
     for run in search(experiment_id, confirmed + " and attributes.status = 'FINISHED'"):
         tags = run.data.tags
-        if (
-            tags.get(schema.TAG_ID, study_id) != study_id
-            and tags.get(schema.TAG_CONTENT, "") == content
-        ):
+        other = tags.get(schema.TAG_ID, study_id) != study_id
+        if other and tags.get(schema.TAG_CONTENT, "") == content:
             for question in tags.get(schema.TAG_QUESTION, "").split(","):
                 looks.setdefault(question, set()).add(tags[schema.TAG_ID])
     return {question: tuple(sorted(ids)) for question, ids in sorted(looks.items())}
@@ -320,9 +317,8 @@ def search(
                 [experiment_id], filter_string, max_results=PAGE, page_token=token
             )
         yield from (run for run in page if run.info.run_id not in seen)
-        seen.update(
-            run.info.run_id for run in page
-        )  # a run that begins meanwhile moves the others to the next page
+        # A run that begins meanwhile moves the others to the next page.
+        seen.update(run.info.run_id for run in page)
         token = page.token
         if not token:
             return

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 from urllib.request import getproxies, url2pathname
 
 import mlflow
@@ -68,7 +68,13 @@ def settle_address() -> str:
         StoreError: the address cannot be parsed.
     """
     uri = mlflow.get_tracking_uri()
-    _parse(uri)
+    try:
+        urlsplit(uri)
+    except ValueError as error:
+        raise StoreError(
+            "the tracking address cannot be parsed: write a bracket in a user name or password as "
+            "%5B or %5D"
+        ) from error
     file = sqlite_file(uri)
     if file is not None and "%" in uri:
         here = Path.cwd()
@@ -136,26 +142,23 @@ def inspect_store() -> str:
         StoreError: a study could not keep its runs there; the message says what to do.
     """
     uri = settle_address()
-    scheme = urlsplit(uri).scheme
+    scheme, file = urlsplit(uri).scheme, sqlite_file(uri)
     if scheme.startswith("http"):
         try:
             check_address()
         except StoreError as error:
             raise StoreError(f"{error}; start one by `mlflow server`, {OTHER_STORE}") from error
-        _ask_server(uri)
-        return f"{address()} answers"
-    check_writable()
-    file = sqlite_file(uri)
-    if file is None:
+    else:
+        check_writable()
+    if file is not None:
+        if not file.exists() or not file.stat().st_size:
+            return f"{address()} will be made by the first study"
+        return inspect_database(create_engine("sqlite://", creator=partial(read_only, file)))
+    with one_line_errors():
         if "sql" in scheme:
-            with one_line_errors():
-                engine = create_engine(uri)
-            return inspect_database(engine)
-        _ask_server(uri)
-        return f"{address()} answers"
-    if not file.exists() or not file.stat().st_size:
-        return f"{address()} will be made by the first study"
-    return inspect_database(create_engine("sqlite://", creator=partial(read_only, file)))
+            return inspect_database(create_engine(uri))
+        mlflow.MlflowClient(uri).search_experiments(max_results=1)
+    return f"{address()} answers"
 
 
 def read_only(file: Path) -> sqlite3.Connection:
@@ -164,22 +167,6 @@ def read_only(file: Path) -> sqlite3.Connection:
     # leave files behind.
     mode = "mode=ro" if Path(f"{file}-wal").exists() else "immutable=1"
     return sqlite3.connect(f"{file.resolve().as_uri()}?{mode}", uri=True)
-
-
-def _parse(uri: str) -> SplitResult:
-    try:
-        return urlsplit(uri)
-    except ValueError as error:
-        raise StoreError(
-            "the tracking address cannot be parsed: write a bracket in a user name or password as "
-            "%5B or %5D"
-        ) from error
-
-
-def _ask_server(uri: str) -> None:
-    check_address()
-    with one_line_errors():
-        mlflow.MlflowClient(uri).search_experiments(max_results=1)
 
 
 def inspect_database(engine: Engine) -> str:

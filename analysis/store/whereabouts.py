@@ -10,6 +10,9 @@ from mlflow.entities import Experiment, ViewType
 from analysis import schema
 from analysis.store.uri import StoreError, local_path
 
+STUDY_RUNS = f"tags.`{schema.TAG_KIND}` = 'study'"
+"""The filter that finds the study runs of an experiment."""
+
 
 def refuse_deleted(experiment: Experiment) -> None:
     """Refuse an experiment that lies in MLflow's trash.
@@ -42,7 +45,7 @@ def deleted_studies(experiment_id: str, preset: str | None) -> list[str]:
     """Return the run ids of the studies in MLflow's trash, the newest first."""
     runs = mlflow.MlflowClient().search_runs(
         [experiment_id],
-        f"tags.`{schema.TAG_KIND}` = 'study'",
+        STUDY_RUNS,
         run_view_type=ViewType.DELETED_ONLY,
         max_results=20,
     )
@@ -68,38 +71,26 @@ def study_of_other_data(experiment: str, name: str, content: str) -> str:
     found = mlflow.get_experiment_by_name(experiment)
     if found is None:
         return ""
-    of_study = f"tags.`{schema.TAG_KIND}` = 'study'"
-    for run in mlflow.MlflowClient().search_runs([found.experiment_id], of_study):
+    for run in mlflow.MlflowClient().search_runs([found.experiment_id], STUDY_RUNS):
         tags = run.data.tags
         if tags.get(schema.TAG_DATASET) == name and tags.get(schema.TAG_CONTENT) != content:
             return str(tags.get(schema.TAG_ID))
     return ""
 
 
-def newest_study() -> str:
-    """Return the id of the experiment that holds the newest study; empty if there is none."""
-    return _with_newest_study(
-        [one.experiment_id for one in mlflow.search_experiments(max_results=100)]
-    )
+def newest_study(besides: str = "") -> str:
+    """Return the id of the experiment, another than `besides`, that holds the newest study; empty
+    if there is none."""
+    ids = [one.experiment_id for one in mlflow.search_experiments(max_results=100)]
+    others = [id_ for id_ in ids if id_ != besides]
+    runs = mlflow.MlflowClient().search_runs(others, STUDY_RUNS, max_results=1) if others else []
+    return runs[0].info.experiment_id if runs else ""
 
 
 def studies_elsewhere(experiment_id: str) -> str:
     """Tell which other experiment holds the newest study, as one that `mlflow run` named."""
-    others = {
-        experiment.experiment_id: experiment.name
-        for experiment in mlflow.search_experiments(max_results=100)
-        if experiment.experiment_id != experiment_id
-    }
-    newest = _with_newest_study(list(others))
+    newest = newest_study(besides=experiment_id)
     if not newest:
         return ""
-    name = others[newest]
+    name = mlflow.get_experiment(newest).name
     return f"; the newest study is in experiment {name!r}: --experiment {shlex.quote(name)}"
-
-
-def _with_newest_study(experiment_ids: list[str]) -> str:
-    if not experiment_ids:
-        return ""
-    of_study = f"tags.`{schema.TAG_KIND}` = 'study'"
-    runs = mlflow.MlflowClient().search_runs(experiment_ids, of_study, max_results=1)
-    return runs[0].info.experiment_id if runs else ""
