@@ -12,59 +12,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 
 from analysis import formatting
-from analysis.formatting import NAMES, RecipeWords
 from analysis.plots import grids, ingredients, reliability, style
 from analysis.plots.style import PALETTE
+from analysis.questions.base import Evidence
 from analysis.questions.epochs import ARMS, DECAYED, SIZES
-from analysis.schema import Question
-from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
-from analysis.stats.verdicts import Arms
 
 METRICS = ("test/accuracy", "test/loss")
 
 
-def question_pictures(
-    question: Question,
-    table: pd.DataFrame,
-    arms: Arms,
-    recipes: RecipeWords = NAMES,
-    bins: pd.DataFrame | None = None,
-) -> Iterator[Picture]:
-    """Yield the pictures of a question; one whose data the table lacks is left out.
-
-    Args:
-        recipes: what each recipe is in words.
-        bins: of `analysis.store.curves.read_bins`.
-    """
-    if question.name in grids.PLANES:
-        yield from grids.plane(question, table, recipes)
-    elif question.name == "ingredients":
-        yield from ingredients.parts(question, table, arms, recipes)
-    elif question.name in MAKERS:
-        yield from MAKERS[question.name](question, table, arms)
-        if question.name == "test-time" and bins is not None:
-            yield from reliability.diagram(runs_of(question, table, arms), bins)
-
-
-def runs_of(
-    question: Question, table: pd.DataFrame, arms: Arms, recipe: str = ""
-) -> dict[str, pd.DataFrame]:
-    """Return arm label -> rows of its declared seeds, by seed; by default under the question's
-    first recipe."""
-    recipe = recipe or question.contrasts[0].recipe
-    rows = rows_of(question, table)
-    labels: dict[str, None] = {}
-    for contrast in question.contrasts:
-        if contrast.recipe == recipe:
-            labels |= dict.fromkeys(label for label, _, _ in contrast.terms)
-    runs = {}
-    for label in labels:
-        of_arm = rows.loc[rows["arm"] == arms.get(recipe, {}).get(label, "")]
-        if len(of_arm):
-            runs[label] = of_arm.set_index("seed").sort_index()
-    return runs
+def question_pictures(evidence: Evidence) -> Iterator[Picture]:
+    """Yield the pictures of a question; one whose data the table lacks is left out."""
+    if maker := MAKERS.get(evidence.question.name):
+        yield from maker(evidence)
 
 
 def numbered_columns(rows: pd.DataFrame, pattern: str) -> dict[int, str]:
@@ -105,7 +66,7 @@ def draw_band(
 
 def draw_gaps(
     ax: Axes,
-    question: Question,
+    evidence: Evidence,
     metric: str,
     gaps: Mapping[str, pd.DataFrame],
     colours: Mapping[str, str],
@@ -120,7 +81,7 @@ def draw_gaps(
     """
     factor = formatting.scale(metric)
     # Of the question's plain differences: slopes have smaller margins.
-    margin = max(contrast.margin for contrast in question.contrasts if contrast.metric == metric)
+    margin = max(one.margin for one in evidence.question.contrasts if one.metric == metric)
     style.draw_margin(ax, margin * factor, vertical=False)
     for label, gap in gaps.items():
         places, values = list(gap.columns), gap.to_numpy(dtype=float) * factor
@@ -148,22 +109,22 @@ AXES = {
 The trainings of an axis differ in one thing, and their ends are compared."""
 
 
-def gaps_to_none(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def gaps_to_none(evidence: Evidence) -> Iterator[Picture]:
     """Draw the axes along which dropout's gain is followed."""
-    yield from horizons(question, table, arms)
+    yield from horizons(evidence)
     for name in AXES:
-        yield from ends_of_training(question, table, arms, name)
+        yield from ends_of_training(evidence, name)
 
 
-def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def horizons(evidence: Evidence) -> Iterator[Picture]:
     """Draw scores and gaps against the epochs."""
-    runs = runs_of(question, table, arms)
+    runs = evidence.runs()
     if "none" not in runs or not numbered_columns(runs["none"], r"test/accuracy_at_(\d+)"):
         return
     colours = dict(zip(runs, PALETTE, strict=False))
 
     def draw() -> Figure:
-        title = f"{question.title} ({_count_seeds(question)}, constant learning rate)"
+        title = f"{evidence.question.title} ({_count_seeds(evidence)}, constant learning rate)"
         with style.drawing(6.8, title) as figure:
             axes = figure.subplots(2, 2)
             for (left, right), metric in zip(axes, METRICS, strict=True):
@@ -177,7 +138,7 @@ def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
                         gaps[label] = gap.set_axis(list(columns), axis="columns")
                 _finish(left, "epochs", style.metric_label(metric), list(columns))
                 left.legend()
-                draw_gaps(right, question, metric, gaps, colours, "epochs")
+                draw_gaps(right, evidence, metric, gaps, colours, "epochs")
             axes[0][1].legend()
         return figure
 
@@ -190,12 +151,10 @@ def horizons(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     )
 
 
-def ends_of_training(
-    question: Question, table: pd.DataFrame, arms: Arms, name: str
-) -> Iterator[Picture]:
+def ends_of_training(evidence: Evidence, name: str) -> Iterator[Picture]:
     """Draw the gap to no noise at the ends of the trainings of an axis."""
     recipes, axis, words, caption = AXES[name]
-    runs = {place: runs_of(question, table, arms, recipe) for recipe, place in recipes.items()}
+    runs = {place: evidence.runs(recipe) for recipe, place in recipes.items()}
     runs = {place: of_place for place, of_place in runs.items() if "none" in of_place}
     labels = [label for label in ARMS if all(label in of_place for of_place in runs.values())]
     if len(runs) < 2 or not labels:
@@ -203,14 +162,14 @@ def ends_of_training(
     colours = dict(zip(labels, PALETTE[1:], strict=False))
 
     def draw() -> Figure:
-        with style.drawing(3.7, f"{words} ({_count_seeds(question)})") as figure:
+        with style.drawing(3.7, f"{words} ({_count_seeds(evidence)})") as figure:
             axes = figure.subplots(1, 2)
             for ax, metric in zip(axes, METRICS, strict=True):
                 gaps: dict[str, pd.DataFrame] = {}
                 for label in labels:
                     ends = {n: of[label][metric] - of["none"][metric] for n, of in runs.items()}
                     gaps[label] = pd.DataFrame(ends)
-                draw_gaps(ax, question, metric, gaps, colours, axis)
+                draw_gaps(ax, evidence, metric, gaps, colours, axis)
                 ax.set_xticks(list(runs), [f"{place:,}" for place in runs])
             axes[0].legend()
         return figure
@@ -223,9 +182,9 @@ def ends_of_training(
     )
 
 
-def variance(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def variance(evidence: Evidence) -> Iterator[Picture]:
     """Draw the variance of each hidden layer over training."""
-    runs = runs_of(question, table, arms)
+    runs = evidence.runs()
     columns = r"variance/layer1_clean_at_(\d+)"
     if not runs or not numbered_columns(next(iter(runs.values())), columns):
         return
@@ -236,7 +195,7 @@ def variance(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     }
 
     def draw() -> Figure:
-        title = f"Variance of the activations over training ({_count_seeds(question)})"
+        title = f"Variance of the activations over training ({_count_seeds(evidence)})"
         with style.drawing(3.7, title) as figure:
             axes = figure.subplots(1, 2)
             for layer, ax in enumerate(axes, start=1):
@@ -265,16 +224,16 @@ def variance(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Pi
     )
 
 
-def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def noisy_passes(evidence: Evidence) -> Iterator[Picture]:
     """Draw scores against the number of noisy passes."""
-    runs = runs_of(question, table, arms)
+    runs = evidence.runs()
     rows = next(iter(runs.values()), pd.DataFrame())
     if not numbered_columns(rows, r"test/loss_mc(\d+)"):
         return
     kinds = (("", "as it is", PALETTE[0]), ("_tempered", "tempered", PALETTE[1]))
 
     def draw() -> Figure:
-        title = f"Noise at test time: {next(iter(runs))} ({_count_seeds(question)})"
+        title = f"Noise at test time: {next(iter(runs))} ({_count_seeds(evidence)})"
         with style.drawing(6.8, title) as figure:
             axes = figure.subplots(2, 2)
             for ax, name in zip(axes.flat, ("accuracy", "loss", "brier", "ece"), strict=True):
@@ -299,11 +258,20 @@ def noisy_passes(question: Question, table: pd.DataFrame, arms: Arms) -> Iterato
     )
 
 
-MAKERS: dict[str, Callable[[Question, pd.DataFrame, Arms], Iterator[Picture]]] = {
+def noise_at_test_time(evidence: Evidence) -> Iterator[Picture]:
+    """Draw what more passes bring, and how calibrated they are."""
+    yield from noisy_passes(evidence)
+    yield from reliability.diagram(evidence.runs(), evidence.bins)
+
+
+MAKERS: dict[str, Callable[[Evidence], Iterator[Picture]]] = {
+    "swap": grids.plane,
     "epochs": gaps_to_none,
     "variance": variance,
-    "test-time": noisy_passes,
+    "test-time": noise_at_test_time,
+    "additivity": grids.plane,
     "dropconnect": grids.dropconnect,
+    "ingredients": ingredients.parts,
 }
 """Question -> what draws its pictures."""
 
@@ -317,5 +285,5 @@ def _finish(ax: Axes, x: str, y: str, ticks: Sequence[int]) -> None:
     ax.set_ylabel(y)
 
 
-def _count_seeds(question: Question) -> str:
-    return f"n = {formatting.plural(len(question.seeds), 'seed')}"
+def _count_seeds(evidence: Evidence) -> str:
+    return f"n = {formatting.plural(len(evidence.question.seeds), 'seed')}"

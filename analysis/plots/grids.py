@@ -10,20 +10,20 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from analysis import formatting
-from analysis.formatting import RecipeWords
 from analysis.plots import style
-from analysis.schema import EXPLORE, Question, higher_is_better
+from analysis.questions.base import Evidence
+from analysis.schema import EXPLORE, higher_is_better
 from analysis.stats.contrasts import rows_for_question
 from analysis.stats.results import Picture
-from analysis.stats.verdicts import Arms
 
 METRICS = {"val/accuracy": ("cividis", "%.2f"), "val/loss": ("cividis_r", "%.3f")}
 """Metric -> colours, the brighter the better, and digits."""
 
 
-def explored_rows(question: Question, table: pd.DataFrame) -> pd.DataFrame:
+def explored_rows(evidence: Evidence) -> pd.DataFrame:
     """Return the rows of the question's arms that are shown and not judged."""
-    return table.loc[(table["phase"] == EXPLORE) & rows_for_question(table, question.name)]
+    table = evidence.table
+    return table.loc[(table["phase"] == EXPLORE) & rows_for_question(table, evidence.question.name)]
 
 
 PLANES = {
@@ -41,17 +41,17 @@ PLANES = {
 """Question -> columns of the run table with their labels, and the caption."""
 
 
-def plane(question: Question, table: pd.DataFrame, recipes: RecipeWords) -> Iterator[Picture]:
+def plane(evidence: Evidence) -> Iterator[Picture]:
     """Draw validation scores over two settings."""
-    labels, caption = PLANES[question.name]
-    rows = explored_rows(question, table)
+    labels, caption = PLANES[evidence.question.name]
+    rows = explored_rows(evidence)
     x, y = labels
     if len(rows[[x, y]].drop_duplicates()) < 4:
         return
 
     def draw() -> Figure:
         seeds = formatting.plural(rows["seed"].nunique(), "seed")
-        recipe = recipes[str(rows["recipe"].iloc[0])]
+        recipe = evidence.recipes[str(rows["recipe"].iloc[0])]
         title = f"{recipe}: mean of {seeds}; * best of its column"
         with style.drawing(1.4 + 0.42 * rows[y].nunique(), title) as figure:
             axes = figure.subplots(1, len(METRICS))
@@ -72,9 +72,9 @@ def plane(question: Question, table: pd.DataFrame, recipes: RecipeWords) -> Iter
     yield Picture("grid", caption, draw)
 
 
-def dropconnect(question: Question, table: pd.DataFrame, arms: Arms) -> Iterator[Picture]:
+def dropconnect(evidence: Evidence) -> Iterator[Picture]:
     """Draw true DropConnect beside what is cheaper."""
-    rows = explored_rows(question, table)
+    rows = explored_rows(evidence)
     if "dropconnect-example" not in set(rows["noise"]):
         return
 

@@ -10,12 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis import formatting
-from analysis.formatting import RecipeWords
 from analysis.plots import style
-from analysis.questions.base import tuned_label
+from analysis.questions.base import Evidence, tuned_label
 from analysis.questions.ingredients import BARE, CANDIDATE, NOTHING
 from analysis.schema import Question
-from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
 
@@ -34,20 +32,14 @@ PARTS = {
 TITLES = ("alone", "beside the others")
 
 
-def parts(
-    question: Question,
-    table: pd.DataFrame,
-    arms: Mapping[str, Mapping[str, str]],
-    recipes: RecipeWords,
-) -> Iterator[Picture]:
+def parts(evidence: Evidence) -> Iterator[Picture]:
     """Draw what each ingredient brings, a row of panels for each recipe."""
-    rows = rows_of(question, table)
+    question = evidence.question
     scores: dict[str, dict[str, pd.Series]] = {}  # recipe -> arm label -> scores by seed
     for recipe in dict.fromkeys(contrast.recipe for contrast in question.contrasts):
-        for label, arm in arms.get(recipe, {}).items():
-            of_arm = rows.loc[rows["arm"] == arm].set_index("seed")[METRIC].astype(float)
-            if len(of_arm) and not of_arm.index.has_duplicates:
-                scores.setdefault(recipe, {})[label] = of_arm
+        for label, rows in evidence.runs(recipe).items():
+            if not rows.index.has_duplicates:
+                scores.setdefault(recipe, {})[label] = rows[METRIC].astype(float)
     scores = {recipe: labelled for recipe, labelled in scores.items() if WHOLE in labelled}
     if not scores:
         return
@@ -64,7 +56,7 @@ def parts(
                 ends = [end for ax in panels for end in ax.get_xlim()]
                 for ax in panels:  # one scale, so that left and right can be compared
                     ax.set_xlim(min(ends), max(ends))
-                panels[0].set_title(f"{recipes[recipe]}: alone", loc="left", weight="bold")
+                panels[0].set_title(f"{evidence.recipes[recipe]}: alone", loc="left", weight="bold")
             style.add_legend(figure, question, [("mean and 95 % t interval", style.INK)])
         return figure
 

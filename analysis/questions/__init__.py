@@ -196,13 +196,13 @@ def _figures(
         return first.draw, first.caption, tuple(others)
     from analysis.plots import curves, forest  # costly to import
 
-    question, table, arms = evidence.question, evidence.table, evidence.arms
-
     def figure() -> Figure:
-        names = {recipe: dict(labels) for recipe, labels in arms.items()}
         return forest.question_figure(
-            question, table, names, evidence.answered.contrasts, evidence.recipes
+            evidence.question,
+            evidence.table,
+            evidence.arms,
+            evidence.answered.contrasts,
+            evidence.recipes,
         )
 
-    pictures = curves.question_pictures(question, table, arms, evidence.recipes, evidence.bins)
-    return figure, CAPTION, tuple(pictures)
+    return figure, CAPTION, tuple(curves.question_pictures(evidence))

@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.formatting import RecipeWords
 from analysis.schema import CONFIRM, IMAGE_TYPES, TUNED, Contrast, Question, base_metric
+from analysis.stats.contrasts import rows_of
 from analysis.stats.results import Answered, ContrastAnswer, Picture, Table
 from analysis.stats.verdicts import Arms
 
@@ -158,6 +159,22 @@ class Evidence:
         which its takeaway names once."""
         asked = {contrast.recipe for contrast in self.question.contrasts}
         return told.format(self.recipes[recipe]) if len(asked) > 1 else ""
+
+    def runs(self, recipe: str = "") -> dict[str, pd.DataFrame]:
+        """Return arm label -> rows of its declared seeds, by seed; by default under the question's
+        first recipe."""
+        recipe = recipe or self.question.contrasts[0].recipe
+        rows = rows_of(self.question, self.table)
+        labels: dict[str, None] = {}
+        for contrast in self.question.contrasts:
+            if contrast.recipe == recipe:
+                labels |= dict.fromkeys(label for label, _, _ in contrast.terms)
+        runs = {}
+        for label in labels:
+            of_arm = rows.loc[rows["arm"] == self.arms.get(recipe, {}).get(label, "")]
+            if len(of_arm):
+                runs[label] = of_arm.set_index("seed").sort_index()
+        return runs
 
     def on(self, kind: str) -> list[ContrastAnswer]:
         """Return the contrasts on one kind of score: "accuracy", "loss", "brier", ..."""
