@@ -27,11 +27,7 @@ from analysis.schema import IMAGE_TYPES, Question, base_metric
 from analysis.stats.agreement import with_one_verdict
 from analysis.stats.paired import images_dominate
 from analysis.stats.results import Answer, ContrastAnswer, Picture
-from analysis.stats.verdicts import (
-    Arms,
-    answer_contrasts,
-    borne_out,
-)
+from analysis.stats.verdicts import Arms, answer_contrasts, borne_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -182,9 +178,8 @@ def _why_refused(evidence: Evidence) -> str:
     """Return why the first contrast on accuracy was refused, or any where none is on accuracy."""
     refused = evidence.answered.refused
     deciding = [one for one in refused if base_metric(one.contrast.metric) == "accuracy"]
-    for one in deciding or refused:
-        return one.reason
-    return "the contrasts that decide were not declared"
+    reasons = [one.reason for one in deciding or refused]
+    return reasons[0] if reasons else "the contrasts that decide were not declared"
 
 
 def _figures(

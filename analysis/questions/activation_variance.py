@@ -26,15 +26,11 @@ LAYERS = (1, 2)
 LOG, EXCESS = "variance/log", "variance/excess"
 """Differences of log variances, and the relative error of a formula for a variance."""
 
+KEY = "layer {}: {}"
 CLEAN = "dropout - none, at evaluation"
 MASK = "after the mask - before it, in training"
 TRAINING = "in training before the mask - at evaluation"
 FORMULA = "measured / Var(a) + p/(1-p) E[a²], less 1"
-
-
-def key_of(layer: int, compared: str) -> str:
-    """Return the key of a layer's contrast."""
-    return f"layer {layer}: {compared}"
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
@@ -53,9 +49,11 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
         }
         for compared, (first, second) in pairs.items():
             coefficients = {first: 1.0, second: -1.0}
-            declared.append(Comparison(key_of(layer, compared), coefficients, metrics=(LOG,)))
+            declared.append(Comparison(KEY.format(layer, compared), coefficients, metrics=(LOG,)))
         excess = {term(HALF, f"variance/layer{layer}_excess_at_{recipe.epochs}"): 1.0}
-        declared.append(Comparison(key_of(layer, FORMULA), excess, "formula", metrics=(EXCESS,)))
+        declared.append(
+            Comparison(KEY.format(layer, FORMULA), excess, "formula", metrics=(EXCESS,))
+        )
     return declared
 
 
@@ -101,7 +99,7 @@ def answer(evidence: Evidence) -> Conclusion:
 
 def _by_layer(evidence: Evidence, compared: str) -> dict[int, ContrastAnswer]:
     answers = by_key(evidence.on("variance"))
-    keys = {layer: key_of(layer, compared) for layer in LAYERS}
+    keys = {layer: KEY.format(layer, compared) for layer in LAYERS}
     return {layer: answers[key] for layer, key in keys.items() if key in answers}
 
 

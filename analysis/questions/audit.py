@@ -20,15 +20,15 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
+    label_at,
 )
 from analysis.questions.sentences import brief, by_key
 from analysis.schema import AUDIT, Contrast, term
-from analysis.stats.contrasts import rows_of
 from analysis.stats.results import ContrastAnswer, Table
 from analysis.stats.verdicts import DIRECTIONS, MATTERS, NEGLIGIBLE
 
 WEIGHT_DECAY = 0.5
-DROPCONNECT = f"dropconnect({RATE:g},{RATE:g})"
+DROPCONNECT = label_at("dropconnect")
 REFERENCE = "dropout - none"
 FAULTS = {
     "randn mask - dropout": ("randn mask", HALF),
@@ -207,10 +207,9 @@ def claims(accuracy: Mapping[str, ContrastAnswer]) -> Table:
 
 
 def _misordered_pairs(evidence: Evidence, contrast: Contrast) -> float:
-    rows = rows_of(evidence.question, evidence.table)
-    scores = rows.set_index("arm")[contrast.metric].astype(float)
-    first, second = (evidence.arms[contrast.recipe][label] for label in (HALF, "none"))
-    return misordered(scores.loc[first].to_numpy(), scores.loc[second].to_numpy())
+    runs = evidence.runs(contrast.recipe)
+    first, second = (runs[label][contrast.metric].to_numpy(dtype=float) for label in (HALF, "none"))
+    return misordered(first, second)
 
 
 def misordered(first: np.ndarray, second: np.ndarray) -> float:

@@ -25,7 +25,13 @@ ALPHA = 0.05
 RATE = 0.5
 """The dropout rate of the exercises."""
 
-HALF = f"dropout({RATE:g},{RATE:g})"
+
+def label_at(noise: str, rate1: float = RATE, rate2: float = RATE) -> str:
+    """Return the label of a noise type's arm at fixed rates."""
+    return f"{noise}({rate1:g},{rate2:g})"
+
+
+HALF = label_at("dropout")
 """The label of dropout at that rate in both layers."""
 
 # Questions declare arms and import nothing that trains: these are `models.config.Recipe`, which

@@ -14,40 +14,29 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
+    label_at,
     tuned_label,
 )
 from analysis.questions.sentences import AGAINST, by_key, listed
 from analysis.schema import term
 
 WEIGHT_TYPES = ("dropconnect", "gaussian-weights")
+MATCHED = f"{{}} - dropout, at rate {RATE:g}"
+TUNED = "{} - dropout, each tuned"
+"""Keys of the contrasts of a noise type with dropout."""
 INFERENCE = "dropconnect: moment-matched - mean weights"
-
-
-def matched_label(noise: str) -> str:
-    """Return the label of a noise type's arm at the exercise's rate."""
-    return f"{noise}({RATE:g},{RATE:g})"
-
-
-def matched_key(noise: str) -> str:
-    """Return the key of a noise type against dropout at the exercise's rate."""
-    return f"{noise} - dropout, at rate {RATE:g}"
-
-
-def tuned_key(noise: str) -> str:
-    """Return the key of a noise type against dropout, each tuned."""
-    return f"{noise} - dropout, each tuned"
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Compare with dropout at the same rate and each tuned; then the two kinds of inference."""
     declared = []
     for noise in WEIGHT_TYPES:
-        matched = {matched_label(noise): 1.0, matched_label("dropout"): -1.0}
-        declared.append(Comparison(matched_key(noise), matched, "training"))
+        matched = {label_at(noise): 1.0, label_at("dropout"): -1.0}
+        declared.append(Comparison(MATCHED.format(noise), matched, "training"))
         if noise in noise_types:
             tuned = {tuned_label(noise): 1.0, tuned_label("dropout"): -1.0}
-            declared.append(Comparison(tuned_key(noise), tuned, "training"))
-    label = matched_label("dropconnect")
+            declared.append(Comparison(TUNED.format(noise), tuned, "training"))
+    label = label_at("dropconnect")
     inference = {term(label, "{metric}_moment"): 1.0, label: -1.0}
     return [*declared, Comparison(INFERENCE, inference, "inference")]
 
@@ -55,7 +44,7 @@ def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Return dropout and both weight noises: tuned, and at rate 0.5 without weight decay."""
     types = ("dropout", *WEIGHT_TYPES)
-    fixed = {matched_label(noise): recipe.arm(noise, RATE, RATE, 0.0) for noise in types}
+    fixed = {label_at(noise): recipe.arm(noise, RATE, RATE, 0.0) for noise in types}
     return fixed | {tuned_label(noise): tuned[noise] for noise in types if noise in tuned}
 
 
@@ -82,7 +71,7 @@ DESIGN = Design(
     ),
     comparisons=comparisons,
     arms=arms,
-    measures={matched_label("dropconnect"): ("moment-matched",)},
+    measures={label_at("dropconnect"): ("moment-matched",)},
     explore=explore,
     values="rate 0.5 and the tuned values",
 )
@@ -94,7 +83,7 @@ def answer(evidence: Evidence) -> Conclusion:
     tuned: list[str] = []
     matched: list[str] = []
     for noise in WEIGHT_TYPES:
-        for findings, key in ((tuned, tuned_key(noise)), (matched, matched_key(noise))):
+        for findings, key in ((tuned, TUNED.format(noise)), (matched, MATCHED.format(noise))):
             if key in accuracy:
                 findings.append(f"{noise} is {AGAINST[accuracy[key].verdict]} dropout")
     if not tuned and not matched:

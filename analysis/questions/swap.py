@@ -14,6 +14,7 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
+    label_at,
 )
 from analysis.questions.sentences import listed
 from analysis.stats.results import ContrastAnswer
@@ -23,17 +24,12 @@ GRID = (0.0, 0.2, 0.5, 0.8)
 PAIRS = ((0.1, 0.5), (0.2, 0.5), (0.1, 0.9))
 
 
-def label(rate1: float, rate2: float) -> str:
-    """Return the label of a dropout arm."""
-    return f"dropout({rate1:g},{rate2:g})"
-
-
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
     """Compare small rate first with large rate first, for each pair."""
     return [
         Comparison(
             f"dropout ({low:g}, {high:g}) - ({high:g}, {low:g})",
-            {label(low, high): 1.0, label(high, low): -1.0},
+            {label_at("dropout", low, high): 1.0, label_at("dropout", high, low): -1.0},
         )
         for low, high in PAIRS
     ]
@@ -43,8 +39,8 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Return both orders of each pair, without weight decay."""
     orders = {}
     for low, high in PAIRS:
-        orders[label(low, high)] = recipe.arm("dropout", low, high, 0.0)
-        orders[label(high, low)] = recipe.arm("dropout", high, low, 0.0)
+        for rates in ((low, high), (high, low)):
+            orders[label_at("dropout", *rates)] = recipe.arm("dropout", *rates, 0.0)
     return orders
 
 

@@ -93,16 +93,9 @@ def contrast_table(
 
 def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows as answers.json holds them: null for what is undefined."""
-    records: list[dict[str, Any]] = []
-    for row in table.to_dict("records"):
-        record: dict[str, Any] = {}
-        for name, value in row.items():
-            undefined = isinstance(value, float) and not math.isfinite(value)
-            record[str(name)] = None if undefined else value
-        if record["n_seeds"] is not None:
-            record["n_seeds"] = int(record["n_seeds"])
-        records.append(record)
-    return records
+    defined = table.replace([math.inf, -math.inf], math.nan).astype({"n_seeds": "Int64"})
+    shown = defined.astype(object).where(defined.notna(), None)
+    return [dict(record) for record in shown.to_dict("records")]
 
 
 def _answered_row(

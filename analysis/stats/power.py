@@ -4,6 +4,7 @@ non-central t."""
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable
 
 from scipy import special
@@ -80,15 +81,8 @@ def _fewest_seeds(
         raise ValueError(f"a margin must be positive, not {margin}")
     if not 0 <= sd < math.inf:
         raise ValueError(f"a standard deviation must be a finite number, not {sd}")
-    too_few = MIN_SEEDS - 1
     enough = MIN_SEEDS
     while limit(sd, enough, alpha) > margin:
-        too_few = enough
         enough *= 2
-    while enough - too_few > 1:
-        middle = (too_few + enough) // 2
-        if limit(sd, middle, alpha) > margin:
-            too_few = middle
-        else:
-            enough = middle
-    return enough
+    least = max(MIN_SEEDS, enough // 2)
+    return bisect_left(range(enough), True, least, key=lambda n: limit(sd, n, alpha) <= margin)
