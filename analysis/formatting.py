@@ -176,9 +176,9 @@ def p_equals(value: float) -> str:
     return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-def plain(value: float, digits: int = 2) -> str:
-    """A unitless number with fixed decimals."""
-    return _number(value, digits)
+def plain(value: float) -> str:
+    """A unitless number with two decimals."""
+    return _number(value, 2)
 
 
 def count(value: float) -> str:

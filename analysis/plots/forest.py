@@ -18,6 +18,7 @@ from analysis.schema import Contrast, Question, higher_is_better
 from analysis.stats.contrasts import rows_of
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import ContrastAnswer
+from analysis.stats.verdicts import Arms
 
 HEADLINE = ("/accuracy", "/loss")
 
@@ -28,7 +29,7 @@ Block = tuple[str, str]
 def question_figure(
     question: Question,
     table: pd.DataFrame,
-    arms: Mapping[str, Mapping[str, str]],
+    arms: Arms,
     answers: Sequence[ContrastAnswer],
     recipes: RecipeWords = NAMES,
 ) -> Figure:
@@ -77,9 +78,7 @@ def question_figure(
     return figure
 
 
-def _blocks(
-    question: Question, arms: Mapping[str, Mapping[str, str]]
-) -> dict[Block, list[Contrast]]:
+def _blocks(question: Question, arms: Arms) -> dict[Block, list[Contrast]]:
     """Return the contrasts to draw by recipe and metric: accuracy first, each recipe's together."""
     entered = [
         contrast
@@ -124,26 +123,24 @@ def _draw_contrasts(
     metric: str,
 ) -> None:
     factor = formatting.scale(metric)
-    estimates = {
-        identity: (
-            answer.estimate.mean * factor,
-            (answer.estimate.ci_low * factor, answer.estimate.ci_high * factor),
-            answer.estimate.differences.to_numpy(dtype=float) * factor,
-        )
-        for identity, answer in answered.items()
-    }
-    own = [estimates[one.identity] for one in contrasts if one.identity in estimates]
-    marks = [(mean, [*ends, *seeds]) for mean, ends, seeds in own]
+    marks = {}  # place -> mean, interval and seeds
+    for place, contrast in enumerate(contrasts):
+        if answer := answered.get(contrast.identity):
+            found = answer.estimate
+            ends = found.ci_low * factor, found.ci_high * factor
+            seeds = found.differences.to_numpy(dtype=float) * factor
+            marks[place] = found.mean * factor, ends, seeds
     margin = max(contrast.margin for contrast in contrasts) * factor
     style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
-    farthest = style.fit_scale(ax, margin, marks)
+    drawn = [(mean, [*ends, *seeds]) for mean, ends, seeds in marks.values()]
+    farthest = style.fit_scale(ax, margin, drawn)
     for place, contrast in enumerate(contrasts):
         answer = answered.get(contrast.identity)
         verdict = answer.verdict if answer else "not answered"
         words = textwrap.fill(verdict, 20)
         colour = style.verdict_colour(verdict)
         if answer:
-            mean, ends, seeds = estimates[contrast.identity]
+            mean, ends, seeds = marks[place]
             if abs(mean) > farthest:
                 style.draw_arrow(ax, place, mean, colour)
             else:

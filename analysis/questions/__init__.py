@@ -156,7 +156,7 @@ def _answer(evidence: Evidence) -> Answer:
     missing = dict.fromkeys(refused.reason for refused in answered.refused if refused.entered)
     return Answer(
         question=question.name,
-        title=question.title,
+        asked=question,
         verdict=conclusion.verdict,
         sentence=sentence,
         takeaway=takeaway,
@@ -164,9 +164,6 @@ def _answer(evidence: Evidence) -> Answer:
         refused=answered.refused,
         figure=figure,
         caption=f"{caption} All of it holds {holds}.",
-        declared_hash=question.hash,
-        alpha=question.alpha,
-        declared=question.contrasts,
         notes=(*missing, *answered.notes, *conclusion.notes),
         pictures=pictures,
         tables=conclusion.tables,

@@ -213,8 +213,8 @@ def _section(study: Study, question: Question, answer: Answer, contrasts: pd.Dat
         notes=answer.notes,
         settle=_settle(following) if following else "",
         command=following.command if following else "",
-        declared_hash=answer.declared_hash,
-        alpha=f"{answer.alpha:g}",
+        declared_hash=question.hash,
+        alpha=f"{question.alpha:g}",
         runs=len(run_ids),
         run_ids=tuple(run_ids[:SHOWN_RUNS]),
     )

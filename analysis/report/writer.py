@@ -70,8 +70,7 @@ def write(study: Study, folder: Path) -> Path:
         study.bins,
     )
     contrasts = {answer.question: contrast_table(answer, study.arms) for answer in answers}
-    deciding = {one.title: page.deciding_rows(one, contrasts[one.question]) for one in answers}
-    figures, captions = _draw(study, answers, deciding)
+    figures, captions = _draw(study, answers, contrasts)
     built = page.build(study, answers, contrasts, **captions)
     content = map_texts(built, lambda text: arms_in_words(text, recipes))
     rows: list[dict[str, Any]] = []
@@ -91,7 +90,7 @@ def write(study: Study, folder: Path) -> Path:
 
 
 def _draw(
-    study: Study, answers: Sequence[Answer], deciding: Mapping[str, pd.DataFrame]
+    study: Study, answers: Sequence[Answer], contrasts: Mapping[str, pd.DataFrame]
 ) -> tuple[dict[str, bytes], dict[str, dict[str, str]]]:
     """Return all figures, path below the report's folder -> SVG; and where on the page those stand
     that belong to no question, place -> path -> caption."""
@@ -104,7 +103,9 @@ def _draw(
         figures[path] = to_svg(figure)
         return path
 
+    deciding: dict[str, pd.DataFrame] = {}
     for answer in answers:
+        deciding[answer.asked.title] = page.deciding_rows(answer, contrasts[answer.question])
         keep(answer.figure(), answer.question)
         for picture in answer.pictures:
             keep(picture.draw(), answer.question, picture.name)

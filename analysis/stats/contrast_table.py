@@ -10,6 +10,7 @@ import pandas as pd
 
 from analysis.schema import Contrast, term
 from analysis.stats.results import Answer, ContrastAnswer, Refused
+from analysis.stats.verdicts import Arms
 
 UNANSWERED, NOT_ENTERED = "not answered", "not entered"
 
@@ -50,9 +51,7 @@ COLUMNS = (
 )
 
 
-def contrast_table(
-    answer: Answer, arms: Mapping[str, Mapping[str, str]] | None = None
-) -> pd.DataFrame:
+def contrast_table(answer: Answer, arms: Arms | None = None) -> pd.DataFrame:
     """Return a row for each declared contrast of a question, in the declared order.
 
     With `coefficients` (arm name -> coefficient), `family`, `candidate` and `p_candidate` every
@@ -65,8 +64,9 @@ def contrast_table(
     """
     results: list[ContrastAnswer | Refused] = [*answer.contrasts, *answer.refused]
     found = {one.contrast.identity: one for one in results}
+    asked, declared_hash = answer.asked, answer.asked.hash
     records = []
-    for contrast in answer.declared:
+    for contrast in asked.contrasts:
         one = found[contrast.identity]
         low, high = answer.crossed.get(contrast.identity, (math.nan, math.nan))
         own = _answered_row(one, arms) if isinstance(one, ContrastAnswer) else _refused_row(one)
@@ -81,8 +81,8 @@ def contrast_table(
                 "ci_crossed_low": low,
                 "ci_crossed_high": high,
                 "margin": contrast.margin,
-                "alpha": answer.alpha,
-                "declared_hash": answer.declared_hash,
+                "alpha": asked.alpha,
+                "declared_hash": declared_hash,
                 "family": contrast.family,
                 "candidate": contrast.candidate,
                 **own,
@@ -98,9 +98,7 @@ def to_records(table: pd.DataFrame) -> list[dict[str, Any]]:
     return [dict(record) for record in shown.to_dict("records")]
 
 
-def _answered_row(
-    answered: ContrastAnswer, arms: Mapping[str, Mapping[str, str]] | None
-) -> dict[str, Any]:
+def _answered_row(answered: ContrastAnswer, arms: Arms | None) -> dict[str, Any]:
     estimate, contrast = answered.estimate, answered.contrast
     return {
         **{name: getattr(estimate, name) for name in NUMBERS if hasattr(estimate, name)},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from analysis.schema import Contrast
+from analysis.schema import Contrast, Question
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -110,7 +110,7 @@ class Answer:
         sentence: the same in one plain sentence with its numbers, derived from the contrasts'
             verdicts.
         takeaway: two sentences of what it means, consistent with the verdicts.
-        declared: all declared contrasts, in their order.
+        asked: the question as declared, of the name `question`.
         contrasts: the declared contrasts that were answered.
         refused: those that were not; `contrasts` and `refused` together are all that were declared.
         notes: what was refused or is missing, one line each; never averaged over.
@@ -123,7 +123,7 @@ class Answer:
     """
 
     question: str
-    title: str
+    asked: Question
     verdict: str
     sentence: str
     takeaway: str
@@ -131,9 +131,6 @@ class Answer:
     refused: tuple[Refused, ...]
     figure: Callable[[], Figure]
     caption: str
-    declared_hash: str
-    alpha: float
-    declared: tuple[Contrast, ...] = field(default=())
     notes: tuple[str, ...] = field(default=())
     pictures: tuple[Picture, ...] = field(default=())
     tables: tuple[Table, ...] = field(default=())

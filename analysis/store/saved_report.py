@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from analysis import schema
 from analysis.formatting import one_line
@@ -38,7 +38,7 @@ def read(folder: Path) -> Study:
         raise StoreError(
             f"the report in {folder} cannot be read: {error.strerror or one_line(error)}"
         ) from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError(f"the report in {folder} is damaged: {one_line(error)}") from None
     return Study(declaration.study_id, "", schema.EXPERIMENT, declaration, arms, table)
 
@@ -49,14 +49,11 @@ def _arms(text: str) -> dict[str, dict[str, str]]:
     Raises:
         ValueError: the text is something else.
     """
-    arms = json.loads(text)
-    parts = arms.values() if isinstance(arms, dict) else [None]
-    if not all(
-        isinstance(part, dict) and all(isinstance(arm, str) for arm in part.values())
-        for part in parts
-    ):
-        raise ValueError(f"{schema.ARMS_FILE} does not hold the arms' names by recipe and label")
-    return dict(arms)
+    try:
+        return TypeAdapter(dict[str, dict[str, str]]).validate_json(text, strict=True)
+    except ValidationError:
+        told = f"{schema.ARMS_FILE} does not hold the arms' names by recipe and label"
+        raise ValueError(told) from None
 
 
 def _table(file: Path) -> pd.DataFrame:

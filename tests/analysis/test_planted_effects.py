@@ -375,7 +375,7 @@ def claims_about_nothing(name: str, random: np.random.Generator) -> Claims:
                 if (one.contrast.family, one.contrast.metric) == family
             ]
             adjusted[family] += any(one.verdict.startswith(DIRECTIONS) for one in members)
-            single[family] += any(one.estimate.p_value <= answer.alpha for one in members)
+            single[family] += any(one.estimate.p_value <= answer.asked.alpha for one in members)
     return Claims(adjusted, single)
 
 

@@ -402,7 +402,7 @@ def test_the_answers_in_words():
         assert answer.notes == ()
         assert len(re.findall(r"[.!?](?= |$)", answer.takeaway)) == 2
         assert "for this test set" in answer.takeaway and "for this test set" in answer.caption
-        assert answer.declared_hash == question(answer.question).hash
+        assert answer.asked.hash == question(answer.question).hash
 
 
 def test_a_name_in_the_registry_is_that_of_its_design():
