@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,40 +27,28 @@ def question_pictures(evidence: Evidence) -> Iterator[Picture]:
         yield from maker(evidence)
 
 
-def numbered_columns(rows: pd.DataFrame, pattern: str) -> dict[int, str]:
-    """Return number -> column, of columns that fit a pattern with one group and have all values."""
-    columns = {}
+def numbered(rows: pd.DataFrame, pattern: str) -> pd.DataFrame:
+    """Return the columns that fit a pattern with one group and have all values, in the order of the
+    numbers in it, which are their names."""
+    columns: dict[int, pd.Series] = {}
     for name in rows.columns:
         match = re.fullmatch(pattern, name)
         if match and rows[name].notna().all():
-            columns[int(match[1])] = name
-    return {number: columns[number] for number in sorted(columns)}
+            columns[int(match[1])] = rows[name].astype(float)
+    return pd.DataFrame({number: columns[number] for number in sorted(columns)})
 
 
-def draw_mean(
-    ax: Axes,
-    columns: Mapping[int, str],
-    rows: pd.DataFrame,
-    label: str,
-    colour: str,
-    **line: object,
-) -> None:
-    """Draw the mean over seeds with its 95 % t interval, against the number of epochs or passes."""
-    scores = rows[list(columns.values())].to_numpy(dtype=float)
-    factor = formatting.scale(next(iter(columns.values())))
-    draw_band(ax, list(columns), scores * factor, label, colour, **line)
+def draw_mean(ax: Axes, scores: pd.DataFrame, label: str, colour: str, **line: object) -> None:
+    """Draw the mean over seeds with its 95 % t interval.
 
-
-def draw_band(
-    ax: Axes, x: Sequence[float], scores: np.ndarray, label: str, colour: str, **line: object
-) -> None:
-    """Draw the mean and interval of scores, shape (seeds, points)."""
-    mean = scores.mean(axis=0)
-    ax.plot(x, mean, marker="o", markersize=4, color=colour, label=label, **line)  # type: ignore[arg-type]
+    Args:
+        scores: in the shown unit, a row for each seed, a column for each place on the x axis.
+    """
+    places = list(scores.columns)
+    ax.plot(places, scores.mean(), marker="o", markersize=4, color=colour, label=label, **line)  # type: ignore[arg-type]
     if len(scores) >= MIN_SEEDS:
-        ends = [interval(pd.Series(point)) for point in scores.T]
-        low, high = zip(*ends, strict=True)
-        ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        low, high = zip(*(interval(scores[place]) for place in places), strict=True)
+        ax.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def draw_gaps(
@@ -84,10 +71,10 @@ def draw_gaps(
     margin = max(one.margin for one in evidence.question.contrasts if one.metric == metric)
     style.draw_margin(ax, margin * factor, vertical=False)
     for label, gap in gaps.items():
-        places, values = list(gap.columns), gap.to_numpy(dtype=float) * factor
-        ax.plot(places, values.T, color=colours[label], alpha=0.18, linewidth=0.8)
-        draw_band(ax, places, values, f"{label} - none", colours[label])
-        _finish(ax, axis, style.metric_label(metric, difference=True), places)
+        shown = gap * factor
+        ax.plot(list(gap.columns), shown.T, color=colours[label], alpha=0.18, linewidth=0.8)
+        draw_mean(ax, shown, f"{label} - none", colours[label])
+        _finish(ax, axis, style.metric_label(metric, difference=True), list(gap.columns))
 
 
 AXES = {
@@ -119,7 +106,7 @@ def gaps_to_none(evidence: Evidence) -> Iterator[Picture]:
 def horizons(evidence: Evidence) -> Iterator[Picture]:
     """Draw scores and gaps against the epochs."""
     runs = evidence.runs()
-    if "none" not in runs or not numbered_columns(runs["none"], r"test/accuracy_at_(\d+)"):
+    if "none" not in runs or numbered(runs["none"], r"test/accuracy_at_(\d+)").empty:
         return
     colours = dict(zip(runs, PALETTE, strict=False))
 
@@ -128,15 +115,14 @@ def horizons(evidence: Evidence) -> Iterator[Picture]:
         with style.drawing(6.8, title) as figure:
             axes = figure.subplots(2, 2)
             for (left, right), metric in zip(axes, METRICS, strict=True):
-                columns = numbered_columns(runs["none"], rf"{metric}_at_(\d+)")
-                names = list(columns.values())
+                none = numbered(runs["none"], rf"{metric}_at_(\d+)")
                 gaps: dict[str, pd.DataFrame] = {}
                 for label, colour in colours.items():
-                    draw_mean(left, columns, runs[label], label, colour)
+                    scores = numbered(runs[label], rf"{metric}_at_(\d+)")
+                    draw_mean(left, scores * formatting.scale(metric), label, colour)
                     if label != "none":
-                        gap = runs[label][names] - runs["none"][names]
-                        gaps[label] = gap.set_axis(list(columns), axis="columns")
-                _finish(left, "epochs", style.metric_label(metric), list(columns))
+                        gaps[label] = scores - none
+                _finish(left, "epochs", style.metric_label(metric), list(none))
                 left.legend()
                 draw_gaps(right, evidence, metric, gaps, colours, "epochs")
             axes[0][1].legend()
@@ -168,7 +154,7 @@ def ends_of_training(evidence: Evidence, name: str) -> Iterator[Picture]:
                 gaps: dict[str, pd.DataFrame] = {}
                 for label in labels:
                     ends = {n: of[label][metric] - of["none"][metric] for n, of in runs.items()}
-                    gaps[label] = pd.DataFrame(ends)
+                    gaps[label] = pd.DataFrame(ends).astype(float)
                 draw_gaps(ax, evidence, metric, gaps, colours, axis)
                 ax.set_xticks(list(runs), [f"{place:,}" for place in runs])
             axes[0].legend()
@@ -185,8 +171,8 @@ def ends_of_training(evidence: Evidence, name: str) -> Iterator[Picture]:
 def variance(evidence: Evidence) -> Iterator[Picture]:
     """Draw the variance of each hidden layer over training."""
     runs = evidence.runs()
-    columns = r"variance/layer1_clean_at_(\d+)"
-    if not runs or not numbered_columns(next(iter(runs.values())), columns):
+    first = next(iter(runs.values()), pd.DataFrame())
+    if numbered(first, r"variance/layer1_clean_at_(\d+)").empty:
         return
     parts = {
         "clean": ("evaluation", "-"),
@@ -204,14 +190,13 @@ def variance(evidence: Evidence) -> Iterator[Picture]:
                     drawn = ["clean"] if label == "none" else list(parts)
                     for part in drawn:
                         words, line = parts[part]
-                        pattern = rf"variance/layer{layer}_{part}_at_(\d+)"
-                        columns = numbered_columns(rows, pattern)
-                        draw_mean(ax, columns, rows, f"{label}: {words}", colour, linestyle=line)
+                        variances = numbered(rows, rf"variance/layer{layer}_{part}_at_(\d+)")
+                        draw_mean(ax, variances, f"{label}: {words}", colour, linestyle=line)
                 ax.set_yscale("log")
                 ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
                 ax.set_title(f"hidden layer {layer}", loc="left", weight="bold")
-                _finish(ax, "epochs", "variance per unit, mean over units", list(columns))
+                _finish(ax, "epochs", "variance per unit, mean over units", list(variances))
             marks = axes[0].get_legend_handles_labels()
             figure.legend(*marks, loc="outside lower left", ncols=2, fontsize=9)
         return figure
@@ -228,7 +213,7 @@ def noisy_passes(evidence: Evidence) -> Iterator[Picture]:
     """Draw scores against the number of noisy passes."""
     runs = evidence.runs()
     rows = next(iter(runs.values()), pd.DataFrame())
-    if not numbered_columns(rows, r"test/loss_mc(\d+)"):
+    if numbered(rows, r"test/loss_mc(\d+)").empty:
         return
     kinds = (("", "as it is", PALETTE[0]), ("_tempered", "tempered", PALETTE[1]))
 
@@ -237,15 +222,15 @@ def noisy_passes(evidence: Evidence) -> Iterator[Picture]:
         with style.drawing(6.8, title) as figure:
             axes = figure.subplots(2, 2)
             for ax, name in zip(axes.flat, ("accuracy", "loss", "brier", "ece"), strict=True):
-                metric = f"test/{name}"
+                metric, factor = f"test/{name}", formatting.scale(f"test/{name}")
                 # A temperature moves no accuracy.
                 for ending, words, colour in kinds[:1] if name == "accuracy" else kinds:
-                    columns = numbered_columns(rows, rf"{metric}_mc(\d+){ending}")
-                    draw_mean(ax, columns, rows, f"mean of noisy passes, {words}", colour)
-                    level = rows[f"{metric}{ending}"].mean() * formatting.scale(metric)
+                    scores = numbered(rows, rf"{metric}_mc(\d+){ending}") * factor
+                    draw_mean(ax, scores, f"mean of noisy passes, {words}", colour)
+                    level = rows[f"{metric}{ending}"].mean() * factor
                     line = {"linestyle": "--", "linewidth": 1.2, "color": colour}
                     ax.axhline(level, label=f"deterministic, {words}", **line)
-                _finish(ax, "noisy passes averaged", style.metric_label(metric), list(columns))
+                _finish(ax, "noisy passes averaged", style.metric_label(metric), list(scores))
             axes[0][1].legend()
         return figure
 

@@ -65,15 +65,12 @@ def overview_figure(
                 )
             else:
                 _draw_line(ax, place, row, farthest)
-        style.set_lines(ax, ["" if isinstance(row, str) else _name(row) for row in rows])
+        names = ["" if isinstance(row, str) else row["contrast"] for row in rows]
+        style.set_lines(ax, [textwrap.shorten(name, 52, placeholder=" …") for name in names])
         ax.spines["left"].set_visible(False)
         ax.set_xlabel("difference in test accuracy (pp)")
         _add_legend(figure, drawn[0]["margin"])
     return figure
-
-
-def _name(row: Row) -> str:
-    return textwrap.shorten(row["contrast"], 52, placeholder=" …")
 
 
 def _draw_line(ax: Axes, place: int, row: Row, farthest: float) -> None:
