@@ -123,31 +123,24 @@ def _draw_contrasts(
     metric: str,
 ) -> None:
     factor = formatting.scale(metric)
-    marks = {}  # place -> mean, interval and seeds
-    for place, contrast in enumerate(contrasts):
-        if answer := answered.get(contrast.identity):
-            found = answer.estimate
-            ends = found.ci_low * factor, found.ci_high * factor
-            seeds = found.differences.to_numpy(dtype=float) * factor
-            marks[place] = found.mean * factor, ends, seeds
-    margin = max(contrast.margin for contrast in contrasts) * factor
+    lines: list[style.Difference | str] = []
     style.set_lines(ax, [textwrap.fill(contrast.name, 32) for contrast in contrasts])
-    drawn = [(mean, [*ends, *seeds]) for mean, ends, seeds in marks.values()]
-    farthest = style.fit_scale(ax, margin, drawn)
     for place, contrast in enumerate(contrasts):
         answer = answered.get(contrast.identity)
         verdict = answer.verdict if answer else "not answered"
         words = textwrap.fill(verdict, 20)
-        colour = style.verdict_colour(verdict)
+        line: style.Difference | str = ""
         if answer:
-            mean, ends, seeds = marks[place]
-            if abs(mean) > farthest:
-                style.draw_arrow(ax, place, mean, colour)
-            else:
-                style.draw_seeds(ax, place, seeds, ends)
-            words += f"\nn = {answer.estimate.n}"
-        across = ax.get_yaxis_transform()
+            found = answer.estimate
+            ends = found.ci_low * factor, found.ci_high * factor
+            seeds = found.differences.to_numpy(dtype=float) * factor
+            line = style.Difference(found.mean * factor, ends, seeds)
+            words += f"\nn = {found.n}"
+        lines.append(line)
+        colour, across = style.verdict_colour(verdict), ax.get_yaxis_transform()
         ax.text(1.02, place, words, transform=across, va="center", color=colour)
+    margin = max(contrast.margin for contrast in contrasts) * factor
+    style.draw_differences(ax, margin, lines)
     lower = "; negative is better" if higher_is_better(metric) is False else ""
     ax.set_xlabel(style.metric_label(metric, difference=True) + lower)
 

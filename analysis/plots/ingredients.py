@@ -72,22 +72,18 @@ def parts(evidence: Evidence) -> Iterator[Picture]:
 
 def _draw_panel(ax: Axes, question: Question, scores: Mapping[str, pd.Series], side: int) -> None:
     factor = formatting.scale(METRIC)
-    gains: dict[int, pd.Series] = {}
-    for place, pairs in enumerate(PARTS.values()):
+    lines: list[style.Difference | str] = []
+    for pairs in PARTS.values():
         pair = pairs[side]
+        gain = pd.Series(dtype=float)
         if pair and set(pair) <= set(scores):
-            first, second = pair
-            gains[place] = (scores[first] - scores[second]).dropna() * factor
-    margin = max(one.margin for one in question.contrasts if one.metric == METRIC) * factor
-    farthest = style.fit_scale(ax, margin, [(one.mean(), list(one)) for one in gains.values()])
-    for place, pairs in enumerate(PARTS.values()):
-        gain = gains.get(place)
-        if gain is None or gain.empty:
-            style.write_note(ax, place, "no runs" if pairs[side] else "see left")
-        elif abs(gain.mean()) > farthest:
-            style.draw_arrow(ax, place, float(gain.mean()), style.INK)
+            gain = (scores[pair[0]] - scores[pair[1]]).dropna() * factor
+        if gain.empty:
+            lines.append("no runs" if pair else "see left")
         else:
             ends = interval(gain) if len(gain) >= MIN_SEEDS else (math.nan, math.nan)
-            style.draw_seeds(ax, place, gain.to_numpy(), ends)
+            lines.append(style.Difference(float(gain.mean()), ends, gain.to_numpy()))
+    margin = max(one.margin for one in question.contrasts if one.metric == METRIC) * factor
+    style.draw_differences(ax, margin, lines)
     style.set_lines(ax, list(PARTS))
     ax.set_xlabel(style.metric_label(METRIC, difference=True))

@@ -198,17 +198,14 @@ def gains_over(
 
 
 def _draw_gains(ax: Axes, gains: Mapping[str, Gain | None], rival: str, margin: float) -> None:
-    drawn = [gain for gain in gains.values() if gain]
-    marks = [(gain.mean, [gain.low, gain.high, *gain.seeds]) for gain in drawn]
-    farthest = style.fit_scale(ax, margin, marks)
-    for place, (noise, gain) in enumerate(gains.items()):
+    lines: list[style.Difference | str] = []
+    for noise, gain in gains.items():
         if gain is None:
-            style.write_note(ax, place, "reference" if noise == rival else "not answered")
-        elif abs(gain.mean) > farthest:
-            style.draw_arrow(ax, place, gain.mean, style.verdict_colour(gain.verdict))
+            lines.append("reference" if noise == rival else "not answered")
         else:
-            colour = style.verdict_colour(gain.verdict)
-            style.draw_seeds(ax, place, gain.seeds, (gain.low, gain.high), colour, alpha=0.25)
+            colour, ends = style.verdict_colour(gain.verdict), (gain.low, gain.high)
+            lines.append(style.Difference(gain.mean, ends, gain.seeds, colour))
+    style.draw_differences(ax, margin, lines, alpha=0.25)
     _finish(ax)
 
 

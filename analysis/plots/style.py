@@ -11,6 +11,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
@@ -120,6 +121,41 @@ def draw_margin(ax: Axes, margin: float, vertical: bool = True) -> None:
     shade, rule = (ax.axvspan, ax.axvline) if vertical else (ax.axhspan, ax.axhline)
     shade(-margin, margin, color=BAND, linewidth=0, zorder=0.5)
     rule(0, color=INK, linewidth=0.9, zorder=1)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One line of a forest plot, in the shown unit.
+
+    Attributes:
+        interval: of the mean; not drawn where it is not finite.
+        seeds: finite values, shape (seeds,).
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    seeds: np.ndarray
+    colour: str = INK
+
+
+def draw_differences(
+    ax: Axes, margin: float, lines: Sequence[Difference | str], alpha: float = 0.5
+) -> None:
+    """Draw a forest plot on a scale that fits the margin and all but far differences.
+
+    Args:
+        margin: in the shown unit.
+        lines: from the top; words stand where there is no difference.
+    """
+    known = [line for line in lines if isinstance(line, Difference)]
+    farthest = fit_scale(ax, margin, [(one.mean, [*one.interval, *one.seeds]) for one in known])
+    for place, line in enumerate(lines):
+        if isinstance(line, str):
+            write_note(ax, place, line)
+        elif abs(line.mean) > farthest:
+            draw_arrow(ax, place, line.mean, line.colour)
+        else:
+            draw_seeds(ax, place, line.seeds, line.interval, line.colour, alpha)
 
 
 def fit_scale(ax: Axes, margin: float, marks: Iterable[tuple[float, Iterable[float]]]) -> float:
