@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from numba import njit, types
-from numba.extending import overload
+from numba import njit
 from torch import Tensor
 
 compiled = njit(nogil=True, error_model="numpy")
@@ -23,6 +22,8 @@ compiled = njit(nogil=True, error_model="numpy")
 for processes that fill it at once: one may find another's loop in it, and would leave out the
 weight decay without a word."""
 
+BFLOAT16 = np.dtype(np.uint16)
+"""As these loops see it."""
 BLOCK = 2048
 """Numbers that are worked on at a time, in float32 within the fastest cache."""
 
@@ -41,62 +42,30 @@ def array(tensor: Tensor) -> np.ndarray:
     return (own.view(torch.uint16) if own.dtype == torch.bfloat16 else own).numpy()
 
 
-def widen(source: np.ndarray, into: np.ndarray) -> None:
-    """`source`, float32 or bfloat16, into a float32 buffer."""
-    raise NotImplementedError("in compiled code only")
+@compiled
+def widen(source, into):
+    """Copy `source`, float32 or bfloat16, into a float32 buffer."""
+    if source.dtype == BFLOAT16:  # known when this is compiled
+        bits = into.view(np.uint32)
+        for j in range(source.size):
+            bits[j] = np.uint32(source[j]) << np.uint32(16)
+    else:
+        for j in range(source.size):
+            into[j] = source[j]
 
 
-def narrow(source: np.ndarray, into: np.ndarray) -> None:
-    """A float32 buffer into `into`, float32 or bfloat16: rounded to nearest, ties to even."""
-    raise NotImplementedError("in compiled code only")
-
-
-@overload(widen)
-def _widen(source, into):
-    if source.dtype == types.float32:
-
-        def of_float32(source, into):
-            for j in range(source.size):
-                into[j] = source[j]
-
-        return of_float32
-
-    if source.dtype == types.uint16:
-
-        def of_bfloat16(source, into):
-            bits = into.view(np.uint32)
-            for j in range(source.size):
-                bits[j] = np.uint32(source[j]) << np.uint32(16)
-
-        return of_bfloat16
-    return None
-
-
-@overload(narrow)
-def _narrow(source, into):
-    if into.dtype == types.float32:
-
-        def to_float32(source, into):
-            for j in range(into.size):
-                into[j] = source[j]
-
-        return to_float32
-
-    if into.dtype == types.uint16:
-
-        def to_bfloat16(source, into):
-            bits = source.view(np.uint32)
-            for j in range(into.size):
-                half = np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
-                quiet = (
-                    np.uint32(0x7FC0)
-                    if source[j] != source[j]
-                    else (bits[j] + half) >> np.uint32(16)
-                )
-                into[j] = np.uint16(quiet)
-
-        return to_bfloat16
-    return None
+@compiled
+def narrow(source, into):
+    """Copy a float32 buffer into float32 or bfloat16: rounded to nearest, ties to even."""
+    if into.dtype == BFLOAT16:
+        bits = source.view(np.uint32)
+        for j in range(into.size):
+            half = np.uint32(0x7FFF) + ((bits[j] >> np.uint32(16)) & np.uint32(1))
+            rounded = (bits[j] + half) >> np.uint32(16)
+            into[j] = np.uint16(np.uint32(0x7FC0) if source[j] != source[j] else rounded)
+    else:
+        for j in range(into.size):
+            into[j] = source[j]
 
 
 @compiled
