@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import http.client
 import math
 import os
 import shutil
@@ -14,10 +13,12 @@ import tempfile
 import urllib.error
 import urllib.request
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import product
 from pathlib import Path
+from typing import TypeVar
 
 FILES = (
     "train-images-idx3-ubyte",
@@ -36,6 +37,7 @@ IN_FOLDER = "path:"
 FEWEST = 100
 """Images to train on, and to test on, that a folder must have at least."""
 
+Got = TypeVar("Got")
 Files = dict[str, bytes]
 """IDX file name -> unpacked content."""
 
@@ -44,7 +46,7 @@ class DataError(RuntimeError):
     """The data cannot be had, or is damaged; the message is one line that says what to do."""
 
 
-FAILURES = (RuntimeError, ImportError, OSError, subprocess.TimeoutExpired)
+FAILURES = (RuntimeError, ImportError, OSError, HTTPException, subprocess.TimeoutExpired)
 """Errors of a source that cannot be used; DataError is one of the first."""
 
 
@@ -69,9 +71,8 @@ DATASETS = {
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
         ),
     ),
-    "mnist": Source(
-        torchvision="MNIST"
-    ),  # no pins: form, size and label range, and torchvision's MD5 of a download
+    # No pins for these: form, size and label range, and torchvision's MD5 of a download.
+    "mnist": Source(torchvision="MNIST"),
     "kmnist": Source(torchvision="KMNIST"),
 }
 
@@ -183,16 +184,13 @@ def fetch(name: str, cache: Path) -> tuple[str, Files]:
     Raises:
         DataError: none has it; the message says what to do.
     """
-    dataset = DATASETS[name]
-    problems = []
-    for source, get in SOURCES.items():
-        try:
-            files = get(dataset)
-            check(dataset, files, source)
-            return source, files
-        except (*FAILURES, EOFError, zlib.error) as error:
-            problems.append(f"{source}: {' '.join(str(error).split())}")
-    raise _nowhere(name, cache, problems)
+
+    def whole(source: str) -> Files:
+        files = SOURCES[source](DATASETS[name])
+        check(DATASETS[name], files, source)
+        return files
+
+    return _first_of(SOURCES, whole, name, cache)
 
 
 def reachable_source(name: str, cache: Path) -> str:
@@ -201,20 +199,23 @@ def reachable_source(name: str, cache: Path) -> str:
     Raises:
         DataError: none answers; the message says what to do.
     """
+    source, _ = _first_of(PROBES, lambda source: PROBES[source](DATASETS[name]), name, cache)
+    return source
+
+
+def _first_of(
+    sources: Iterable[str], attempt: Callable[[str], Got], name: str, cache: Path
+) -> tuple[str, Got]:
+    """Return the first source where the attempt succeeds, and what it gave."""
     problems = []
-    for source, probe in PROBES.items():
+    for source in sources:
         try:
-            probe(DATASETS[name])
-            return source
+            return source, attempt(source)
         except FAILURES as error:
             problems.append(f"{source}: {' '.join(str(error).split())}")
-    raise _nowhere(name, cache, problems)
-
-
-def _nowhere(name: str, cache: Path, problems: list[str]) -> DataError:
     debian = DATASETS[name].debian
     package = f" run `apt-get install dataset-{debian}`," if debian else ""
-    return DataError(
+    raise DataError(
         f"{name} cannot be had from any source: connect to the internet,{package} or put the files "
         f"{', '.join(FILES)} (plain or .gz) into {cache} ({'; '.join(problems)})"
     )
@@ -247,7 +248,7 @@ def _download(mirrors: list[str], name: str, md5: str) -> bytes:
         try:
             with urllib.request.urlopen(mirror + name, timeout=SOCKET_TIMEOUT) as response:
                 packed = response.read()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, HTTPException) as error:
             problem = f"{mirror}{name}: {error}"
             continue
         if hashlib.md5(packed, usedforsecurity=False).hexdigest() == md5:
@@ -274,10 +275,10 @@ def _probe_debian_archive(dataset: Source) -> None:
     address, *_ = [*targets.split(), ""]
     try:
         urllib.request.urlopen(address, timeout=SOCKET_TIMEOUT).close()
-    except (ValueError, urllib.error.HTTPError) as error:
-        # An archive need not have a page at its root: one that answers is there.
-        if not isinstance(error, urllib.error.HTTPError):
-            raise DataError("no archive is configured") from error
+    except urllib.error.HTTPError:
+        pass  # an archive need not have a page at its root: one that answers is there
+    except ValueError as error:
+        raise DataError("no archive is configured") from error
 
 
 def _from_debian_archive(dataset: Source) -> Files:
@@ -305,9 +306,8 @@ def _from_debian_archive(dataset: Source) -> Files:
         ]
         (root / "apt.conf").write_text("\n".join(settings) + "\n")
         config = {"APT_CONFIG": str(root / "apt.conf")}
-        _run(
-            ["apt-get", "update"], root, config, check=False
-        )  # another repository of the machine may be broken
+        # Another repository of the machine may be broken.
+        _run(["apt-get", "update"], root, config, check=False)
         _run(["apt-get", "download", f"dataset-{dataset.debian}"], root, config)
         _run(["dpkg-deb", "-x", *(str(package) for package in root.glob("*.deb")), "package"], root)
         return _from_debian_folder(dataset, root / "package" / DEBIAN_FOLDER.relative_to("/"))
@@ -317,20 +317,18 @@ def _run(
     command: list[str], folder: Path, settings: dict[str, str] | None = None, check: bool = True
 ) -> str:
     """Return a command's standard output; DataError with its last line of complaint if it fails."""
-    environment = {**os.environ, "LC_ALL": "C", **(settings or {})}
     done = subprocess.run(
         command,
         cwd=folder,
-        env=environment,
+        env={**os.environ, "LC_ALL": "C", **(settings or {})},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=300,
     )
     if check and done.returncode != 0:
-        raise DataError(
-            f"{' '.join(command[:2])}: {(done.stderr.strip().splitlines() or ['failed'])[-1]}"
-        )
+        *_, complaint = ["failed", *done.stderr.strip().splitlines()]
+        raise DataError(f"{' '.join(command[:2])}: {complaint}")
     return done.stdout
 
 
