@@ -1,5 +1,4 @@
-"""Writes runs, with study/coordination, which opens and adopts them: study run -> trial runs ->
-seed runs.
+"""Writes runs: study run -> trial runs -> seed runs. The study run is opened in `lifecycle`.
 
 A trial is logged once it is trained, its own run ended last: a trial run that is FINISHED is whole,
 whatever happened to the process. Runs are named to MlflowClient by their ids, so nothing depends on
@@ -12,15 +11,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import partial
 from pathlib import Path
 from statistics import fmean
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import numpy as np
+import tenacity
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
@@ -28,6 +25,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_USER
 
 from analysis import schema
 from analysis.schema import Declaration
+from analysis.store.uri import local_path
 from models.download import IN_FOLDER
 from models.train import Trained
 from study.tracking import model, provenance, ui_views
@@ -35,8 +33,15 @@ from study.tracking.cleanup import discard, discard_half_logged, ending_well
 from study.tracking.retry import AlreadyRunning, is_permanent, patient
 from study.trial import Setting, Trial
 
-ATTEMPTS = 3
 TAKEN_OVER = "another process goes on with this study; this one ends"
+
+shared = tenacity.Retrying(
+    retry=tenacity.retry_if_exception_type(MlflowException),
+    stop=tenacity.stop_after_attempt(3),
+    reraise=True,
+)
+"""Writes what studies of one experiment share: when two do so at one moment, MLflow fails to make
+it twice."""
 
 
 class Tracker:
@@ -54,9 +59,8 @@ class Tracker:
         """True if `mlflow run` fetched the project from elsewhere into a temporary folder."""
         self.taken_over = False
         """Whether another process goes on with this study; set by whoever finds out."""
-        self._open_trial = (
-            ""  # the run of the trial that is being logged, or whose logging broke off
-        )
+        self._open_trial = ""
+        """The run of the trial that is being logged, or whose logging broke off."""
         commit, dirty = provenance.git_state()
         self._origin = {
             schema.TAG_COMMIT: commit,
@@ -82,13 +86,13 @@ class Tracker:
         self.client.log_text(self.run_id, declaration.to_json(), schema.DECLARATION_FILE)
         have = self.client.get_experiment(self.experiment_id).tags
         for name, value in ui_views.experiment_tags(declaration, self.experiment_id, have).items():
-            _shared(partial(self.client.set_experiment_tag, self.experiment_id, name, value))
+            shared(self.client.set_experiment_tag, self.experiment_id, name, value)
         versions = json.dumps(self._versions(), indent=2)
         self.client.log_text(self.run_id, versions, schema.VERSIONS_FILE)
         # The tags come last: who finds the run by them finds it whole.
-        self.client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self.client.log_batch(self.run_id, tags=[RunTag(*tag) for tag in tags.items()])
         data = [_dataset(declaration, part) for part in ("train", "validation", "test")]
-        _shared(partial(self.client.log_inputs, self.run_id, data))
+        shared(self.client.log_inputs, self.run_id, data)
 
     def _versions(self) -> dict[str, dict[str, str]]:
         return provenance.versions(self.setting.device)
@@ -124,7 +128,10 @@ class Tracker:
         tags, params = self._tags(trial), self._params(trial)
         if networks[0].error:
             tags["mlflow.note.content"] = networks[0].error
-        name = f"{trial.arm.noise}-{self._short_name(trial)}"
+        short = f"{trial.phase}-{tags[schema.TAG_HASH][:4]}"
+        if trial.number is not None:
+            short = f"t{trial.number:03d}"
+        name = f"{trial.arm.noise}-{short}"
         self._open_trial = trial_run = self._create(name, "trial", self.run_id, tags, start)
         with ending_well(self.client, trial_run):
             for network in networks:
@@ -137,10 +144,8 @@ class Tracker:
                     if with_model and network is networks[0] and network.converged:
                         self._log_model(run, network)
                     self.client.set_terminated(run, _status([network]))
-            means = {
-                key: fmean(network.scores[key] for network in networks)
-                for key in networks[0].scores
-            }
+            names = networks[0].scores
+            means = {name: fmean(one.scores[name] for one in networks) for name in names}
             seeds = ",".join(str(network.seed) for network in networks)
             counted = {**params, "seeds": seeds, "networks": len(networks)}
             self.client.log_batch(trial_run, _as_metrics(means), _as_params(counted))
@@ -149,10 +154,9 @@ class Tracker:
             self._end_trial(trial_run, _status(networks))
 
     def _end_trial(self, trial_run: str, status: str, end: int | None = None) -> None:
+        # By another process; the seed runs that it ended are missing from this trial.
         if self.client.get_run(trial_run).info.status != "RUNNING":
-            raise AlreadyRunning(
-                TAKEN_OVER
-            )  # and the seed runs that it ended are missing from this trial
+            raise AlreadyRunning(TAKEN_OVER)
         self.client.set_terminated(trial_run, status, end)
 
     def _log_images(self, trial_run: str, networks: Sequence[Trained]) -> None:
@@ -167,8 +171,7 @@ class Tracker:
         _onto_the_disk(self.client.get_run(trial_run).info.artifact_uri)
 
     def _log_model(self, run: str, network: Trained) -> None:
-        """Keep a network as a model, where the server has models: old ones and some proxies do
-        not."""
+        """Keep a network as a model; old servers and some proxies have none."""
         try:
             model.log_model(run, network, self.setting)
         except MlflowException as error:
@@ -178,9 +181,8 @@ class Tracker:
     @patient
     def log_arms(self, arms: dict[str, dict[str, str]]) -> None:
         """Log what the declared rules picked, before the confirm phase."""
-        self.client.log_text(
-            self.run_id, json.dumps(arms, indent=2, sort_keys=True), schema.ARMS_FILE
-        )
+        text = json.dumps(arms, indent=2, sort_keys=True)
+        self.client.log_text(self.run_id, text, schema.ARMS_FILE)
 
     @patient
     def log_report(self, folder: Path) -> None:
@@ -190,8 +192,7 @@ class Tracker:
 
     @patient
     def tidy_up(self) -> None:
-        """End runs of which the store never said that it had made them; to be called when all
-        trials are logged."""
+        """End runs that the store never said it had made, once all trials are logged."""
         self._refuse_if_taken_over()
         discard_half_logged(
             self.client, self.experiment_id, self.declaration.study_id, ("RUNNING",)
@@ -213,20 +214,10 @@ class Tracker:
             schema.TAG_PHASE: trial.phase,
             schema.TAG_QUESTION: ",".join(trial.questions),
             schema.TAG_ARM: trial.arm.name,
-            schema.TAG_HASH: self._hash(trial),
+            schema.TAG_HASH: trial.hash(self.setting, self.declaration.data["digest"]),
             **self._origin,
         }
         return tags if trial.number is None else {**tags, schema.TAG_NUMBER: str(trial.number)}
-
-    def _short_name(self, trial: Trial) -> str:
-        return (
-            f"{trial.phase}-{self._hash(trial)[:4]}"
-            if trial.number is None
-            else f"t{trial.number:03d}"
-        )
-
-    def _hash(self, trial: Trial) -> str:
-        return trial.hash(self.setting, self.declaration.data["digest"])
 
     def _params(self, trial: Trial) -> dict[str, object]:
         arm, recipe = trial.arm, trial.arm.recipe
@@ -254,28 +245,16 @@ class Tracker:
         return self.client.create_run(self.experiment_id, start, tags, name).info.run_id
 
 
-def _shared(write: Callable[[], None]) -> None:
-    """Write what studies of one experiment share: when two do so at one moment, MLflow fails to
-    make it twice."""
-    for _ in range(ATTEMPTS - 1):
-        with suppress(MlflowException):
-            return write()
-    return write()
-
-
 def _onto_the_disk(artifact_uri: str) -> None:
-    """A database survives a power cut by itself, a file beside it need not; on a server that is the
-    server's affair."""
-    place = urlsplit(artifact_uri)
-    if place.scheme in ("", "file"):
-        folder = Path(url2pathname(place.path))
-        for path in (folder / schema.IMAGES_FILE, folder):
-            with suppress(OSError):  # not every system opens a folder
-                opened = os.open(path, os.O_RDONLY)
-                try:
-                    os.fsync(opened)
-                finally:
-                    os.close(opened)
+    """Have a file survive a power cut, as a database does; on a server that is its own affair."""
+    folder = local_path(artifact_uri)
+    for path in (folder / schema.IMAGES_FILE, folder) if folder else ():
+        with suppress(OSError):  # not every system opens a folder
+            opened = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(opened)
+            finally:
+                os.close(opened)
 
 
 def _status(networks: Sequence[Trained]) -> str:
@@ -283,49 +262,33 @@ def _status(networks: Sequence[Trained]) -> str:
 
 
 def _dataset(declaration: Declaration, part: str) -> DatasetInput:
-    """A data set under the project's own digest: MLflow's would cover the first 10,000 elements
-    only."""
-    data = declaration.data
-    kind, source = (
-        "http",
-        {"url": f"https://pytorch.org/vision/stable/datasets.html#{data['name']}"},
-    )
-    if data["name"].startswith(IN_FOLDER):
-        kind, source = "local", {"uri": data["name"].removeprefix(IN_FOLDER)}
-    dataset = Dataset(
-        f"{data['name']} {part} ({data[part]} images)", data["digest"], kind, json.dumps(source)
-    )
+    """A data set under our own digest: MLflow's would cover the first 10,000 elements only."""
+    data, name = declaration.data, declaration.data["name"]
+    kind, source = "http", {"url": f"https://pytorch.org/vision/stable/datasets.html#{name}"}
+    if name.startswith(IN_FOLDER):
+        kind, source = "local", {"uri": name.removeprefix(IN_FOLDER)}
+    title = f"{name} {part} ({data[part]} images)"
+    dataset = Dataset(title, data["digest"], kind, json.dumps(source))
     return DatasetInput(dataset, [InputTag("mlflow.data.context", part)])
 
 
 def _curves(network: Trained, start: int) -> list[Metric]:
     """Return the metrics of each point of the curves, step = epochs done; then what is measured now
-    and then, in bins, step = bin, and once."""
+    and then, and in bins, step = bin, and once."""
     epochs = network.points[-1]
-    curves = [
-        Metric(name, value, start + int(1000 * network.seconds * step / epochs), step)
-        for name, curve in network.curves.items()
-        for step, value in zip(network.points, curve, strict=True)
-    ]
-    measured = {name for _, name, _ in network.measured}
-    once = {
-        name: value
-        for name, value in network.scores.items()
-        if name not in {*network.curves, *measured}
-    }
-    once["seconds"] = network.seconds
-    some = [
-        metric
-        for epoch, name, value in network.measured
-        for metric in _as_metrics({name: value}, epoch)
-    ]
-    binned = [
-        metric
-        for name, values in network.binned.items()
-        for step, value in enumerate(values, start=1)
-        for metric in _as_metrics({name: value}, step)
-    ]
-    return curves + some + binned + _as_metrics(once, epochs)
+    metrics: list[Metric] = []
+    for name, curve in network.curves.items():
+        for step, value in zip(network.points, curve, strict=True):
+            time_of = start + int(1000 * network.seconds * step / epochs)
+            metrics.append(Metric(name, value, time_of, step))
+    for epoch, name, value in network.measured:
+        metrics += _as_metrics({name: value}, epoch)
+    known = {metric.key for metric in metrics}
+    once = {name: value for name, value in network.scores.items() if name not in known}
+    for name, values in network.binned.items():
+        for step, value in enumerate(values, start=1):
+            metrics += _as_metrics({name: value}, step)
+    return metrics + _as_metrics({**once, "seconds": network.seconds}, epochs)
 
 
 def _as_metrics(values: dict[str, float], step: int = 0) -> list[Metric]:
