@@ -82,25 +82,16 @@ def open_with(
     if run is None:
         run = client.create_run(experiment_id, tags=opening)
     else:
-        client.log_batch(
-            run.info.run_id, tags=[RunTag(key, value) for key, value in opening.items()]
-        )
-    with (
-        ending_well(client, run.info.run_id, failed="FAILED"),
-        _described(client, make_tracker(client, run, declaration, setting)) as tracker,
-    ):
-        # Again, now that others can see this one: of two that start at the same moment, none has
-        # missed the other.
-        _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
-        _take_over(client, experiment_id, declaration, tracker.run_id)
-        yield tracker
-
-
-@contextmanager
-def _described(client: MlflowClient, tracker: AnyTracker) -> Iterator[AnyTracker]:
-    with _heartbeat(client, tracker):
-        tracker.describe_study()
-        yield tracker
+        client.log_batch(run.info.run_id, tags=[RunTag(*tag) for tag in opening.items()])
+    with ending_well(client, run.info.run_id, failed="FAILED"):
+        tracker = make_tracker(client, run, declaration, setting)
+        with _heartbeat(client, tracker):
+            tracker.describe_study()
+            # Again, now that others can see this one: of two that start at the same moment, none
+            # has missed the other.
+            _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
+            _take_over(client, experiment_id, declaration, tracker.run_id)
+            yield tracker
 
 
 def _connect() -> MlflowClient:
@@ -235,8 +226,7 @@ def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
 def _take_over(
     client: MlflowClient, experiment_id: str, declaration: Declaration, study_run: str
 ) -> None:
-    """Move finished trials under the new study run; kill what an earlier process left
-    unfinished."""
+    """Move finished trials under the new study run; kill what was left unfinished."""
     discard_half_logged(client, experiment_id, declaration.study_id)
     for run in find_runs(client, experiment_id, declaration.study_id, "trial"):
         if run.data.tags.get(schema.TAG_PARENT) != study_run:
