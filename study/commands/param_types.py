@@ -24,9 +24,8 @@ LONGEST_EXPERIMENT = 256
 NO_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 """Unicode categories of what breaks a line or cannot be encoded."""
 SCHEDULER = re.compile(
-    r"(tcp|tls|ws|wss)://([\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.IGNORECASE
+    r"(?:tcp|tls|ws|wss)://(?:[\w.-]+|\[[0-9a-f:.]+\]):(\d{1,5})", re.ASCII | re.IGNORECASE
 )
-STUDY_ID = re.compile(r"[0-9a-f]{12}", re.ASCII)
 
 
 class WordOr(click.ParamType):
@@ -79,11 +78,7 @@ def text(meaning: str, longest: int = LONGEST) -> Parsed:
 
 
 def plain_text(value: str, meaning: str, longest: int = LONGEST) -> str:
-    """Return the text.
-
-    Raises:
-        ValueError: it is blank or too long, or would break a line.
-    """
+    """Return the text; ValueError if it is blank or too long, or would break a line."""
     breaks_line = any(unicodedata.category(character) in NO_TEXT for character in value)
     if not value.strip() or len(value) > longest or breaks_line:
         raise ValueError(
@@ -94,32 +89,19 @@ def plain_text(value: str, meaning: str, longest: int = LONGEST) -> str:
 
 def folder(meaning: str) -> Parsed:
     """Return the type of a folder's path; a tilde is the home folder."""
-    return Parsed("folder", lambda value: at_home(plain_text(value, meaning)))
-
-
-def at_home(path: str) -> str:
-    """Return a path with the home folder in place of a leading tilde."""
-    return os.path.expanduser(path)
+    return Parsed("folder", lambda value: os.path.expanduser(plain_text(value, meaning)))
 
 
 def scheduler_address(value: str) -> str:
-    """Return the address of a Dask scheduler.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return the address of a Dask scheduler; ValueError for any other text."""
     match = SCHEDULER.fullmatch(value)
-    if not (match and 0 < int(match[3]) < 2**16):
+    if not (match and 0 < int(match[1]) < 2**16):
         raise ValueError("an address such as tcp://host:8786")
     return value
 
 
 def sqlite_address(value: str) -> str:
-    """Return the address of a sqlite file.
-
-    Raises:
-        ValueError: it is none.
-    """
+    """Return the address of a sqlite file; ValueError for any other text."""
     meaning = "the address of a sqlite file, such as sqlite:///other.db"
     if not re.match(r"sqlite:///(?!:memory:)[^?#]", plain_text(value, meaning)):
         raise ValueError(meaning)
@@ -127,25 +109,17 @@ def sqlite_address(value: str) -> str:
 
 
 def study_id(value: str) -> str:
-    """Return the id of a study.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if not STUDY_ID.fullmatch(value):
+    """Return the id of a study; ValueError for any other text."""
+    if not re.fullmatch("[0-9a-f]{12}", value):
         raise ValueError("a study's id, 12 hexadecimal digits")
     return value
 
 
 def dataset_name(value: str) -> str:
-    """Return the name of a data set, or "path:" and a folder.
-
-    Raises:
-        ValueError: it is neither.
-    """
+    """Return the name of a data set, or "path:" and a folder; ValueError for any other text."""
     if value in DATASETS:
         return value
     if not value.startswith(IN_FOLDER):
         raise ValueError(f"one of {', '.join(DATASETS)}, or {IN_FOLDER}FOLDER")
     path = plain_text(value.removeprefix(IN_FOLDER), f"{IN_FOLDER} and a folder")
-    return f"{IN_FOLDER}{at_home(path)}"
+    return f"{IN_FOLDER}{os.path.expanduser(path)}"
