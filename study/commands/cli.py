@@ -1,5 +1,4 @@
-"""The command line: `study`, `plan`, `doctor`, `report`, `ui`, `merge` and `export`, as in
-MLproject."""
+"""The command line, with an entry point in MLproject for each command."""
 
 from __future__ import annotations
 
@@ -22,22 +21,8 @@ from analysis.formatting import (
     redacted,
 )
 from study import signals
-from study.commands import console, param_types
+from study.commands import console, options, param_types
 from study.commands.arguments import resolve, trains_elsewhere, writable_folder
-from study.commands.options import (
-    artifacts_option,
-    data_option,
-    dataset_option,
-    device_option,
-    experiment_option,
-    from_option,
-    option,
-    output_option,
-    scheduler_option,
-    study_id_option,
-    study_options,
-    workers_option,
-)
 from study.presets import PRESETS
 
 FAILURE, INCOMPLETE, INTERRUPTED = 1, 3, 130
@@ -90,10 +75,10 @@ def cli() -> None:
 
 
 @cli.command(epilog=ENVIRONMENT)
-@study_options
-@workers_option
-@scheduler_option
-@output_option
+@options.study_options
+@options.workers_option
+@options.scheduler_option
+@options.output_option
 @click.pass_context
 def study(
     context: click.Context,
@@ -101,7 +86,7 @@ def study(
     workers: int,
     scheduler: str | None,
     experiment: str,
-    **options: Any,
+    **asked: Any,
 ) -> None:
     """Run a study, or resume it, and write its report."""
     from analysis.report.folder import figure_names, refuse_foreign_files
@@ -117,11 +102,11 @@ def study(
 
     folder = writable_folder(output)
     elsewhere = trains_elsewhere(workers, scheduler)
-    if scheduler is not None and options["device"] == "auto":
+    if scheduler is not None and asked["device"] == "auto":
         from study.executors.dask_cluster import device_of_workers
 
-        options["device"] = device_of_workers(scheduler)
-    preset, setting, declaration = resolve(**options, elsewhere=elsewhere)
+        asked["device"] = device_of_workers(scheduler)
+    preset, setting, declaration = resolve(**asked, elsewhere=elsewhere)
     refuse_foreign_files(folder, figure_names(declaration))
     progress = Progress(planned_trials(preset, declaration.noise_types))
     with (
@@ -179,17 +164,17 @@ def time_in_parts(start: float, training: float, report: float) -> str:
 
 
 @cli.command()
-@dataset_option
-@data_option
-@device_option
-@scheduler_option
-@output_option
-def doctor(**options: Any) -> None:
+@options.dataset_option
+@options.data_option
+@options.device_option
+@options.scheduler_option
+@options.output_option
+def doctor(**asked: Any) -> None:
     """Check what a study needs, and say what to do where something fails; change nothing."""
     from study.commands.doctor import examine
 
     healthy = True
-    for check, good, finding in examine(**options):
+    for check, good, finding in examine(**asked):
         colour = "green" if good else "red"
         word = console.paint("ok  " if good else "FAIL", colour, sys.stdout)
         click.echo(f"{word}  {check:<9} {finding}")
@@ -199,10 +184,10 @@ def doctor(**options: Any) -> None:
 
 
 @cli.command()
-@study_options
-@output_option
+@options.study_options
+@options.output_option
 @click.pass_context
-def plan(context: click.Context, output: str, experiment: str, **options: Any) -> None:
+def plan(context: click.Context, output: str, experiment: str, **asked: Any) -> None:
     """Say what a study would run, how long it takes, and what it could detect; run nothing."""
     import study.resumable  # noqa: F401  # imports what a study does: its start is timed here
     from study.planning import cost, detectable
@@ -210,7 +195,7 @@ def plan(context: click.Context, output: str, experiment: str, **options: Any) -
     from study.planning.timing import CannotTime, probe
 
     writable_folder(output)
-    preset, setting, declaration = resolve(**options)
+    preset, setting, declaration = resolve(**asked)
     start = time.monotonic() - context.obj
     click.echo(
         f"study {declaration.study_id}: preset {preset.name}, on {setting.device} in "
@@ -231,15 +216,15 @@ def plan(context: click.Context, output: str, experiment: str, **options: Any) -
 
 
 @cli.command()
-@study_id_option
-@option(
+@options.study_id_option
+@options.option(
     "--preset",
     default="any",
     type=click.Choice(["any", *PRESETS]),
     help="Preset of the study.",
 )
-@experiment_option
-@output_option
+@options.experiment_option
+@options.output_option
 def report(study_id: str | None, preset: str, experiment: str, output: str) -> None:
     """Write the report of a study from the tracking store alone."""
     from analysis.report import writer
@@ -252,7 +237,9 @@ def report(study_id: str | None, preset: str, experiment: str, output: str) -> N
 
 
 @cli.command()
-@option("--port", default=5000, type=click.IntRange(1, 65535), help="Port of the UI's server.")
+@options.option(
+    "--port", default=5000, type=click.IntRange(1, 65535), help="Port of the UI's server."
+)
 def ui(port: int) -> None:
     """Serve the MLflow UI of the tracking store, and print the address of the newest study."""
     from analysis.store import whereabouts
@@ -281,10 +268,10 @@ def ui(port: int) -> None:
 
 
 @cli.command(epilog=ENVIRONMENT)
-@from_option
-@artifacts_option
-@study_id_option
-@experiment_option
+@options.from_option
+@options.artifacts_option
+@options.study_id_option
+@options.experiment_option
 def merge(source: str, artifacts: str | None, study_id: str | None, experiment: str) -> None:
     """Bring a study's finished trials here from another store; nothing is trained again."""
     from analysis.store import other_store
@@ -303,15 +290,15 @@ def merge(source: str, artifacts: str | None, study_id: str | None, experiment: 
 
 
 @cli.command()
-@option(
+@options.option(
     "--optuna",
     "storage",
     default="sqlite:///search.db",
     type=param_types.text("a database's address"),
     help="Database to write to.",
 )
-@study_id_option
-@experiment_option
+@options.study_id_option
+@options.experiment_option
 def export(storage: str, study_id: str | None, experiment: str) -> None:
     """Write a study's search into a storage that Optuna's own tools open."""
     from analysis.store import optuna_export, reader
@@ -330,9 +317,8 @@ def set_defaults() -> None:
     os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     # A study waits by itself for a store that is away; one that never answers is found out first.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    logging.getLogger("mlflow.store.db.utils").setLevel(
-        logging.CRITICAL
-    )  # tracebacks told in a line
+    # Its tracebacks are told in a line.
+    logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def expected_errors() -> tuple[type[Exception], ...]:
