@@ -35,14 +35,12 @@ REPORT, REPORT_PER_CONTRAST = 8.0, 0.15
 
 
 def stage_seconds(stage: Sequence[Trial], costs: Costs) -> float:
-    """Wall seconds of a stage: its training, and its logging, for which the cores that train are
-    interrupted."""
+    """Wall seconds of a stage: its training, and its logging, which interrupts the training."""
     grouped = list(batches(stage, costs.population))
     runs = [sum(1 + len(trial.seeds) for trial in batch) for batch in grouped]
     beside = LOGGING * sum(runs[:-1]) / costs.workers
-    return (
-        costs.makespan(stage) + beside + LOGGING * runs[-1]
-    )  # while the last batch is logged, nothing trains
+    after = LOGGING * runs[-1]  # while the last batch is logged, nothing trains
+    return costs.makespan(stage) + beside + after
 
 
 def seconds(
@@ -51,9 +49,8 @@ def seconds(
     """Wall seconds of training and logging, and of the report."""
     contrasts = sum(len(question.contrasts) for question in declaration.questions)
     runs = sum(1 + len(trial.seeds) for stage in stages for trial in stage)
-    reading = (
-        READING * READINGS * len(declaration.tuned_recipes) * runs / 2
-    )  # on the way half of them are there
+    readings = READINGS * len(declaration.tuned_recipes)
+    reading = READING * readings * runs / 2  # on the way half of them are there
     training = sum(stage_seconds(stage, costs) for stage in stages)
     return training + reading, REPORT + REPORT_PER_CONTRAST * contrasts + READING * runs
 
@@ -65,23 +62,11 @@ def describe(
     trials = [trial for stage in stages for trial in stage]
     lines = [f"{'phase':<10}{'trials':>8}{'networks':>10}{'network-epochs':>16}{'time':>12}  seeds"]
     spent = phase_seconds(stages, costs)
-    for phase in (*schema.PHASES, "all"):
-        some = [trial for trial in trials if phase in (trial.phase, "all")]
-        if not some:
-            continue
-        networks, epochs = (
-            sum(len(trial.seeds) for trial in some),
-            sum(trial.network_epochs for trial in some),
-        )
-        took = duration(sum(spent.values()) if phase == "all" else spent[phase])
-        seeds = (
-            ""
-            if phase == "all"
-            else _ranges(sorted({seed for trial in some for seed in trial.seeds}))
-        )
-        lines.append(
-            f"{phase:<10}{len(some):>8}{networks:>10}{epochs:>16}{took:>12}  {seeds}".rstrip()
-        )
+    for phase in schema.PHASES:
+        some = [trial for trial in trials if trial.phase == phase]
+        if some:
+            lines.append(f"{_row(phase, some, spent[phase])}  {_ranges(some)}")
+    lines.append(_row("all", trials, sum(spent.values())))
     words = recipes_in_words(declaration)
     recipes = " and with ".join(f"{words[one.name]} ({one.name})" for one in preset.recipes)
     each = plural(preset.trials_per_type, "trial")
@@ -93,9 +78,8 @@ def describe(
         for question, labels in arms(preset, declaration).items()
     ]
     networks = sum(len(trial.seeds) for trial in trials)
-    scores = (
-        sum(len(trial.seeds) for trial in trials if trial.reads_test_set) * declaration.data["test"]
-    )
+    tested = sum(len(trial.seeds) for trial in trials if trial.reads_test_set)
+    scores = tested * declaration.data["test"]
     size = (networks + len(trials)) * BYTES_PER_RUN + scores * BYTES_PER_IMAGE + BYTES_OF_THE_REST
     lines.append(
         f"runs: 1 of the study, {len(trials)} of trials, {networks} of networks, each with its seed"
@@ -103,9 +87,14 @@ def describe(
     return [*lines, f"disk: about {size / 1e6:.0f} MB in the tracking store"]
 
 
+def _row(name: str, trials: Sequence[Trial], seconds: float) -> str:
+    networks = sum(len(trial.seeds) for trial in trials)
+    epochs = sum(trial.network_epochs for trial in trials)
+    return f"{name:<10}{len(trials):>8}{networks:>10}{epochs:>16}{duration(seconds):>12}"
+
+
 def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, float]:
-    """Wall seconds of each phase; a stage of two phases is shared out by what their batches
-    cost."""
+    """Wall seconds of each phase, a stage of two phases being shared out by what they cost."""
     spent: dict[str, float] = {}
     for stage in stages:
         shares: dict[str, float] = {}
@@ -119,8 +108,7 @@ def phase_seconds(stages: Sequence[Sequence[Trial]], costs: Costs) -> dict[str, 
 
 
 def arms(preset: Preset, declaration: Declaration) -> dict[str, list[str]]:
-    """Question -> the labels of the arms it compares; those that the search finds are called
-    tuned."""
+    """Question -> the labels of the arms it compares, "tuned" where the search finds them."""
     labels = (*declaration.noise_types, DROPOUT_ALONE)
     tuned = {label: stand_in(label, preset.recipes[0]) for label in labels}
     return {
@@ -145,10 +133,10 @@ def caveats(stages: Sequence[Sequence[Trial]], costs: Costs) -> list[str]:
     return lines
 
 
-def _ranges(seeds: Sequence[int]) -> str:
-    """Return rising numbers as ranges: "0-2, 100"."""
+def _ranges(trials: Sequence[Trial]) -> str:
+    """Return the trials' seeds as ranges: "0-2, 100"."""
     ranges: list[list[int]] = []
-    for seed in seeds:
+    for seed in sorted({seed for trial in trials for seed in trial.seeds}):
         if ranges and seed == ranges[-1][1] + 1:
             ranges[-1][1] = seed
         else:
