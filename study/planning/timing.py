@@ -1,5 +1,4 @@
-"""How long training takes here: a few steps of each noise type, with all cores at work as in a
-study."""
+"""How long training takes here: a few steps of each noise type, with all cores at work."""
 
 from __future__ import annotations
 
@@ -8,7 +7,9 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import astuple, dataclass
+from itertools import chain
 
 import numpy as np
 import torch
@@ -72,21 +73,17 @@ class Costs:
     examples: int
 
     def of(self, batch: Sequence[Trial]) -> float:
-        """Seconds in which a worker trains a batch of trials; measures beside the usual left
-        out."""
+        """Seconds in which a worker trains a batch of trials, without measures asked for."""
         first = batch[0]
-        sizes = chunk_sizes(len(batch) * len(first.seeds), self.population)
-        recipe, noise, seconds = first.arm.recipe, first.arm.noise, 0.0
+        recipe, seconds = first.arm.recipe, 0.0
         examples = min(recipe.train_examples, self.examples)
         steps = -(-examples // recipe.batch_size)
-        for size in sizes:
-            step, shuffle, point, scoring = (
-                self._at(noise, size, what) for what in ("step", "shuffle", "point", "scoring")
-            )
-            seconds += recipe.epochs * (steps * step + shuffle * examples / self.examples)
-            seconds += (len(recipe.evaluated_epochs) - 1) * point + scoring
+        for size in chunk_sizes(len(batch) * len(first.seeds), self.population):
+            cost = self._at(first.arm.noise, size)
+            seconds += recipe.epochs * (steps * cost.step + cost.shuffle * examples / self.examples)
+            seconds += (len(recipe.evaluated_epochs) - 1) * cost.point + cost.scoring
             # The test images are as many as those that validate, and have a calibration on top.
-            seconds += 2 * scoring * first.reads_test_set
+            seconds += 2 * cost.scoring * first.reads_test_set
         return seconds
 
     def makespan(self, trials: Sequence[Trial]) -> float:
@@ -99,26 +96,21 @@ class Costs:
         """The share of their cores that the probe's threads had, the mean over jobs."""
         return statistics.fmean(sample.undisturbed for sample in self.samples.values())
 
-    def _at(self, noise: str, size: int, what: str) -> float:
+    def _at(self, noise: str, size: int) -> Sample:
         """Interpolate for a population of this size, between the sizes that were timed."""
         known = sorted(networks for name, networks in self.samples if name == noise)
-        return float(
-            np.interp(
-                size, known, [getattr(self.samples[noise, networks], what) for networks in known]
-            )
-        )
+        columns = zip(*(astuple(self.samples[noise, one]) for one in known), strict=True)
+        return Sample(*(float(np.interp(size, known, values)) for values in columns))
 
 
 def chunk_sizes(networks: int, population: int) -> list[int]:
-    """The populations that so many networks are trained as, as `models.train.train_population` has
-    it."""
+    """Return the populations that `models.train` trains so many networks as."""
     size = -(-networks // -(-networks // population))
     return [min(size, networks - start) for start in range(0, networks, size)]
 
 
 def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
-    """Time every noise type of a study, in the smallest and the largest population that it will be
-    trained as.
+    """Time every noise type of a study, in the smallest and the largest population it will have.
 
     Raises:
         CannotTime: a type from outside fails in training.
@@ -132,14 +124,11 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
             for piece in cut(batches(stage, population), workers):
                 first = piece.trials[0]
                 arms.setdefault(first.arm.noise, first.arm)
-                sizes.setdefault(first.arm.noise, set()).update(
-                    chunk_sizes(len(piece.trials) * len(first.seeds), population)
-                )
-        jobs: list[Job] = [
-            (noise, size)
-            for noise in arms
-            for size in sorted({min(sizes[noise]), max(sizes[noise])})
-        ]
+                chunks = chunk_sizes(len(piece.trials) * len(first.seeds), population)
+                sizes.setdefault(first.arm.noise, set()).update(chunks)
+        jobs: list[Job] = []
+        for noise, found in sizes.items():
+            jobs += [(noise, size) for size in sorted({min(found), max(found)})]
 
         def timed(job: Job) -> tuple[Job, Sample]:
             noise, size = job
@@ -151,18 +140,16 @@ def probe(stages: Sequence[Sequence[Trial]], setting: Setting) -> Costs:
                 raise
 
         def work(worker: int) -> list[tuple[Job, Sample]]:
-            turn = (
-                worker * len(jobs) // workers
-            )  # each begins elsewhere: a type is timed beside another one
+            turn = worker * len(jobs) // workers  # a type is timed beside another one
             return [timed(job) for job in (*jobs[turn:], *jobs[:turn])]
 
         with ThreadPoolExecutor(workers) as executor:
             try:
-                found = [one for samples in executor.map(work, range(workers)) for one in samples]
+                samples = list(chain.from_iterable(executor.map(work, range(workers))))
             finally:
                 stop.set()
     return Costs(
-        {job: _mean([one for which, one in found if which == job]) for job in jobs},
+        {job: _mean([one for which, one in samples if which == job]) for job in jobs},
         workers,
         population,
         len(split.train_y),
@@ -174,10 +161,8 @@ class _Enough(Exception):
 
 
 def _time(arm: Arm, networks: int, split: Split, seconds: float, stop: threading.Event) -> Sample:
-    arms, seeds = (
-        [replace(arm, recipe=replace(arm.recipe, epochs=EVERLASTING))] * networks,
-        tuple(range(networks)),
-    )
+    arms = [arm.with_recipe(arm.recipe.with_epochs(EVERLASTING))] * networks
+    seeds = tuple(range(networks))
     population, noise = build(arms, seeds, split)
     wall: list[float] = []
     own: list[float] = []
@@ -192,11 +177,9 @@ def _time(arm: Arm, networks: int, split: Split, seconds: float, stop: threading
     start = _now(split)
     Stream(seeds, "order").permutation(len(split.train_y)).to(split.train_x.device)
     shuffle = _now(split) - start
-    try:
+    with suppress(_Enough):
         for _ in fit(population, noise, arms, seeds, split, on_step):
             pass
-    except _Enough:
-        pass
     rough_x = split.validation_x.to(split.train_x.dtype)
     start = _now(split)
     evaluate(population.rounded(rough_x.dtype), noise, seeds, rough_x, split.validation_y)
@@ -219,7 +202,4 @@ def _now(split: Split) -> float:
 
 
 def _mean(samples: Sequence[Sample]) -> Sample:
-    names = ("step", "shuffle", "point", "scoring", "undisturbed")
-    return Sample(
-        *(statistics.fmean(getattr(sample, name) for sample in samples) for name in names)
-    )
+    return Sample(*map(statistics.fmean, zip(*map(astuple, samples), strict=True)))
