@@ -92,8 +92,7 @@ class Trial:
 
 
 def batches(trials: Iterable[Trial], population: int) -> Iterator[list[Trial]]:
-    """Group trials that can be trained as one population, each group of about `population`
-    networks; they have equally many seeds.
+    """Group trials of equally many seeds into populations of about `population` networks.
 
     Small groups are logged early, so little is lost when a study is killed.
     """

@@ -24,8 +24,7 @@ class Stopped(Exception):
 
 
 class WorkerDiffers(RuntimeError):
-    """A worker has other code or data than the study's coordinator: its numbers would not be those
-    of the study."""
+    """A worker has other code or data than the coordinator: its numbers would be others."""
 
 
 @cache
@@ -42,8 +41,7 @@ def train_batch(
     keep_weights: bool = True,
     on_step: Callable[[float], None] | None = None,
 ) -> list[list[Trained]]:
-    """Train trials of one noise type, recipe, phase, number of seeds and measures as one
-    population.
+    """Train trials of one group of `study.trial.batches` as one population.
 
     What the code of a type from outside raises fails its trials, and so does memory that does not
     suffice; anything else is a bug of ours, and is let through.
@@ -91,8 +89,7 @@ def told_of(noise: str, error: Exception) -> str:
 
 
 def versions(trial: Trial) -> tuple[int, str | None]:
-    """Return the versions of the code that a trial's result depends on: the repository's, and that
-    of a noise type from outside."""
+    """Return the code versions behind a trial: the repository's, and a plugged-in type's."""
     return schema.CODE_VERSION, noise_version(trial.arm.noise)
 
 
@@ -108,10 +105,7 @@ def train_in_worker(
     """
     try:
         own = versions(trials[0])
-    except (
-        KeyError,
-        ValueError,
-    ) as error:  # a type from outside that is not here, or is broken here
+    except (KeyError, ValueError) as error:  # a type from outside is not here, or broken here
         raise WorkerDiffers(f"it lacks the noise type {trials[0].arm.noise} ({error})") from error
     if own != expected:
         raise WorkerDiffers(f"it has code of the versions {own}, the study of {expected}")

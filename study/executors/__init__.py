@@ -1,5 +1,4 @@
-"""Where trials are trained, behind `concurrent.futures`: in this process, in worker processes, on a
-cluster."""
+"""Where trials are trained: in this process, in worker processes, on a cluster."""
 
 from __future__ import annotations
 
@@ -18,8 +17,7 @@ def open_executor(
     scheduler: str = "none",
     tell: Callable[[str], None] = lambda line: None,
 ) -> AbstractContextManager[TrialExecutor]:
-    """Open the place to train: in this process, in so many processes of this machine, or on the
-    cluster of a scheduler.
+    """Open the place to train: this process, processes of this machine, or a cluster.
 
     Args:
         device: on which each worker trains.

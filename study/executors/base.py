@@ -46,8 +46,7 @@ class TrialExecutor(ABC):
         return self.workers
 
     def population(self, setting: Setting) -> int:
-        """Return about how many networks a batch should have; a device of little memory trains them
-        in parts."""
+        """Return about how many networks a batch should have, where memory does for them."""
         return CPU_POPULATION if setting.device == "cpu" else GPU_POPULATION
 
     @abstractmethod
@@ -65,16 +64,14 @@ class TrialExecutor(ABC):
         except (worker.WorkerDiffers, ImportError, DataError) as error:
             if not self.remedy:
                 raise
-            raise ClusterError(
-                f"a worker cannot take part: {one_line(error)}; {self.remedy}"
-            ) from error
+            told = f"a worker cannot take part: {one_line(error)}; {self.remedy}"
+            raise ClusterError(told) from error
         return result
 
     def train(
         self, batches: Iterable[list[Trial]], setting: Setting, winner: Arm | None = None
     ) -> Iterator[tuple[list[Trial], Results]]:
-        """Train the batches; yield trials with their results as soon as all their seeds are
-        trained.
+        """Train the batches; yield trials with their results once all their seeds are trained.
 
         Args:
             winner: the arm whose networks' weights are wanted.
@@ -90,13 +87,11 @@ class TrialExecutor(ABC):
 
         def finished() -> Iterator[tuple[list[Trial], Results]]:
             for piece, results in self._finished(waiting):
+                ready = []
                 for place, networks in zip(piece.places, results, strict=True):
                     trained[place] += networks
-                ready = [
-                    place
-                    for place in piece.places
-                    if len(trained[place]) == len(trials[place].seeds)
-                ]
+                    if len(trained[place]) == len(trials[place].seeds):
+                        ready.append(place)
                 if ready:
                     some = [trials[place] for place in ready]
                     yield some, [_whole(trials[place], trained.pop(place)) for place in ready]

@@ -62,9 +62,7 @@ class OnCluster(TrialExecutor):
 
     def cancel(self) -> None:
         """Cancel pending batches; the result of one already training is discarded."""
-        with suppress(
-            ClosedClientError
-        ):  # Dask closes it when the scheduler is gone, and with it what was handed out
+        with suppress(ClosedClientError):  # Dask closed it when the scheduler was gone
             self._executor.shutdown(wait=False)
 
     def submit(self, batch: list[Trial], setting: Setting, keep_weights: bool) -> Future:
@@ -84,9 +82,8 @@ class OnCluster(TrialExecutor):
         try:
             results = super().results(batch, future)
         except KilledWorker as error:
-            results = worker.failed_batch(
-                batch, f"given up: {error.allowed_failures + 1} workers died of it"
-            )
+            told = f"given up: {error.allowed_failures + 1} workers died of it"
+            results = worker.failed_batch(batch, told)
         except (CancelledError, CommClosedError, ClosedClientError) as error:
             raise CutShort(f"the cluster is gone; {KEPT}") from error
         self._on_step(sum(trial.work for trial in batch))
@@ -98,11 +95,7 @@ def _cluster_there() -> Iterator[None]:
     """Ask the scheduler; raise CutShort where it is gone, as while a trial was logged."""
     try:
         yield
-    except (
-        CancelledError,
-        OSError,
-        ClosedClientError,
-    ) as error:  # Dask's CommClosedError among them
+    except (CancelledError, OSError, ClosedClientError) as error:  # OSError: CommClosedError too
         raise CutShort(f"the cluster is gone; {KEPT}") from error
 
 
@@ -124,8 +117,7 @@ def dask_cluster(
 
 
 def device_of_workers(address: str) -> str:
-    """Return the device that auto means on a cluster: that of all its workers as of now, else the
-    cpu, which they all have.
+    """Return the device that auto means on a cluster: that of all its workers, else the cpu.
 
     Raises:
         ClusterError: no scheduler answers there.
@@ -141,16 +133,11 @@ def device_of_workers(address: str) -> str:
 
 
 def _client(address: str) -> Client:
-    for name in ("distributed", "distributed.client"):
-        logging.getLogger(name).setLevel(
-            logging.CRITICAL
-        )  # what they have to say of the dead is told here
+    for name in ("distributed", "distributed.client"):  # what they say of the dead is told here
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (
-        TypeError,
-        RuntimeError,
-    ) as error:  # of Dask, for certificates that are missing, or an address without
+    except (TypeError, RuntimeError) as error:  # certificates are missing, or an address has none
         raise ClusterError(
             f"the TLS settings here do not go with {address} ({one_line(error)}): see "
             "docs/safety.md"

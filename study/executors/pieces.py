@@ -68,8 +68,7 @@ def _of_size(batches: Sequence[Sequence[Trial]], size: int) -> list[Piece]:
 
 
 def _parts(batch: Sequence[Trial], place: int, size: int) -> Iterator[Piece]:
-    """Cut a batch whose first trial has this place: whole trials where these fit, else their
-    seeds."""
+    """Cut a batch whose first trial has this place, into whole trials or else their seeds."""
     seeds = len(batch[0].seeds)
     for group in _evenly(range(len(batch)), max(1, size // seeds)):
         for some in _evenly(range(seeds), size):

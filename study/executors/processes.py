@@ -10,13 +10,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import (
-    active_children,
-    connection,
-    get_context,
-    parent_process,
-    resource_tracker,
-)
+from multiprocessing import active_children, connection, get_context, parent_process
+from multiprocessing.resource_tracker import ensure_running
 
 import torch
 
@@ -30,8 +25,7 @@ TRIES = 4
 
 
 class Worker:
-    """A process that trains a batch at a time; in a pool of its own, so that its death takes no
-    other along."""
+    """A process that trains a batch at a time, in its own pool: its death takes no other along."""
 
     def __init__(self, index: int, gpus: int) -> None:
         """Start the process, on one of so many GPUs.
@@ -60,8 +54,7 @@ class Worker:
 
 
 def _keep_from_ctrl_c() -> None:
-    """A terminal sends Ctrl-C, and its end, to every process; the coordinator's main thread is to
-    answer.
+    """Leave Ctrl-C and the terminal's end, which every process is sent, to the coordinator.
 
     A process that this thread starts has both blocked from its first instruction on; were they
     ignored for that while, the coordinator would miss them.
@@ -92,8 +85,7 @@ class Processes(TrialExecutor):
     def __init__(
         self, executor: ThreadPoolExecutor, count: int, on_step: Callable[[float], None], gpus: int
     ) -> None:
-        """The executor has a thread for each of `count` workers, which waits for it; they take
-        turns on so many GPUs."""
+        """The executor has a thread for each of `count` workers; they take turns on the GPUs."""
         super().__init__(executor, on_step)
         self._count, self._gpus, self._stopped = count, gpus, False
         self._free: queue.SimpleQueue[Worker] = queue.SimpleQueue()
@@ -143,8 +135,7 @@ class Processes(TrialExecutor):
         return self._started(dead.index)
 
     def _started(self, index: int) -> Worker:
-        """A new worker; one that dies while it starts, as when memory is short for a moment, has
-        successors."""
+        """Start a worker; one that dies of it, as when memory is short, has successors."""
         for _ in range(TRIES):
             try:
                 worker = Worker(index, self._gpus)
@@ -174,7 +165,7 @@ def worker_processes(
     if 0 < gpus < count:
         raise ClusterError(f"this machine has {gpus} GPUs for {count} workers: ask for fewer")
     # Started by a thread that blocks Ctrl-C, it would unblock it there.
-    resource_tracker.ensure_running()
+    ensure_running()
     with ThreadPoolExecutor(count, initializer=_keep_from_ctrl_c) as executor:
         processes = Processes(executor, count, on_step, gpus)
         try:

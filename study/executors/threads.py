@@ -56,9 +56,7 @@ class InProcess(TrialExecutor):
 @contextmanager
 def in_process(device: str, on_step: Callable[[float], None]) -> Iterator[InProcess]:
     """Open this process's cores; on any way out its threads have ended."""
-    threads = (
-        torch.get_num_threads()
-    )  # as many as there are cores for this process, or OMP_NUM_THREADS says
+    threads = torch.get_num_threads()  # the cores of this process, or what OMP_NUM_THREADS says
     workers = threads if device == "cpu" else 1
     torch.set_num_threads(1 if device == "cpu" else threads)
     interval = sys.getswitchinterval()
