@@ -16,8 +16,7 @@ from models.noise import Noise
 
 
 class Sgd:
-    """torch.optim.SGD for a population: a weight decay for each network, none for biases and
-    learned noise.
+    """torch.optim.SGD with a weight decay for each network, none for biases and learned noise.
 
     Attributes:
         rounded: the population in the precision of the products, which training is to read: rounded
@@ -73,12 +72,8 @@ class Update:
             decay: weight decay of each network, (networks,), or none.
             momentum: share of the velocity that is kept.
         """
-        self.weight, self.rounded, self.decay, self.momentum = (
-            weight.detach(),
-            rounded,
-            decay,
-            momentum,
-        )
+        self.weight, self.rounded = weight.detach(), rounded
+        self.decay, self.momentum = decay, momentum
         self.velocity = torch.zeros_like(self.weight) if momentum else None
         self._in_one_pass = (
             cpu_kernels.serve(weight) and weight.dtype == torch.float32 and weight.is_contiguous()
@@ -111,8 +106,7 @@ class Update:
         update(weight, rounded, gradient_rows, velocity, decay, self.momentum, learning_rate)
 
     def in_one_pass(self, gradient: Tensor, learning_rate: float) -> None:
-        """Update on a CPU: each number is fetched once, which counts, since a population's weights
-        fill no cache."""
+        """Update on a CPU, fetching each number once: a population's weights fill no cache."""
         cpu_kernels.sgd(
             self._weight,
             self._rounded,
@@ -123,9 +117,8 @@ class Update:
             np.float32(learning_rate),
         )
         written = [tensor for tensor in (self.weight, self.rounded) if tensor is not None]
-        torch.autograd.graph.increment_version(
-            written
-        )  # so that a graph kept from before the step says so
+        # So that a graph kept from before the step says so.
+        torch.autograd.graph.increment_version(written)
 
 
 @fused

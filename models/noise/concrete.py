@@ -53,9 +53,8 @@ class Concrete(Noise):
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         losses = cross_entropy(forward(), context.labels).mean(dim=1)
         p = self._logit.sigmoid()
-        entropy = torch.where(self._acts, torch.special.entr(p) + torch.special.entr(1 - p), 0).sum(
-            dim=1
-        )
+        entropies = torch.special.entr(p) + torch.special.entr(1 - p)
+        entropy = torch.where(self._acts, entropies, 0).sum(dim=1)
         return losses - entropy * (UNITS / context.examples)
 
 

@@ -40,11 +40,8 @@ class RandnDropConnect(Noise):
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
     ) -> Tensor:
-        return affine(
-            h,
-            weight * randn_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream),
-            bias,
-        )
+        mask = randn_mask(tuple(weight.shape[1:]), self.rate_of(layer), context.stream)
+        return affine(h, weight * mask, bias)
 
 
 class KeptRelu(Noise):

@@ -22,8 +22,7 @@ from models.noise.base import (
 
 
 def before(rows: Tensor) -> Tensor:
-    """Return each example's partner, (networks, batch, ...): the one before it in the batch, whose
-    order is random already."""
+    """Return each example's partner: the one before it in the batch, whose order is random."""
     return rows.roll(1, dims=1)
 
 
@@ -103,9 +102,8 @@ class ManifoldMixup(Noise):
 
     def loss(self, forward: Callable[[], Tensor], context: Context) -> Tensor:
         logits = forward()
-        own, partners = (
-            cross_entropy(logits, labels) for labels in (context.labels, before(context.labels))
-        )
+        own = cross_entropy(logits, context.labels)
+        partners = cross_entropy(logits, before(context.labels))
         return own.lerp(partners, self.shares.sum(dim=1, keepdim=True).to(own.dtype)).mean(dim=1)
 
 

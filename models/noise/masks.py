@@ -25,11 +25,9 @@ def inverted_mask(shape: tuple[int, ...], rate: Tensor, stream: Stream) -> Tenso
 
 
 def threshold(bits: Tensor, rate: Tensor) -> Tensor:
-    """The inverted mask of 16-bit numbers (networks, ..): the lowest share p of their range is
-    dropped."""
-    kept = torch.empty(
-        bits.shape, dtype=rate.dtype, device=bits.device
-    )  # compared into floats: no cast from booleans
+    """The inverted mask of 16-bit numbers (networks, ..), whose lowest share p is dropped."""
+    # Compared into floats: no cast from booleans.
+    kept = torch.empty(bits.shape, dtype=rate.dtype, device=bits.device)
     torch.ge(bits, least_kept(rate).to(torch.int16), out=kept)
     return kept.mul_(scale_of(rate))
 
@@ -53,8 +51,7 @@ def masked(x: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
 
 
 def masked_relu(z: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
-    """ReLU(z) times `threshold(bits, rate)`; z and bits (networks, batch, units), and z is
-    overwritten.
+    """ReLU(z) times `threshold(bits, rate)`, both (networks, batch, units); z is overwritten.
 
     The mask first or the ReLU first: it is the same, since no entry of the mask is negative.
     """
@@ -122,8 +119,7 @@ class MaskedRelu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """Propagate the gradient: what was dropped and what the ReLU cut off both show as a
-        zero."""
+        """Propagate the gradient: what was dropped or cut off by the ReLU shows as a zero."""
         (h,) = ctx.saved_tensors
         if torch.is_grad_enabled():  # the gradient is to be differentiated in its turn
             return gradient * (h > 0) * scale_of(ctx.rate).to(h.dtype), None, None

@@ -60,9 +60,8 @@ class OneSided(Gain):
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """(pi/2 - 1) v^2 h^2."""
-        return (math.pi / 2 - 1) * (
-            multiplier_variance(self.rate_of(layer)) * inputs[0].relu()
-        ).square()
+        v = multiplier_variance(self.rate_of(layer))
+        return (math.pi / 2 - 1) * (v * inputs[0].relu()).square()
 
 
 @cache

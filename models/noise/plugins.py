@@ -1,5 +1,4 @@
-"""Noise types from outside the repository: a class named `package.module:Class`, or an installed
-package's entry point.
+"""Noise types from outside: a class `package.module:Class`, or a package's entry point.
 
 Nothing is imported before its name is asked for, so what is broken breaks only itself.
 """
@@ -64,14 +63,10 @@ def plug_ins(registered: Collection[str]) -> list[str]:
 
 
 def failure(name: str, error: Exception) -> str:
-    """Tell in one line what a class did wrong in training, with the last line of its own file that
-    took part."""
+    """Tell in one line what a class did wrong in training, and at which line of its file."""
     file = inspect.getfile(load(name))
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == file
-    ]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == file]
     place = f" ({Path(file).name}, line {lines[-1]})" if lines else ""
     return f"noise type {name} failed in training: {_cause(error)}{place}"
 
@@ -92,13 +87,10 @@ def _loaded(name: str) -> tuple[type[Noise], str]:
     # What the repository's own bases and Python's do is covered by the code version, and by the
     # logged versions.
     covered = {"models", *sys.stdlib_module_names}
-    modules = {
-        module: None
-        for module in (home, *_modules_of(found))
-        if module.partition(".")[0] not in covered
-    }
+    modules = dict.fromkeys((home, *_modules_of(found)))
+    own = [module for module in modules if module.partition(".")[0] not in covered]
     try:
-        source = "".join(inspect.getsource(sys.modules[module]) for module in modules)
+        source = "".join(inspect.getsource(sys.modules[module]) for module in own)
     except (OSError, TypeError, KeyError) as error:
         raise ValueError(
             f"{what}: its source, on which a result depends, cannot be read: {_cause(error)}"
@@ -118,27 +110,20 @@ def _imported(name: str) -> Any:
         raise ValueError(f"noise type {name} is not of the form package.module:Class")
     try:
         loaded = importlib.import_module(module)
-        found = getattr(
-            loaded, attribute, None
-        )  # which may import too, where a module loads its parts late
+        found = getattr(loaded, attribute, None)  # may import, in a module that loads late
     except (Exception, SystemExit) as error:
         if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
             raise ValueError(
                 f"noise type {name}: there is no module {module}: run where it lies, or put its "
                 "folder on PYTHONPATH; a file blink.py is the module blink"
             ) from error
-        raise ValueError(
-            f"noise type {name}: importing {module} failed: {_cause(error)}"
-        ) from error
+        told = f"noise type {name}: importing {module} failed: {_cause(error)}"
+        raise ValueError(told) from error
     if found is None:
-        own = [
-            n
-            for n, value in vars(loaded).items()
-            if isinstance(value, type) and value.__module__ == module
-        ]
+        classes = [value for value in vars(loaded).values() if isinstance(value, type)]
+        own = ", ".join(one.__name__ for one in classes if one.__module__ == module)
         raise ValueError(
-            f"noise type {name}: module {module} has no {attribute}: its classes are "
-            f"{', '.join(own)}"
+            f"noise type {name}: module {module} has no {attribute}: its classes are {own}"
         )
     return found
 
@@ -161,14 +146,10 @@ def _plugged_in(name: str) -> tuple[Any, str, str]:
 
 
 def _has_good_rates(found: type[Noise]) -> bool:
-    rates = found.rates
-    return (
-        isinstance(rates, tuple)
-        and len(rates) <= MOST_RATES
-        and all(
-            isinstance(rate, Rate) and rate.low <= 0 <= rate.default <= rate.high for rate in rates
-        )
-    )
+    if not isinstance(found.rates, tuple) or len(found.rates) > MOST_RATES:
+        return False
+    are_rates = all(isinstance(rate, Rate) for rate in found.rates)
+    return are_rates and all(rate.low <= 0 <= rate.default <= rate.high for rate in found.rates)
 
 
 def _origin(point: metadata.EntryPoint) -> str:

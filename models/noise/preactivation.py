@@ -32,9 +32,8 @@ class Preactivation(Noise):
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """Variance of the ReLU of a normal number of mean z and variance v rms_j(z)^2."""
         z = inputs[0]
-        return rectified_variance(
-            z, (multiplier_variance(self.rate_of(layer)) * mean_square(z)).sqrt()
-        )
+        variance = multiplier_variance(self.rate_of(layer)) * mean_square(z)
+        return rectified_variance(z, variance.sqrt())
 
 
 def rectified_variance(mean: Tensor, sd: Tensor) -> Tensor:

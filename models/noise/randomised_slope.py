@@ -22,9 +22,8 @@ class RandomisedSlope(Noise):
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
         width = (3 * multiplier_variance(self.rate_of(layer))).sqrt()
-        return random_relu(
-            z, context.stream, uniform_quantiles, above=(1.0, 0.0), below=(0.0, width)
-        )
+        above, below = (1.0, 0.0), (0.0, width)
+        return random_relu(z, context.stream, uniform_quantiles, above, below)
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:
         """v min(z, 0)^2."""

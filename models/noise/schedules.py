@@ -50,8 +50,7 @@ class Scheduled(Noise):
     def __init__(
         self, rates: Tensor, schedule: Callable[[Tensor], Tensor], inner: type[Noise]
     ) -> None:
-        """`inner` must read its rates anew in every hook, as `rate_of` does: they are changed in
-        place."""
+        """`inner` must read its rates in every hook, as `rate_of` does: they change in place."""
         super().__init__(rates)
         self.schedule = schedule
         self.context: Context | None = None
@@ -61,8 +60,7 @@ class Scheduled(Noise):
         self.resting = False
 
     def acting(self, context: Context) -> Noise:
-        """The inner type at the step's rates; on a CPU, where they are all 0, no noise and no
-        draws.
+        """The inner type at the step's rates; on a CPU no noise and no draws where all are 0.
 
         But for a type with a loss of its own, which may need what its other hooks left, or with
         something to learn. On other devices the host does not know the rates.
@@ -114,16 +112,11 @@ class Scheduled(Noise):
 
 
 def scheduled(schedule: Callable[[Tensor], Tensor], inner: type[Noise]) -> type[Noise]:
-    """`inner` with its rates multiplied by `schedule(progress)`, from 0 to 1; tensors of no
-    dimension."""
+    """`inner` with its rates multiplied by `schedule(progress)`, tensors of no dimension."""
 
     class ScheduledType(Scheduled):
-        site, rates, keeps_mean, dependent = (
-            inner.site,
-            inner.rates,
-            inner.keeps_mean,
-            inner.dependent,
-        )
+        site, rates = inner.site, inner.rates
+        keeps_mean, dependent = inner.keeps_mean, inner.dependent
         parts, multiplier = (inner,), inner.multiplier
         knows_images = inner.knows_images
 

@@ -33,11 +33,8 @@ class Shift(Noise):
     def input(self, x: Tensor, context: Context) -> Tensor:
         networks, batch, _ = x.shape
         scale = multiplier_variance(self.rate_of(0)).sqrt()
-        shifts = (
-            (context.stream.normal(2, batch, dtype=scale.dtype) * scale)
-            .round()
-            .clamp(-FURTHEST, FURTHEST)
-        )
+        drawn = context.stream.normal(2, batch, dtype=scale.dtype) * scale
+        shifts = drawn.round().clamp(-FURTHEST, FURTHEST)
         down, across = shifts.to(torch.int64).unbind(1)
         images = x.reshape(networks * batch, SIDE, SIDE)
         return moved(images, down.flatten(), across.flatten()).view(x.shape)

@@ -33,9 +33,8 @@ class Stratified(Multiplicative):
     dependent = ("examples",)
 
     def hidden(self, layer: int, z: Tensor, context: Context) -> Tensor:
-        return masked_relu(
-            z, places_on_circle(z.shape[1], z.shape[2], context.stream), self.rate_of(layer)
-        )
+        places = places_on_circle(z.shape[1], z.shape[2], context.stream)
+        return masked_relu(z, places, self.rate_of(layer))
 
 
 def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
@@ -46,9 +45,8 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
     steps = coprime_steps(batch, stream.device)
     step = steps[choice * len(steps) >> 16]
     examples = torch.arange(batch, dtype=torch.int32, device=stream.device)[:, None]
-    turned = (examples * step).bitwise_right_shift_(
-        16
-    )  # in 32 bits, where going round the circle is overflow
+    # In 32 bits, where going round the circle is overflow.
+    turned = (examples * step).bitwise_right_shift_(16)
     return turned.to(torch.int16).add_(start)
 
 

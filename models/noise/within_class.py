@@ -10,27 +10,23 @@ from models.rng import Stream
 
 
 def next_of_class(labels: Tensor, stream: Stream) -> Tensor:
-    """Return for each example another of its class, so that each class is one random circle:
-    (networks, batch), indices.
+    """Return for each example another of its class, indices of shape (networks, batch).
 
-    An example alone in its class is its own partner. One sort by class and a random number does it
-    for all.
+    Each class is one random circle. An example alone in its class is its own partner. One sort by
+    class and a random number does it for all.
     """
     networks, batch = labels.shape
     ordered, order = (labels * 65536 + stream.bits(batch)).sort(dim=1, stable=True)
     classes = labels.gather(1, order)
-    start, end = (
-        torch.searchsorted(classes, classes),
-        torch.searchsorted(classes, classes, right=True),
-    )
+    start = torch.searchsorted(classes, classes)
+    end = torch.searchsorted(classes, classes, right=True)
     place = torch.arange(batch, device=labels.device)
     following = start + (place + 1 - start).remainder(end - start)
     return torch.empty_like(order).scatter_(1, order, order.gather(1, following))
 
 
 def rows(h: Tensor, indices: Tensor) -> Tensor:
-    """Return each network's examples `indices`, (networks, batch), of h, (networks, batch,
-    units)."""
+    """Return each network's examples `indices` (networks, batch) of h (networks, batch, units)."""
     networks, batch, _ = h.shape
     offsets = torch.arange(0, networks * batch, batch, device=h.device)[:, None]
     return h.flatten(0, 1).index_select(0, (indices + offsets).flatten()).view_as(h)
@@ -64,13 +60,10 @@ class WithinClass(Noise):
         h = z.relu_()
         if not context.labels.numel():
             return h
-        partners, e = (
-            next_of_class(context.labels, context.stream),
-            context.stream.normal(h.shape[1], 1),
-        )
+        partners = next_of_class(context.labels, context.stream)
+        e = context.stream.normal(h.shape[1], 1)
         ahead = rows(h.detach(), partners)
         difference = ahead.sub_(rows(ahead, partners))
-        variance = (
-            multiplier_variance(self.rate_of(layer)) * energy(h.detach()) / energy(difference)
-        )
+        v = multiplier_variance(self.rate_of(layer))
+        variance = v * energy(h.detach()) / energy(difference)
         return difference.mul_(torch.where(variance < torch.inf, variance, 0).sqrt() * e).add_(h)
