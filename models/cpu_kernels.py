@@ -1,5 +1,4 @@
-"""What a training step does beside its matrix products, as loops compiled for the CPU: one pass
-over memory each.
+"""What a training step does beside its products, as loops compiled for the CPU: one pass each.
 
 Speed only: whoever calls one of these also says the same in tensor operations, which is what a GPU
 runs and what the tests compare with. They let go of Python's lock, so that the populations of
@@ -29,8 +28,7 @@ BLOCK = 2048
 
 
 def serve(*tensors: Tensor) -> bool:
-    """Return True for the tensors that these loops work on: in a CPU's memory, of float32 or
-    bfloat16."""
+    """Return True if all are what these loops work on: in a CPU's memory, float32 or bfloat16."""
     return all(
         t.device.type == "cpu" and t.dtype in (torch.float32, torch.bfloat16) for t in tensors
     )
@@ -70,8 +68,7 @@ def narrow(source, into):
 
 @compiled
 def draw(state, counter, numbers):
-    """Fill `numbers`, int16 (streams, any multiple of 4 lanes), with the next 64 bits of each
-    lane's generator.
+    """Fill `numbers`, int16 (streams, a multiple of 4 lanes), with each lane's next 64 bits.
 
     Their states move on: `state`, uint64 (streams, 3, lanes), and `counter`, (streams,), the fourth
     number of a state, the same for all lanes of a stream.

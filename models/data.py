@@ -1,5 +1,4 @@
-"""Fashion-MNIST, or another data set of the same form: found, checked, kept, and split once and for
-all.
+"""Fashion-MNIST, or another data set of the same form: found, checked, kept, and split.
 
 `load` tries the data folder, then `models.download`, and checks what it gets; `split` makes the
 tensors.
@@ -69,8 +68,7 @@ class Split:
     content: str
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Split:
-        """The same split on `device`; `dtype` is for the pixels only and leaves the digest as it
-        is."""
+        """Move the split; `dtype` is for the pixels only, and the digest stays as it is."""
         return replace(
             self,
             train_x=self.train_x.to(device, dtype),
@@ -95,8 +93,7 @@ class Split:
         return replace(self, test_x=self.test_x[:0], test_y=self.test_y[:0])
 
     def subset(self, n: int) -> Split:
-        """The split with the first `n` training examples, stratified: each class's first ones in
-        file order.
+        """Return the split with `n` training examples: each class's first ones in file order.
 
         The digest changes unless `n` is the whole training set. ValueError unless 1 <= n <=
         training examples.
@@ -114,8 +111,7 @@ class Split:
 
 
 def load(name: str = "fashion-mnist", folder: str | Path = "data") -> Images:
-    """Read a data set from `folder`/`name`, or else from the first source that has it, and keep it
-    in that folder.
+    """Read a data set from `folder`/`name`, or from the first source that has it; keep it there.
 
     A name "path:some/folder" means the files in that folder, which need not be in `folder`; the
     data set is called by the folder's own name then, so that its studies are the same wherever it
@@ -161,8 +157,7 @@ def kept(name: str, cache: Path) -> Files:
 
 
 def validation_size(train: int) -> int:
-    """Return how many of so many training images are set apart: 10,000, or a sixth where that is
-    fewer, as of a small set."""
+    """Return how many of `train` images validate: 10,000, or a sixth where that is fewer."""
     return min(10_000, train // 6)
 
 
@@ -181,8 +176,7 @@ def _images(name: str, files: Files) -> Images:
 
 
 def split(images: Images, validation: int = 10_000) -> Split:
-    """Set `validation` training examples apart, the same ones each time and each class in
-    proportion.
+    """Set `validation` training examples apart, always the same, each class in proportion.
 
     Fashion-MNIST: train (50000, 784), validation (10000, 784) with 1,000 of each class, test
     (10000, 784). Pixels are divided by 255 to float32 in [0, 1]. Errors: ValueError unless 1 <=
@@ -217,8 +211,7 @@ def _pixels(images: np.ndarray) -> torch.Tensor:
 
 
 def _stratified(labels: np.ndarray, n: int, keys: np.ndarray) -> np.ndarray:
-    """`n` rows, ascending: of each class its share (rounded by largest remainder), those with the
-    lowest keys."""
+    """Return `n` rows, ascending: each class's share (by largest remainder), of lowest keys."""
     counts = np.bincount(labels)
     quotas, remainders = np.divmod(n * counts, len(labels))
     quotas[np.argsort(-remainders, kind="stable")[: n - quotas.sum()]] += 1

@@ -52,8 +52,7 @@ FAILURES = (RuntimeError, ImportError, OSError, HTTPException, subprocess.Timeou
 
 @dataclass(frozen=True)
 class Source:
-    """Where a data set can be found, and the SHA-256 of its unpacked FILES where these are
-    known."""
+    """Where a data set can be found, and the SHA-256 of its unpacked FILES where known."""
 
     torchvision: str
     debian: str | None = None
@@ -231,8 +230,7 @@ def _from_debian_folder(dataset: Source, root: Path = DEBIAN_FOLDER) -> Files:
 
 
 def _from_torchvision(dataset: Source) -> Files:
-    """Download from torchvision's mirrors, checked by its MD5; its own download knows no
-    timeout."""
+    """Download as torchvision does, checked by its MD5; its own code knows no timeout."""
     import torchvision.datasets  # seconds to import, and needed on the first start only
 
     listed = getattr(torchvision.datasets, dataset.torchvision)

@@ -51,8 +51,7 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
 
 
 def repeatable(arm: Arm) -> str | None:
-    """The distribution by which a served network can repeat the arm's noise, as `Noise.multiplier`;
-    None if it cannot.
+    """Return `Noise.multiplier` where a served network can repeat the arm's noise by it, else None.
 
     "none" for an arm that has no noise, whose passes are all alike.
     """

@@ -85,8 +85,7 @@ def onednn_products(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 class NarrowAffine(torch.autograd.Function):
-    """h W + b for a W of few columns: a product ten columns wide takes three times as long as one
-    ten rows high.
+    """h W + b for a W of few columns: ten columns take three times as long as ten rows.
 
     h (networks, batch, in), W (networks, in, out), b (networks, 1, out); the result (networks,
     batch, out).

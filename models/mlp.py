@@ -1,5 +1,4 @@
-"""The network: 784-256-256-10 with ReLU, as a population of independent copies in stacked
-tensors."""
+"""The network: 784-256-256-10 with ReLU, a population of it in stacked tensors."""
 
 from __future__ import annotations
 
@@ -35,8 +34,7 @@ class Weights:
         return self.weights + self.biases
 
     def rounded(self, dtype: torch.dtype) -> Weights:
-        """A copy of another precision, whose gradients can be asked for; the population itself
-        where it has it."""
+        """A copy in a precision, whose gradients can be asked for; itself where it has it."""
         if dtype == self.weights[0].dtype:
             return self
         parts = (self.weights, self.biases)
@@ -58,8 +56,7 @@ class Weights:
 def initialise(
     seeds: Sequence[int], device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32
 ) -> Weights:
-    """Weights and biases uniform on +-1/sqrt(fan-in), as nn.Linear draws them; one network for each
-    seed.
+    """Draw a network for each seed, uniform on +-1/sqrt(fan-in) as nn.Linear does.
 
     Drawn on the CPU in float32, so that a seed means the same weights on every device and at every
     precision.

@@ -30,8 +30,7 @@ keep busy."""
 
 
 def generator(seed: int, purpose: Purpose) -> Generator:
-    """PyTorch's generator of one seed and purpose; distinct pairs give independent streams (NumPy's
-    SeedSequence)."""
+    """PyTorch's generator of one seed and purpose; pairs are independent (SeedSequence)."""
     return Generator().manual_seed(_key(seed, purpose))
 
 
@@ -154,8 +153,7 @@ class Stream:
 
 @cache
 def normal_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
-    """The normal distribution's quantiles at the 2^16 midpoints of (0, 1), scaled to variance 1;
-    ascending."""
+    """The normal quantiles at the 2^16 midpoints of (0, 1), scaled to variance 1; ascending."""
     midpoints = (torch.arange(65536, dtype=torch.float64) + 0.5) / 65536
     quantiles = torch.special.ndtri(midpoints)
     return (quantiles / quantiles.std(correction=0)).to(device, dtype)
@@ -175,8 +173,7 @@ def logistic_quantiles(dtype: torch.dtype, device: torch.device) -> Tensor:
 
 
 def look_up(table: Tensor, bits: Tensor) -> Tensor:
-    """The entries of a table of 65,536 at `bits`, int16 of any shape, of which -32768 is the
-    first."""
+    """The entries of a table of 65,536 at `bits`, int16 of any shape, from -32768 on."""
     if table.device.type == "cpu":
         found = torch.empty(bits.shape, dtype=table.dtype)
         cpu_kernels.look_up(

@@ -145,8 +145,7 @@ def not_trained(arm: Arm, seed: int, error: str) -> Trained:
 
 
 def population_size(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int:
-    """Return how many networks one tensor program trains at most; a network's result does not
-    depend on it.
+    """Return how many networks are trained at once at most; a result does not depend on it.
 
     On a CPU more bring little, and leave a study fewer batches to deal out to its cores
     (docs/speed.md). A GPU is filled by many, as far as half of its memory goes, by what one more
@@ -164,8 +163,7 @@ def population_size(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int
 
 
 def network_bytes(arm: Arm, split: Split, measures: Sequence[str] = ()) -> int:
-    """Memory that one more network takes at most, measured over an epoch of a single step, its
-    evaluation and measures."""
+    """Measure the memory of one more network, over a step, its evaluation and measures."""
     once = replace(arm, recipe=replace(arm.recipe, epochs=1))
     step = split.subset(min(arm.recipe.batch_size, len(split.train_y)))
     return bytes_of_one_more(
@@ -234,8 +232,7 @@ def _train_chunk(
 def _test(
     population: Weights, noise: Noise, seeds: Sequence[int], split: Split
 ) -> tuple[dict[str, list[float]], dict[str, np.ndarray]]:
-    """The scores on the test images, and what each image contributed to them; nothing where there
-    are none."""
+    """The scores on the test images, if there are any, and each image's share in them."""
     if not len(split.test_y):
         return {}, {}
     logits = predict(population, noise.at_evaluation(), seeds, split.test_x)
@@ -246,8 +243,7 @@ def _test(
 
 
 def build(arms: Sequence[Arm], seeds: Sequence[int], split: Split) -> tuple[Weights, Noise]:
-    """The freshly initialised networks, one for each pair of `arms` and `seeds`, and their
-    noise."""
+    """Return fresh networks, one for each pair of `arms` and `seeds`, and their noise."""
     device, dtype = split.train_x.device, at_least_float32(split.train_x.dtype)
     noise = noise_type(arms[0].noise)(rate_table(arms, dtype, device))
     return initialise(seeds, device, dtype), noise
@@ -262,8 +258,7 @@ def fit(
     on_step: Callable[[float], None] | None = None,
     counted: bool | None = None,
 ) -> Iterator[Tensor]:
-    """Train the population in place; yields each network's mean training loss, (networks,), after
-    each epoch.
+    """Train the population in place; yield the mean training losses, (networks,), of each epoch.
 
     Args:
         counted: take the steps as a GPU does, draws by counter; by default where the device is no

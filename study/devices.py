@@ -37,8 +37,7 @@ the two together."""
 
 
 def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
-    """`wanted`, or for "auto" bfloat16 where that is fast and was found to leave each arm's scores
-    where they are.
+    """Return `wanted`, or for "auto" bfloat16 where that is fast and was found to be equivalent.
 
     This is on AMD's CPUs with AVX-512's instructions for it, where that was studied, and on Intel's
     with AMX, for which that study is taken over; without AMX, Intel's bfloat16 is the slower
@@ -62,8 +61,7 @@ def pick_precision(wanted: str, device: str, elsewhere: bool = False) -> str:
 
 
 def multiplies_bfloat16_fast(device: str) -> bool:
-    """Return True if the hardware has bfloat16 products that are faster than float32's; without any
-    they are many times slower."""
+    """Return True if bfloat16 products are faster here than float32's, not many times slower."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return device == "cpu" and bool(bfloat16_instructions())

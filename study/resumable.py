@@ -185,8 +185,7 @@ class ResumableStudy:
         return scored
 
     def best_of(self, arms: Sequence[Arm]) -> Arm | None:
-        """Return the best of the arms on the re-ranking's validation images, if any was
-        re-ranked."""
+        """Return the best of the arms on the re-ranking's validation images, if it had any."""
         by_name = {arm.name: arm for arm in arms}
         objective = self.declaration.objective
         best = selection.best_reranked(self.table(), list(by_name), objective)

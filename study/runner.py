@@ -22,8 +22,7 @@ Picked = dict[tuple[str, str], dict[str, Arm]]
 
 
 class Study(Protocol):
-    """What a study is run on: `study.resumable` trains and logs, `study.planning.dry_run`
-    counts."""
+    """What a study is run on: `resumable` trains and logs, `planning.dry_run` counts."""
 
     preset: Preset
     noise_types: tuple[str, ...]
@@ -69,8 +68,7 @@ def run_study(study: Study) -> None:
 
 
 def searched_beside(preset: Preset, types: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
-    """Return what is searched beside no noise: the other types, and dropout without weight decay
-    where a question asks for it."""
+    """Return what is searched beside no noise: other types, and dropout alone where asked for."""
     asked = any(
         DESIGNS[name].tunes_alone and recipe in recipes
         for name, recipes in preset.questions.items()

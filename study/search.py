@@ -1,5 +1,4 @@
-"""The search of one recipe: no noise first, then every type in one wide round around its weight
-decay.
+"""The search of one recipe: no noise first, then every type around its weight decay.
 
 The round is two anchors and a scrambled Sobol sequence: no trial waits for another, so a device is
 filled, and a search that is resumed proposes what an uninterrupted one would have. What single
@@ -74,8 +73,7 @@ class Search:
         return chosen[:count]
 
     def winner(self, scored: Scored, again: Sequence[Arm]) -> tuple[Arm, float] | None:
-        """Return the best of the arms that were trained again and no noise's own, and its
-        posterior mean; None if none is left."""
+        """Return the best of no noise's own arm and those trained again, with its mean, if any."""
         if not any(map(_finite, scored.values())):
             return None
         ranked = self._ranked(scored, [*again, *self.known])

@@ -1,5 +1,4 @@
-"""Ctrl-C, SIGTERM and the terminal's end while a study runs: remembered, and asked for at every
-turn.
+"""Ctrl-C, SIGTERM and the terminal's end while a study runs: remembered, and asked for.
 
 An exception raised by a signal is dropped when it strikes inside a destructor or a callback of a
 library, and cuts a trial's logging in two when it strikes there. So the first signal only asks the
@@ -25,8 +24,7 @@ _asked = threading.Event()
 
 @contextmanager
 def remembered() -> Iterator[None]:
-    """Remember what stops a study for `check`; a second signal raises KeyboardInterrupt
-    at once."""
+    """Remember what stops a study for `check`; a second signal raises KeyboardInterrupt."""
     _asked.clear()
     before = {number: signal.signal(number, _remember) for number in (signal.SIGINT, *_others())}
     try:

@@ -26,8 +26,7 @@ Words = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def philox4x32(counter: Words, key: tuple[Tensor, Tensor]) -> Words:
-    """Four words of 32 random bits for each counter; all int64 tensors of 0 to 2^32 - 1, which
-    broadcast.
+    """Return four words of 32 random bits for each counter, in int64 tensors, which broadcast.
 
     A product that overflows int64 keeps its lower 64 bits, and these are all of it.
 

@@ -69,8 +69,7 @@ class Steps:
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
 
     def epoch(self, order: Tensor, on_step: Callable[[float], None] | None) -> Tensor:
-        """Train an epoch in an order of the examples, (networks, examples): the mean loss,
-        (networks,)."""
+        """Train an epoch in an order (networks, examples): the mean loss, (networks,)."""
         self._order.copy_(order)
         self._place.zero_()
         self._loss.zero_()

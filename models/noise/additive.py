@@ -35,8 +35,7 @@ class Additive(Noise):
 
 
 def mean_square(h: Tensor) -> Tensor:
-    """Mean square of each unit over the batch, detached: (networks, batch, units) to (networks, 1,
-    units)."""
+    """Mean square of each unit over the batch, detached: (networks, 1, units)."""
     dtype = torch.promote_types(h.dtype, torch.float32)
     length = torch.linalg.vector_norm(h.detach(), dim=1, keepdim=True, dtype=dtype)
     return (length.square() / h.shape[1]).to(h.dtype)

@@ -12,8 +12,7 @@ from models.rng import Stream
 
 
 def disturbed(labels: Tensor, rate: Tensor, classes: int, stream: Stream) -> Tensor:
-    """Replace labels: with probability `rate`, (networks, 1), a label of (networks, batch) is drawn
-    anew, all classes alike."""
+    """Draw labels (networks, batch) anew with probability `rate` (networks, 1), classes alike."""
     chance, new = stream.uniform(2, labels.shape[1]).add_(1).div_(2).unbind(dim=1)
     return torch.where(chance < rate, (new * classes).long(), labels)
 

@@ -1,5 +1,4 @@
-"""Masks as a published set of exercise solutions draws them: wrong on purpose, for the audit to
-measure.
+"""Masks as a published set of solutions draws them: wrong on purpose, for the audit.
 
 Source: narcissuskid, 5.6. Dropout (2023), solutions to the exercises of Dive into Deep Learning
 5.6; written anew.

@@ -38,8 +38,7 @@ def slopes(
     below: Line,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """The slopes, t being the quantiles at `bits`; worked out in float32 at least, and in `dtype`,
-    by default that of z."""
+    """The slopes at `bits`, worked out in float32 at least; in `dtype`, by default that of z."""
     table = quantiles(torch.promote_types(z.dtype, torch.float32), z.device)
     known = dtype in (None, torch.float32, torch.bfloat16)
     if cpu_kernels.serve(z) and z.is_contiguous() and known:

@@ -36,8 +36,7 @@ class Standout(Noise):
         return z.mul_(kept)
 
     def kept_of(self, layer: int, z: Tensor) -> Tensor:
-        """The probability k of keeping each unit, (networks, batch, units); at rate 0 it is 1, with
-        gradient 0."""
+        """The probability k of keeping each unit; at rate 0 it is 1, with gradient 0."""
         return (SLOPE * z + (1 - self.rate_of(layer)).logit()).sigmoid()
 
     def variance(self, layer: int, *inputs: Tensor) -> Tensor:

@@ -38,8 +38,7 @@ class Stratified(Multiplicative):
 
 
 def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
-    """Places of the examples for each unit, the circle's length being 2^16: int16 of shape
-    (networks, batch, units)."""
+    """Places on a circle of length 2^16, for each unit: int16 (networks, batch, units)."""
     drawn = stream.bits(2, 1, units)
     start, choice = drawn[:, 0], drawn[:, 1].to(torch.int64) + 32768
     steps = coprime_steps(batch, stream.device)
@@ -52,7 +51,6 @@ def places_on_circle(batch: int, units: int, stream: Stream) -> Tensor:
 
 @cache
 def coprime_steps(batch: int, device: torch.device) -> Tensor:
-    """a / B of a circle of length 2^32, for a in 1 .. B coprime to B: steps that visit all B
-    places. int32."""
+    """a / B of a circle of length 2^32, a in 1 .. B coprime to B: each visits all B places."""
     steps = [round(a * 2**32 / batch) for a in range(1, batch + 1) if gcd(a, batch) == 1]
     return torch.tensor(steps, dtype=torch.int64).to(device, torch.int32)

@@ -1,5 +1,4 @@
-"""What a question may have measured on its networks. A new measure is one file here and one line in
-`MEASURES`."""
+"""What a question may have measured. A new measure is one file here and one line below."""
 
 from models.probes.base import MARKS, Measure, Moment
 from models.probes.learning_curve import horizons

@@ -16,8 +16,7 @@ SAMPLES = 100
 
 @torch.no_grad()
 def moment_matched(moment: Moment) -> dict[str, Tensor]:
-    """Test scores where each hidden layer passes on its mean over Gaussian draws:
-    `test/accuracy_moment`.
+    """Test scores where hidden layers pass on means over Gaussian draws: `test/accuracy_moment`.
 
     A pre-activation under random masks is nearly normal with mean h W + b and variance p/(1-p) h^2
     W^2; it is drawn 100 times, and the mean of its ReLU goes on. Source: Wan et al. 2013, section

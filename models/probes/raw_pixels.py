@@ -9,8 +9,7 @@ from models.probes.base import Moment
 
 
 def raw_pixels(moment: Moment) -> dict[str, Tensor]:
-    """Validation loss and accuracy on pixels from 0 to 255, for networks trained on 0 to 1:
-    `val/accuracy_raw`."""
+    """Validation scores on pixels from 0 to 255, after training on 0 to 1: `val/accuracy_raw`."""
     if not moment.last:
         return {}
     images = moment.split.validation_x * 255

@@ -17,8 +17,7 @@ PROBE, MASKS = 2000, 32
 
 @torch.no_grad()
 def variance(moment: Moment) -> dict[str, Tensor]:
-    """Variances of each hidden layer's activations over a fixed probe, per unit, averaged over the
-    units.
+    """Variances of each hidden layer's activations over a fixed probe, the mean over units.
 
     `variance/layer1_clean_at_5` is that of the evaluation pass after 5 epochs. `before` and `after`
     are those of training passes, before the layer's own mask (those upstream act) and after it: the
@@ -57,8 +56,7 @@ def variance(moment: Moment) -> dict[str, Tensor]:
 
 
 class Sums:
-    """First and second moments of the activations before and after each layer's mask, over masks
-    and images."""
+    """Moments of the activations before and after each layer's mask, over masks and images."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         """Empty sums; see `of`."""
@@ -84,8 +82,7 @@ class Sums:
 
 
 class Parts:
-    """Variance of (networks, images, units) over images and passes, split in two; each part
-    (networks, units)."""
+    """Variance over images and passes, split in two; each part (networks, units)."""
 
     def __init__(self) -> None:
         """Start with empty sums."""

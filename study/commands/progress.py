@@ -1,5 +1,4 @@
-"""Progress on standard error: a line for each phase, between them the time left and the best so
-far."""
+"""Progress on standard error: a line for each phase, the time left and the best so far."""
 
 from __future__ import annotations
 

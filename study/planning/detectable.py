@@ -31,8 +31,7 @@ OF_VARIANCES = {"variance/log": 0.0067, "variance/excess": 0.0010}
 
 
 def describe(questions: Sequence[Question], recipes: RecipeWords = NAMES) -> list[str]:
-    """A line for each question, metric and family of contrasts, under a heading; and what the
-    numbers mean.
+    """Return a line for each question, metric and family of contrasts, and what they mean.
 
     Args:
         recipes: what each recipe is in words.

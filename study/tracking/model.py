@@ -1,5 +1,4 @@
-"""The winner as a model: `study.tracking.served_model` and a file of numbers, logged with its seed
-run."""
+"""The winner as a model: `served_model` and a file of numbers, logged with its seed run."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""The winner of a finished study in MLflow's model registry: one name, one alias, tags that lead to
-the evidence."""
+"""The winner in MLflow's model registry: one name, one alias, tags that lead to the evidence."""
 
 from __future__ import annotations
 
@@ -22,8 +21,7 @@ TAG_VALIDATION, TAG_TEST, TAG_REPORT, TAG_STUDY_RUN = (
 
 
 def register(tracker: Tracker, winner: Arm | None) -> str:
-    """The model of a finished study's winner as a version of `NAME`, and what the user is to know
-    of it.
+    """Register the winner's model as a version of `NAME`; return what the user is to know of it.
 
     Done once for each study. A store that has no registry, or does not answer, is told and breaks
     nothing.
@@ -94,8 +92,7 @@ def _tags(tracker: Tracker, run: Run) -> dict[str, str]:
 
 
 def _crown(client: MlflowClient, version: str) -> str:
-    """Give the alias to a version, unless its holder does better on the same data set's validation
-    images.
+    """Give the alias to a version, unless its holder does better on the same validation images.
 
     So a demonstration that runs after the real study does not take its place.
     """

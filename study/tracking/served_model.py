@@ -81,8 +81,7 @@ def to_pixels(values: Any) -> np.ndarray:
 def multiplier(
     random: np.random.Generator, distribution: str, p: float, shape: tuple[int, ...]
 ) -> np.ndarray:
-    """Independent float32 draws of mean 1 and variance v = p/(1-p): dropout's mask, or a smooth
-    one."""
+    """Draw float32 numbers of mean 1 and variance v = p/(1-p): dropout's mask, or a smooth one."""
     v = p / (1 - p)
     if distribution == "bernoulli":
         return (random.random(shape, np.float32) >= p) / np.float32(1 - p)
@@ -98,8 +97,7 @@ def multiplier(
 
 
 class Network:
-    """The 784-256-256-10 network: `numbers` of `models.export.to_numbers`, the noise's site and its
-    distribution."""
+    """The 784-256-256-10 network, of `models.export.to_numbers`, and what is known of its noise."""
 
     def __init__(self, numbers: dict[str, np.ndarray], site: str, distribution: str | None) -> None:
         """`distribution` as of `models.export.repeatable`."""
@@ -132,8 +130,7 @@ class Network:
     def sampled(
         self, x: np.ndarray, samples: int, random: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (n - 1) of the class probabilities over noisy passes, each
-        (n, 10).
+        """Return mean and standard deviation (n - 1) over noisy passes, each (n, 10).
 
         Source: Gal & Ghahramani 2016, Dropout as a Bayesian Approximation; the running sums are
         Welford's.
@@ -151,12 +148,10 @@ class Network:
 
 
 class Champion(PythonModel):
-    """Class probabilities of images, and on demand their spread under the noise the network was
-    trained with."""
+    """Class probabilities of images, and on demand their spread under the noise of training."""
 
     def load_context(self, context: Any) -> None:
-        """Read the numbers that lie beside this file, and what the model's configuration says of
-        the noise."""
+        """Read the numbers beside this file, and what the configuration says of the noise."""
         with np.load(context.artifacts["network"], allow_pickle=False) as file:
             numbers = dict(file)
         self.noise = context.model_config["noise"]
