@@ -21,8 +21,7 @@ from torch.utils.data import DataLoader, Sampler, TensorDataset
 from analysis.stats import paired
 from models import data
 from models.config import Arm
-from models.export import to_module
-from models.mlp import initialise
+from models.mlp import Weights, initialise
 from models.rng import Stream
 from models.train import train_population
 from study.presets import DECAY
@@ -53,6 +52,18 @@ class SeededOrder(Sampler[int]):
 def split() -> data.Split:
     """The real data, read once a process."""
     return data.split(data.load())
+
+
+def to_module(weights: Weights) -> nn.Sequential:
+    """Return a population of one as nn.Linear and nn.ReLU, without noise."""
+    layers: list[nn.Module] = []
+    for weight, bias in zip(weights.weights, weights.biases, strict=True):
+        linear = nn.Linear(weight.shape[1], weight.shape[2])
+        with torch.no_grad():
+            linear.weight.copy_(weight[0].T)
+            linear.bias.copy_(bias[0, 0])
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1]).eval()
 
 
 def reference(arm: Arm, seed: int) -> dict[str, float]:

@@ -1,5 +1,4 @@
-"""One network out of a population, as what needs no code of this project: plain PyTorch, or
-numbers."""
+"""One network out of a population, in numbers that need no code of this project."""
 
 from __future__ import annotations
 
@@ -7,24 +6,10 @@ import math
 
 import numpy as np
 import torch
-from torch import nn
 
 from models.config import Arm, rate_table
 from models.mlp import Weights
-from models.noise import Noise, noise_type
-
-
-def to_module(weights: Weights) -> nn.Sequential:
-    """A population of one as nn.Linear and nn.ReLU, without noise: images (n, 784) in, logits (n,
-    10) out."""
-    layers: list[nn.Module] = []
-    for weight, bias in zip(weights.weights, weights.biases, strict=True):
-        linear = nn.Linear(weight.shape[1], weight.shape[2])
-        with torch.no_grad():
-            linear.weight.copy_(weight[0].T)
-            linear.bias.copy_(bias[0, 0])
-        layers += [linear, nn.ReLU()]
-    return nn.Sequential(*layers[:-1]).eval()
+from models.noise import noise_type
 
 
 def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
@@ -36,7 +21,8 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
     offset infinity where there is no gate), and `rate`, at which the noise ended; of a type with
     three rates `rate` is (3,).
     """
-    noise = _noise(arm)
+    noise = noise_type(arm.noise)(rate_table([arm]))
+    noise.finish()
     evaluated = [noise.at_evaluation().evaluated(layer) for layer in range(2)]
     gates = [rule.gate or (0.0, math.inf) for rule in evaluated]
     numbers: dict[str, np.ndarray | list[float]] = {
@@ -57,9 +43,3 @@ def repeatable(arm: Arm) -> str | None:
     """
     kind = noise_type(arm.noise)
     return (vars(kind).get("multiplier") or None) if kind.rates else "none"
-
-
-def _noise(arm: Arm) -> Noise:
-    noise = noise_type(arm.noise)(rate_table([arm]))
-    noise.finish()
-    return noise

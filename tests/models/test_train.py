@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from benchmarks.equivalence import to_module
 from models.config import Arm, Recipe
 from models.data import Split
-from models.export import to_module
 from models.mlp import initialise
 from models.noise import NOISE, noise_type
 from models.rng import Stream
