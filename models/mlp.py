@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -37,20 +37,14 @@ class Weights:
         """A copy in a precision, whose gradients can be asked for; itself where it has it."""
         if dtype == self.weights[0].dtype:
             return self
-        parts = (self.weights, self.biases)
-        return Weights(
-            *(tuple(t.detach().to(dtype).requires_grad_() for t in part) for part in parts)
-        )
+        return self._each(lambda t: t.detach().to(dtype).requires_grad_())
 
     def network(self, index: int) -> Weights:
         """A copy of one network's parameters, as a population of one on the CPU."""
-        parts = (self.weights, self.biases)
-        return Weights(
-            *(
-                tuple(t[index : index + 1].detach().to("cpu", copy=True) for t in part)
-                for part in parts
-            )
-        )
+        return self._each(lambda t: t[index : index + 1].detach().to("cpu", copy=True))
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Weights:
+        return Weights(tuple(map(change, self.weights)), tuple(map(change, self.biases)))
 
 
 def initialise(

@@ -18,6 +18,7 @@ import torch
 from torch import Generator, Tensor
 
 from models import cpu_kernels
+from models.cpu_kernels import array
 from models.gpu.philox import Counted
 
 Purpose = Literal["init", "order", "noise", "evaluation"]
@@ -176,9 +177,7 @@ def look_up(table: Tensor, bits: Tensor) -> Tensor:
     """The entries of a table of 65,536 at `bits`, int16 of any shape, from -32768 on."""
     if table.device.type == "cpu":
         found = torch.empty(bits.shape, dtype=table.dtype)
-        cpu_kernels.look_up(
-            cpu_kernels.array(table), cpu_kernels.array(bits.contiguous()), cpu_kernels.array(found)
-        )
+        cpu_kernels.look_up(array(table), array(bits.contiguous()), array(found))
         return found
     return look_up_by_tensors(table, bits)
 

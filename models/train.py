@@ -71,13 +71,11 @@ class Trained:
     def scores(self) -> dict[str, float]:
         """The run's numbers: after the last step, the mean accuracy of the curve's last three
         points, and what was measured."""
-        last = {name: curve[-1] for name, curve in self.curves.items()}
-        measured = {name: value for _, name, value in self.measured}
         return {
-            **last,
+            **{name: curve[-1] for name, curve in self.curves.items()},
             "val/accuracy_last3": fmean(self.curves["val/accuracy"][-3:]),
             **self.test,
-            **measured,
+            **{name: value for _, name, value in self.measured},
         }
 
     def without_weights(self) -> Trained:
@@ -87,11 +85,8 @@ class Trained:
     @property
     def converged(self) -> bool:
         """True if training ended in finite numbers."""
-        return all(
-            map(
-                math.isfinite, [*(curve[-1] for curve in self.curves.values()), *self.test.values()]
-            )
-        )
+        last = [curve[-1] for curve in self.curves.values()]
+        return all(map(math.isfinite, [*last, *self.test.values()]))
 
 
 def train_population(
@@ -186,16 +181,14 @@ def _train_chunk(
     rough_x = split.validation_x.to(split.train_x.dtype)  # of all points but the last
     recipe = arms[0].recipe
     start, paused = time.perf_counter(), 0.0
-    for epoch, train_loss in enumerate(
-        fit(population, noise, arms, seeds, split, on_step), start=1
-    ):
+    losses = fit(population, noise, arms, seeds, split, on_step)
+    for epoch, train_loss in enumerate(losses, start=1):
         if epoch in recipe.evaluated_epochs:
             x = split.validation_x if epoch == recipe.epochs else rough_x
             weights = population.rounded(x.dtype)
             scores = evaluate(weights, noise, seeds, x, split.validation_y)
-            for curve, values in zip(
-                curves.values(), (train_loss, scores["loss"], scores["accuracy"]), strict=True
-            ):
+            point = (train_loss, scores["loss"], scores["accuracy"])
+            for curve, values in zip(curves.values(), point, strict=True):
                 curve.append(values.tolist())
             evaluated.append(epoch)
             diverged = not any(map(math.isfinite, curves["train/loss"][-1]))

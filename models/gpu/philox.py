@@ -19,8 +19,6 @@ ROUNDS = 10
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK = 0xFFFFFFFF
-BITS_OF_A_BLOCK = 8
-"""Numbers of 16 bits that one counter gives."""
 
 Words = tuple[Tensor, Tensor, Tensor, Tensor]
 

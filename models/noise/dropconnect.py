@@ -1,5 +1,7 @@
 """DropConnect: dropout of single weights."""
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from models.matmul import affine
@@ -18,7 +20,7 @@ class DropConnect(Noise):
 
     site = "weight"
     rates = per_layer(Rate("probability p of dropping a weight"))
-    dependent = ("examples",)
+    dependent: ClassVar[tuple[str, ...]] = ("examples",)
     multiplier = "bernoulli"
 
     def linear(

@@ -3,15 +3,15 @@
 import torch
 from torch import Tensor
 
-from models.matmul import affine
-from models.noise.base import Context, Noise, Rate, multiplier_variance, per_layer
+from models.noise.base import Context, Rate, per_layer
+from models.noise.dropconnect import DropConnect
 from models.noise.masks import inverted_mask
 
 EXAMPLES = 16
 """Examples at a time: bounds the memory of their masks."""
 
 
-class DropConnectExample(Noise):
+class DropConnectExample(DropConnect):
     """h_i (W * M_i) / (1 - p), M_i Bernoulli(1 - p) for each example i and weight.
 
     Its masks are as many as a batch has examples, and it cannot use a matrix product for the batch:
@@ -20,8 +20,8 @@ class DropConnectExample(Noise):
     Source: Wan et al. 2013, Regularization of Neural Networks using DropConnect.
     """
 
-    site = "weight"
     rates = per_layer(Rate("probability p of dropping a weight, for each example"))
+    dependent = ()
 
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context
@@ -35,8 +35,3 @@ class DropConnectExample(Noise):
             masked = (weight[:, None] * mask).to(h.dtype)
             outputs.append(torch.matmul(examples[:, :, None, :], masked).squeeze(2))
         return torch.cat(outputs, dim=1) + bias.to(h.dtype)
-
-    def variance(self, layer: int, *inputs: Tensor) -> Tensor:
-        """v h^2 W^2, summed over the inputs."""
-        h, weight = inputs
-        return multiplier_variance(self.rate_of(layer)) * affine(h.square(), weight.square())

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from models import cpu_kernels
+from models.cpu_kernels import array
 from models.gpu.fused import fused
 from models.rng import Stream
 
@@ -86,12 +87,7 @@ class Masked(torch.autograd.Function):
             return times_mask(x, bits, rate)
         ctx.rate = rate.clone()  # a schedule changes the rates in place, at the next step
         result = torch.empty_like(x)
-        cpu_kernels.masked(
-            cpu_kernels.array(x),
-            cpu_kernels.array(bits),
-            cpu_kernels.array(rate).flatten(),
-            cpu_kernels.array(result),
-        )
+        cpu_kernels.masked(array(x), array(bits), array(rate).flatten(), array(result))
         return result
 
     @staticmethod
@@ -109,8 +105,7 @@ class MaskedRelu(torch.autograd.Function):
         ctx.rate = rate
         if z.device.type == "cpu":
             ctx.rate = rate.clone()  # a schedule changes the rates in place, at the next step
-            rates = cpu_kernels.array(rate).flatten()
-            cpu_kernels.masked_relu(cpu_kernels.array(z), cpu_kernels.array(bits), rates)
+            cpu_kernels.masked_relu(array(z), array(bits), array(rate).flatten())
         else:
             mask_relu_in_place(z, bits, rate)
         ctx.mark_dirty(z)
@@ -126,11 +121,9 @@ class MaskedRelu(torch.autograd.Function):
         if h.device.type != "cpu":
             return masked_relu_gradient(gradient, h, ctx.rate), None, None
         result = torch.empty_like(h)
+        rate = array(ctx.rate).flatten()
         cpu_kernels.masked_relu_gradient(
-            cpu_kernels.array(gradient.contiguous()),
-            cpu_kernels.array(h),
-            cpu_kernels.array(ctx.rate).flatten(),
-            cpu_kernels.array(result),
+            array(gradient.contiguous()), array(h), rate, array(result)
         )
         return result, None, None
 

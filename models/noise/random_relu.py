@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from models import cpu_kernels
+from models.cpu_kernels import array
 from models.gpu.fused import fused
 from models.rng import Stream, look_up_by_tensors
 
@@ -45,13 +46,9 @@ def slopes(
         numbers = [torch.as_tensor(number) for number in (*above, *below)]
         lines = [number.expand(len(z), 1, 1) for number in numbers]
         found = torch.empty_like(z, dtype=dtype)
-        cpu_kernels.slopes(
-            cpu_kernels.array(z),
-            cpu_kernels.array(bits.contiguous()),
-            cpu_kernels.array(table),
-            torch.cat(lines, dim=2)[:, 0].numpy().astype("float32"),
-            cpu_kernels.array(found),
-        )
+        coefficients = torch.cat(lines, dim=2)[:, 0].numpy().astype("float32")
+        arrays = array(z), array(bits.contiguous()), array(table)
+        cpu_kernels.slopes(*arrays, coefficients, array(found))
         return found
     return slopes_by_tensors(z, bits, table, *above, *below).to(dtype or z.dtype)
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from models import cpu_kernels
+from models.cpu_kernels import array
 from models.noise.base import Context, Noise, Rate, multiplier_variance
 from models.noise.shift import FURTHEST, SIDE
 
@@ -47,8 +48,8 @@ def warped(images: Tensor, maps: Tensor) -> Tensor:
     3): rows then columns, each a constant and factors of the place's row and column."""
     if cpu_kernels.serve(images, maps) and images.is_contiguous() and not images.requires_grad:
         result = torch.empty_like(images)
-        numbers = cpu_kernels.array(maps.float().contiguous())
-        cpu_kernels.warp(cpu_kernels.array(images), numbers, FURTHEST, cpu_kernels.array(result))
+        numbers = array(maps.float().contiguous())
+        cpu_kernels.warp(array(images), numbers, FURTHEST, array(result))
         return result
     return interpolated(images, maps)
 
