@@ -20,8 +20,7 @@ OBJECTIVE = "val/accuracy"
 
 
 def pick_noise_types(wanted: str, preset: Preset) -> tuple[str, ...]:
-    """The noise types of a comma-separated list: the registry's in its order, then plug-ins, then
-    classes as named.
+    """Return the noise types of a list: the registry's in its order, plug-ins, named classes.
 
     In it "preset" stands for the preset's own types, "all" for every registered one and every
     plug-in.

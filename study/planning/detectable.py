@@ -45,9 +45,8 @@ def describe(questions: Sequence[Question], recipes: RecipeWords = NAMES) -> lis
             candidates |= bool(contrast.candidate)
         for (metric, family), contrasts in families.items():
             n, size = len(question.seeds), len(contrasts)
-            alone, first = (
-                _between(contrasts, n, alpha) for alpha in (question.alpha, question.alpha / size)
-            )
+            alone = _between(contrasts, n, question.alpha)
+            first = _between(contrasts, n, question.alpha / size)
             margin = formatting.margin(contrasts[0].margin, metric)
             recipe = contrasts[0].recipe
             kind = family.removesuffix(f", {recipe}")
@@ -90,7 +89,6 @@ def _between(contrasts: Sequence[Contrast], n: int, alpha: float) -> str:
     """The least and the largest detectable effect of some contrasts, in words."""
     metric = contrasts[0].metric
     effects = [detectable_effect(paired_sd(contrast), n, alpha) for contrast in contrasts]
-    low, high = (
-        formatting.difference(effect, metric).lstrip("+") for effect in (min(effects), max(effects))
-    )
+    low = formatting.difference(min(effects), metric).lstrip("+")
+    high = formatting.difference(max(effects), metric).lstrip("+")
     return low if low == high else f"{low.split()[0]} to {high}"

@@ -51,12 +51,11 @@ def log_model(run_id: str, network: Trained, setting: Setting) -> None:
     logged = round(network.test["test/accuracy"] * len(right))
     if abs(int(right.sum()) - logged) > 1:  # sums of another order may move one image
         return
-    images = (
-        (split.validation_x[:2].numpy().reshape(-1, served_model.SIDE, served_model.SIDE) * 255)
-        .round()
-        .astype(np.uint8)
-    )
+    side = served_model.SIDE
+    pixels = split.validation_x[:2].numpy().reshape(-1, side, side) * 255
+    example = {served_model.NAME: pixels.round().astype(np.uint8)}
     versions = provenance.versions("cpu")["packages"]
+    needed = [f"{name}=={versions[name]}" for name in ("mlflow", "numpy")]
     with tempfile.TemporaryDirectory() as folder, mlflow.start_run(run_id=run_id):
         np.savez(Path(folder) / "network.npz", allow_pickle=False, **numbers)
         mlflow.pyfunc.log_model(
@@ -65,12 +64,7 @@ def log_model(run_id: str, network: Trained, setting: Setting) -> None:
             artifacts={"network": str(Path(folder) / "network.npz")},
             model_config=noise,
             signature=SIGNATURE,
-            input_example=(
-                {served_model.NAME: images},
-                {"mc_samples": 10 if distribution else 0},
-            ),
-            pip_requirements=[
-                f"{name}=={versions[name]}" for name in ("mlflow", "numpy")
-            ],  # else inferred, in 10 s
+            input_example=(example, {"mc_samples": 10 if distribution else 0}),
+            pip_requirements=needed,  # else inferred, in 10 s
             metadata={"arm": arm.name, "inputs": INPUTS, "outputs": OUTPUTS},
         )

@@ -1,5 +1,4 @@
-"""The winner as it is served: a copy of this file travels with the model, and nothing else of the
-project.
+"""The winner as it is served: a copy of this file travels with the model, and no other.
 
 It needs NumPy and MLflow. MLflow runs it when it loads the model ("models from code"), so nothing
 is unpickled.
@@ -53,8 +52,7 @@ def unpack(model_input: Any) -> Any:
 
 
 def to_pixels(values: Any) -> np.ndarray:
-    """Images as the network sees them, (n, 784) float32 from 0 to 1. The shape says which of the
-    two forms is meant.
+    """Images as the network sees them, (n, 784) float32 from 0 to 1; their shape says the form.
 
     Raises:
         MlflowException: neither form.
@@ -86,9 +84,8 @@ def multiplier(
     if distribution == "bernoulli":
         return (random.random(shape, np.float32) >= p) / np.float32(1 - p)
     if distribution == "uniform":
-        return np.float32(1) + np.float32(np.sqrt(3 * v)) * (
-            2 * random.random(shape, np.float32) - 1
-        )
+        even = 2 * random.random(shape, np.float32) - 1
+        return np.float32(1) + np.float32(np.sqrt(3 * v)) * even
     normal = random.standard_normal(shape, np.float32)
     if distribution == "normal":
         return np.float32(1) + np.float32(np.sqrt(v)) * normal
@@ -104,8 +101,7 @@ class Network:
         self.numbers, self.site, self.distribution = numbers, site, distribution
 
     def probabilities(self, x: np.ndarray, random: np.random.Generator | None = None) -> np.ndarray:
-        """Class probabilities, (n, 10), of images (n, 784); `random` draws the training's noise, by
-        default none acts.
+        """Class probabilities, (n, 10), of images (n, 784); `random` draws the training's noise.
 
         Noise on weights is drawn once a call, that on activations for each image.
         """
@@ -154,16 +150,14 @@ class Champion(PythonModel):
         """Read the numbers beside this file, and what the configuration says of the noise."""
         with np.load(context.artifacts["network"], allow_pickle=False) as file:
             numbers = dict(file)
-        self.noise = context.model_config["noise"]
-        self.network = Network(
-            numbers, context.model_config["site"], context.model_config["distribution"]
-        )
+        config = context.model_config
+        self.noise = config["noise"]
+        self.network = Network(numbers, config["site"], config["distribution"])
 
     def predict(
         self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None
     ) -> dict:
-        """Return `probabilities`, (n, 10), and where `mc_samples` are asked for, `mc_mean` and
-        `mc_standard_deviation`.
+        """Return `probabilities`, (n, 10); with `mc_samples` `mc_mean` and `mc_standard_deviation`.
 
         The input may be whatever `unpack` takes; MLflow warns of a hint that says so.
 
@@ -184,17 +178,13 @@ class Champion(PythonModel):
                 "not of a form that can be drawn here: ask without mc_samples"
             )
         parts = [x[start : start + CHUNK] for start in range(0, len(x), CHUNK)]
-        found = {
-            "probabilities": np.concatenate([self.network.probabilities(part) for part in parts])
-        }
+        plain = [self.network.probabilities(part) for part in parts]
+        found = {"probabilities": np.concatenate(plain)}
         if samples:
             random = np.random.default_rng(seed)
             both = [self.network.sampled(part, samples, random) for part in parts]
-            means, deviations = zip(*both, strict=True)
-            found |= {
-                "mc_mean": np.concatenate(means),
-                "mc_standard_deviation": np.concatenate(deviations),
-            }
+            means, deviations = map(np.concatenate, zip(*both, strict=True))
+            found |= {"mc_mean": means, "mc_standard_deviation": deviations}
         return found
 
 
