@@ -10,6 +10,7 @@ from torch import Tensor
 
 from models import cpu_kernels
 from models.config import Recipe
+from models.cpu_kernels import array
 from models.gpu.fused import fused
 from models.mlp import Weights
 from models.noise import Noise
@@ -80,12 +81,9 @@ class Update:
         )
         if self._in_one_pass:
             held = (self.weight, self.rounded, self.velocity)
-            rows = [
-                None if tensor is None else cpu_kernels.array(tensor).reshape(len(weight), -1)
-                for tensor in held
-            ]
+            rows = [None if one is None else array(one).reshape(len(one), -1) for one in held]
             self._weight, self._rounded, self._velocity = rows
-            self._decay = None if decay is None else cpu_kernels.array(decay)
+            self._decay = None if decay is None else array(decay)
 
     def __call__(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """One step by a gradient in the precision of `rounded`."""
@@ -96,10 +94,8 @@ class Update:
 
     def by_tensors(self, gradient: Tensor, learning_rate: float | Tensor) -> None:
         """Update in tensor operations."""
-        rows = [
-            None if tensor is None else tensor.view(len(tensor), -1)
-            for tensor in (self.weight, self.rounded, gradient.contiguous(), self.velocity)
-        ]
+        held = (self.weight, self.rounded, gradient.contiguous(), self.velocity)
+        rows = [None if one is None else one.view(len(one), -1) for one in held]
         weight, rounded, gradient_rows, velocity = rows
         assert weight is not None and gradient_rows is not None
         decay = None if self.decay is None else self.decay[:, None]
@@ -110,7 +106,7 @@ class Update:
         cpu_kernels.sgd(
             self._weight,
             self._rounded,
-            cpu_kernels.array(gradient.contiguous()),
+            array(gradient.contiguous()),
             self._velocity,
             self._decay,
             np.float32(self.momentum),

@@ -28,8 +28,8 @@ def variance(moment: Moment) -> dict[str, Tensor]:
     """
     if not moment.marked:
         return {}
-    clean = Sums.of(moment, moment.noise.at_evaluation(), passes=1)
-    noisy = Sums.of(moment, moment.noise, MASKS)
+    clean = Sums(moment, moment.noise.at_evaluation(), passes=1)
+    noisy = Sums(moment, moment.noise, MASKS)
     found: dict[str, Tensor] = {}
     for layer in range(2):
         rates = torch.tensor([arm.hidden_rates[layer] for arm in moment.arms], dtype=noisy.dtype)
@@ -58,27 +58,21 @@ def variance(moment: Moment) -> dict[str, Tensor]:
 class Sums:
     """Moments of the activations before and after each layer's mask, over masks and images."""
 
-    def __init__(self, dtype: torch.dtype) -> None:
-        """Empty sums; see `of`."""
-        self.dtype = dtype
-        self.before = [Parts(), Parts()]
-        self.after = [Parts(), Parts()]
-
-    @classmethod
-    def of(cls, moment: Moment, noise: Noise, passes: int) -> Sums:
+    def __init__(self, moment: Moment, noise: Noise, passes: int) -> None:
         """Sum over so many passes of the probe through the networks, by a stream of their own."""
         x = moment.split.validation_x[:PROBE]
-        sums = cls(float64_on(x.device))
+        self.dtype = float64_on(x.device)
+        self.before = [Parts(), Parts()]
+        self.after = [Parts(), Parts()]
         context = unlabelled(Stream(moment.seeds, "evaluation", x.device), len(moment.seeds))
         for _ in range(passes):
             h = noise.input(x.expand(len(moment.seeds), -1, -1), context)
             for layer in range(2):
                 weight, bias = moment.population.weights[layer], moment.population.biases[layer]
                 z = noise.linear(layer, h, weight, bias, context)
-                sums.before[layer].add(z.relu().to(sums.dtype))
+                self.before[layer].add(z.relu().to(self.dtype))
                 h = noise.hidden(layer, z, context)
-                sums.after[layer].add(h.to(sums.dtype))
-        return sums
+                self.after[layer].add(h.to(self.dtype))
 
 
 class Parts:
