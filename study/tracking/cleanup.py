@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
+import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
@@ -23,9 +24,7 @@ def ending_well(client: MlflowClient, run_id: str, failed: str = "KILLED") -> It
         raise
 
 
-def find_runs(
-    client: MlflowClient, experiment_id: str, study_id: str, kind: str, condition: str = ""
-) -> list[Run]:
+def find_runs(experiment_id: str, study_id: str, kind: str, condition: str = "") -> list[Run]:
     """Return the runs of a study of one kind (study, trial, seed).
 
     Args:
@@ -34,12 +33,7 @@ def find_runs(
     query = (
         f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {condition}"
     )
-    runs: list[Run] = []
-    token = None
-    while token != "":
-        page = client.search_runs([experiment_id], query, max_results=1000, page_token=token)
-        runs += page
-        token = page.token or ""
+    runs: list[Run] = mlflow.search_runs([experiment_id], query, output_format="list")
     return runs
 
 
@@ -52,17 +46,17 @@ def discard_half_logged(
     """Kill trials whose logging broke off, with all their seed runs, which are then excluded."""
     for status in statuses:
         condition = f"and attributes.status = '{status}'"
-        for trial in find_runs(client, experiment_id, study_id, "trial", condition):
+        for trial in find_runs(experiment_id, study_id, "trial", condition):
             discard(client, experiment_id, study_id, trial.info.run_id)
     running = "and attributes.status = 'RUNNING'"
-    for seed in find_runs(client, experiment_id, study_id, "seed", running):
+    for seed in find_runs(experiment_id, study_id, "seed", running):
         client.set_terminated(seed.info.run_id, "KILLED")
 
 
 def discard(client: MlflowClient, experiment_id: str, study_id: str, trial_run: str) -> None:
     """Kill a trial run and its seed runs."""
     parent = f"and tags.`{schema.TAG_PARENT}` = '{trial_run}' and attributes.status != 'KILLED'"
-    for seed in find_runs(client, experiment_id, study_id, "seed", parent):
+    for seed in find_runs(experiment_id, study_id, "seed", parent):
         client.set_terminated(seed.info.run_id, "KILLED")
     if client.get_run(trial_run).info.status != "KILLED":  # else its end would move to now
         client.set_terminated(trial_run, "KILLED")

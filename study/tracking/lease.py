@@ -100,8 +100,6 @@ def _belongs_to_another(pid: int) -> bool:
     """Return True for a living process of another user."""
     try:
         os.kill(pid, 0)
-    except PermissionError:
-        return True
-    except OSError:
-        pass
+    except OSError as error:
+        return isinstance(error, PermissionError)
     return False

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
@@ -71,7 +71,7 @@ def open_with(
     run = _adopted_project_run(client)
     if run is not None:
         experiment_id = run.info.experiment_id
-    _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
+    _refuse_second_coordinator(experiment_id, declaration, run)
     # By these tags it is found should the process die before it has described the study.
     opening = {
         schema.TAG_ID: declaration.study_id,
@@ -89,7 +89,7 @@ def open_with(
             tracker.describe_study()
             # Again, now that others can see this one: of two that start at the same moment, none
             # has missed the other.
-            _refuse_second_coordinator(_coordinators(client, experiment_id, declaration), run)
+            _refuse_second_coordinator(experiment_id, declaration, run)
             _take_over(client, experiment_id, declaration, tracker.run_id)
             yield tracker
 
@@ -197,23 +197,15 @@ def _is_of_this_project(run: Run) -> bool:
     return not folder.exists() or folder.samefile(PROJECT)
 
 
-def _coordinators(
-    client: MlflowClient,
-    experiment_id: str,
-    declaration: Declaration,
-    kinds: Sequence[str] = ("study",),
-) -> list[Run]:
-    """Return the study runs that have not ended."""
+def _still_running(experiment_id: str, declaration: Declaration, kind: str) -> list[Run]:
     running = "and attributes.status = 'RUNNING'"
-    return [
-        run
-        for kind in kinds
-        for run in find_runs(client, experiment_id, declaration.study_id, kind, running)
-    ]
+    return find_runs(experiment_id, declaration.study_id, kind, running)
 
 
-def _refuse_second_coordinator(earlier: Sequence[Run], own: Run | None) -> None:
-    for run in earlier:
+def _refuse_second_coordinator(
+    experiment_id: str, declaration: Declaration, own: Run | None
+) -> None:
+    for run in _still_running(experiment_id, declaration, "study"):
         beat = Heartbeat.from_json(run.data.tags.get(schema.TAG_HEARTBEAT, ""))
         is_own = own is not None and run.info.run_id == own.info.run_id
         if beat and not is_own and beat.is_held():
@@ -228,12 +220,13 @@ def _take_over(
 ) -> None:
     """Move finished trials under the new study run; kill what was left unfinished."""
     discard_half_logged(client, experiment_id, declaration.study_id)
-    for run in find_runs(client, experiment_id, declaration.study_id, "trial"):
+    for run in find_runs(experiment_id, declaration.study_id, "trial"):
         if run.data.tags.get(schema.TAG_PARENT) != study_run:
             client.set_tag(run.info.run_id, schema.TAG_PARENT, study_run)
-    for run in _coordinators(client, experiment_id, declaration, ("study", schema.OPENING)):
-        if run.info.run_id != study_run:
-            client.set_terminated(run.info.run_id, "KILLED")
+    for kind in ("study", schema.OPENING):
+        for run in _still_running(experiment_id, declaration, kind):
+            if run.info.run_id != study_run:
+                client.set_terminated(run.info.run_id, "KILLED")
 
 
 @contextmanager

@@ -50,9 +50,8 @@ def _run_of(tracker: Tracker, winner: Arm) -> Run | None:
         f"and tags.`{schema.TAG_ARM}` = '{winner.name}' and tags.`{schema.TAG_PHASE}` = "
         f"'{schema.CONFIRM}' and attributes.status = 'FINISHED'"
     )
-    found = find_runs(
-        tracker.client, tracker.experiment_id, tracker.declaration.study_id, "seed", condition
-    )
+    study_id = tracker.declaration.study_id
+    found = find_runs(tracker.experiment_id, study_id, "seed", condition)
     return min(found, key=lambda run: int(run.data.tags[schema.TAG_SEED]), default=None)
 
 
