@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from models.config import Arm, rate_table
 from models.mlp import Weights
