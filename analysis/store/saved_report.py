@@ -70,8 +70,10 @@ def _table(file: Path) -> pd.DataFrame:
     types = {name: schema.RUN_TABLE.get(name, "float64") for name in columns}
     # A noise type may be called null or nan: only an empty cell is missing.
     table = pd.read_csv(file, dtype=types, keep_default_na=False, na_values=[""])
-    for name in lacking:  # a report of older code
-        table[name] = pd.Series(pd.NA, index=table.index, dtype=schema.RUN_TABLE[name])
+    # A report of older code lacks some.
+    measured = [name for name in columns if name not in schema.RUN_TABLE]
+    table = table.reindex(columns=[*schema.RUN_TABLE, *measured])
+    table = table.astype({name: schema.RUN_TABLE[name] for name in lacking})
     if table.loc[table["phase"] == schema.SEARCH, "trial_number"].isna().any():
         raise ValueError(f"{file.name} has a search trial without its trial_number")
     return table.copy()  # in one piece: read column by column, it is slow to select rows from
