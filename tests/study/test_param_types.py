@@ -175,18 +175,16 @@ def test_questions_are_some_of_the_presets_or_a_value_error(
 
 
 @properties(max_examples=300)
-@given(st.sampled_from([*NOISE, DROPOUT_ALONE]), *[st.floats(0, 1)] * 3)
-def test_an_arm_is_the_one_at_its_own_point(
-    label: str, first: float, second: float, decay: float
-) -> None:
-    point = [first, second, decay][-len(search_space.coordinates(label)) :]
+@given(st.sampled_from([*NOISE, DROPOUT_ALONE]), st.tuples(*[st.floats(0, 1)] * 4))
+def test_an_arm_is_the_one_at_its_own_point(label: str, drawn: tuple[float, ...]) -> None:
+    point = drawn[-len(search_space.coordinates(label)) :]
     arm = search_space.to_arm(label, point, RECIPE, 0.5)
     again = search_space.to_point(label, arm, 0.5)
     assert all(0 <= place <= 1 + 1e-9 for place in again)
     assert search_space.to_arm(label, again, RECIPE, 0.5) == arm
     low, high = search_space.decay_range(RECIPE)
     assert arm.weight_decay == 0 or low * 0.999 <= arm.weight_decay <= high * 1.001
-    assert max(arm.rate1, arm.rate2) <= 0.5
+    assert max(arm.rates, default=0) <= 0.5
     read = {
         name: type(value)(str(value)) for name, value in asdict(arm).items() if name != "recipe"
     }  # from the store
@@ -194,12 +192,12 @@ def test_an_arm_is_the_one_at_its_own_point(
 
 
 @properties()
-@given(st.lists(st.tuples(st.sampled_from(list(NOISE)), *[st.floats(0, 1)] * 3)))
+@given(st.lists(st.tuples(st.sampled_from(list(NOISE)), st.tuples(*[st.floats(0, 1)] * 4))))
 def test_two_arms_of_the_search_never_share_a_name(
-    drawn: list[tuple[str, float, float, float]],
+    drawn: list[tuple[str, tuple[float, ...]]],
 ) -> None:
     arms = set()
-    for noise, *point in drawn:
+    for noise, point in drawn:
         at = point[-len(search_space.coordinates(noise)) :]
         arms.add(search_space.to_arm(noise, at, RECIPE, 0.5))
     assert len({arm.name for arm in arms}) == len(arms)
