@@ -286,7 +286,11 @@ def test_a_worker_is_deaf_to_ctrl_c_and_its_number_is_not_used_once_it_is_dead(
         blocked = worker._pool.submit(signal.pthread_sigmask, signal.SIG_BLOCK, ()).result()
         assert {signal.SIGINT, signal.SIGHUP} <= blocked
         worker._process.kill()
-        worker._process.join()
+        # The pool's own thread waits for it too: until that has noted how it ended, `join` returns
+        # with nothing known.
+        until = time.monotonic() + 60
+        while worker._process.exitcode is None and time.monotonic() < until:
+            time.sleep(0.01)
         monkeypatch.setattr(
             os, "kill", lambda pid, number: pytest.fail("it may be another process's by now")
         )
