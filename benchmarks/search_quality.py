@@ -128,7 +128,8 @@ def trained(noise: str, none: Arm, folder: str) -> pd.DataFrame:
                 rows.append([noise, *rates, arm.weight_decay, network.seed, score])
             table = pd.concat([table, pd.DataFrame(rows, columns=COLUMNS)], ignore_index=True)
             table.sort_values(["noise", "seed"]).to_csv(RECORD, index=False)
-            click.echo(f"{noise}: {(table['noise'] == noise).sum()} of {DENSE} networks")
+            known.update(network.seed for (network,) in results)
+            click.echo(f"{noise}: {len(known)} of {DENSE} networks")
     return table.loc[table["noise"] == noise]
 
 

@@ -78,7 +78,7 @@ class Arm:
     Attributes:
         noise: a name that `models.noise.noise_type` knows.
         rate1: noise rate of the first hidden layer (its input weights, for noise on weights); of a
-            type with three rates, that of the input.
+            type with three rates, that of the part that acts before, mostly on the input.
         rate2: noise rate of the second hidden layer; of a type with three rates, of the first.
         weight_decay: L2 coefficient as in torch.optim.SGD; biases are exempt.
         rate3: noise rate of the second hidden layer, of a type with three rates.

@@ -17,8 +17,7 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
 
     `weight0`, `bias0` and so on, (in, out) and (out,), for each affine map; for the two hidden
     layers, each (2,), `factor`, `slope` and `offset` of `models.noise.base.Evaluated` (slope 0 and
-    offset infinity where there is no gate), and `rate`, at which the noise ended; of a type with
-    three rates `rate` is (3,).
+    offset infinity where there is no gate), and `rate`, at which the noise ended.
     """
     noise = noise_type(arm.noise)(rate_table([arm]))
     noise.finish()
@@ -28,7 +27,7 @@ def to_numbers(weights: Weights, arm: Arm) -> dict[str, np.ndarray]:
         "factor": [rule.factor for rule in evaluated],
         "slope": [slope for slope, _ in gates],
         "offset": [offset for _, offset in gates],
-        "rate": noise.rates_at_the_end()[0].numpy(),
+        "rate": noise.rates_at_the_end()[0, -2:].numpy(),
     }
     for layer, (weight, bias) in enumerate(zip(weights.weights, weights.biases, strict=True)):
         numbers |= {f"weight{layer}": weight[0].numpy(), f"bias{layer}": bias[0, 0].numpy()}

@@ -10,7 +10,7 @@ import torch
 from analysis import schema
 from models import data
 from models.matmul import PRECISIONS, pin_precision
-from models.noise import noise_version, plugins
+from models.noise import noise_type, noise_version, plugins
 from models.train import Trained, not_trained, train_networks
 from study.trial import Setting, Trial
 
@@ -88,13 +88,18 @@ def told_of(noise: str, error: Exception) -> str:
     return "" if noise_version(noise) is None else plugins.failure(noise, error)
 
 
-def versions(trial: Trial) -> tuple[int, str | None]:
-    """Return the code versions behind a trial: the repository's, and a plugged-in type's."""
-    return schema.CODE_VERSION, noise_version(trial.arm.noise)
+Versions = tuple[int, str | None, int]
+
+
+def versions(trial: Trial) -> Versions:
+    """Return what a trial's code is told by: the repository's version, a plugged-in type's, and how
+    many rates the type has, which came to be three within one version."""
+    noise = trial.arm.noise
+    return schema.CODE_VERSION, noise_version(noise), len(noise_type(noise).rates)
 
 
 def train_in_worker(
-    trials: Sequence[Trial], setting: Setting, keep_weights: bool, expected: tuple[int, str | None]
+    trials: Sequence[Trial], setting: Setting, keep_weights: bool, expected: Versions
 ) -> list[list[Trained]]:
     """`train_batch` in a process of a cluster, with the same bits as in the coordinator's.
 

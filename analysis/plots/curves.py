@@ -58,6 +58,7 @@ def draw_gaps(
     gaps: Mapping[str, pd.DataFrame],
     colours: Mapping[str, str],
     axis: str,
+    ticks: Sequence[int],
 ) -> None:
     """Draw the paired gaps of arms to no noise beside their margin, a thin line for each seed.
 
@@ -65,6 +66,7 @@ def draw_gaps(
         gaps: arm label -> gaps in the metric's unit, a row for each seed, a column for each place
             on the x axis.
         axis: label of the x axis.
+        ticks: places on it.
     """
     factor = formatting.scale(metric)
     # Of the question's plain differences: slopes have smaller margins.
@@ -74,7 +76,7 @@ def draw_gaps(
         shown = gap * factor
         ax.plot(list(gap.columns), shown.T, color=colours[label], alpha=0.18, linewidth=0.8)
         draw_mean(ax, shown, f"{label} - none", colours[label])
-        _finish(ax, axis, style.metric_label(metric, difference=True), list(gap.columns))
+    _finish(ax, axis, style.metric_label(metric, difference=True), ticks)
 
 
 AXES = {
@@ -124,7 +126,7 @@ def horizons(evidence: Evidence) -> Iterator[Picture]:
                         gaps[label] = scores - none
                 _finish(left, "epochs", style.metric_label(metric), list(none))
                 left.legend()
-                draw_gaps(right, evidence, metric, gaps, colours, "epochs")
+                draw_gaps(right, evidence, metric, gaps, colours, "epochs", list(none))
             axes[0][1].legend()
         return figure
 
@@ -155,7 +157,7 @@ def ends_of_training(evidence: Evidence, name: str) -> Iterator[Picture]:
                 for label in labels:
                     ends = {n: of[label][metric] - of["none"][metric] for n, of in runs.items()}
                     gaps[label] = pd.DataFrame(ends).astype(float)
-                draw_gaps(ax, evidence, metric, gaps, colours, axis)
+                draw_gaps(ax, evidence, metric, gaps, colours, axis, list(runs))
                 ax.set_xticks(list(runs), [f"{place:,}" for place in runs])
             axes[0].legend()
         return figure

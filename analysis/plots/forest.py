@@ -129,15 +129,15 @@ def _draw_contrasts(
         answer = answered.get(contrast.identity)
         verdict = answer.verdict if answer else "not answered"
         words = textwrap.fill(verdict, 20)
+        colour, across = style.verdict_colour(verdict), ax.get_yaxis_transform()
         line: style.Difference | str = ""
         if answer:
             found = answer.estimate
             ends = found.ci_low * factor, found.ci_high * factor
             seeds = found.differences.to_numpy(dtype=float) * factor
-            line = style.Difference(found.mean * factor, ends, seeds)
+            line = style.Difference(found.mean * factor, ends, seeds, arrow=colour)
             words += f"\nn = {found.n}"
         lines.append(line)
-        colour, across = style.verdict_colour(verdict), ax.get_yaxis_transform()
         ax.text(1.02, place, words, transform=across, va="center", color=colour)
     margin = max(contrast.margin for contrast in contrasts) * factor
     style.draw_differences(ax, margin, lines)

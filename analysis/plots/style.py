@@ -130,12 +130,14 @@ class Difference:
     Attributes:
         interval: of the mean; not drawn where it is not finite.
         seeds: finite values, shape (seeds,).
+        arrow: colour of what stands for it where it is off the scale; by default `colour`.
     """
 
     mean: float
     interval: tuple[float, float]
     seeds: np.ndarray
     colour: str = INK
+    arrow: str = ""
 
 
 def draw_differences(
@@ -153,7 +155,7 @@ def draw_differences(
         if isinstance(line, str):
             write_note(ax, place, line)
         elif abs(line.mean) > farthest:
-            draw_arrow(ax, place, line.mean, line.colour)
+            draw_arrow(ax, place, line.mean, line.arrow or line.colour)
         else:
             draw_seeds(ax, place, line.seeds, line.interval, line.colour, alpha)
 

@@ -26,7 +26,7 @@ class Rate:
 
 
 MOST_RATES = 3
-"""The input's, and those of the two hidden layers."""
+"""One of what a composition adds, as on the input, and those of the two hidden layers."""
 
 
 def per_layer(rate: Rate) -> tuple[Rate, Rate]:
@@ -84,7 +84,8 @@ class Noise:
     rates: ClassVar[tuple[Rate, ...]] = ()
     """What rate 1 and rate 2 mean; a type with one rate has no rate 2, no noise has neither.
 
-    Of three, the first is that of the input, and the others those of the hidden layers.
+    Of three, the first is that of what is added, as on the input, and the others are those of the
+    hidden layers.
     """
     keeps_mean: ClassVar[bool] = True
     """Whether what a hook passes on has, over the noise, the mean of what it would be without."""
@@ -206,7 +207,8 @@ def rates_beside(first: Rate, inner: type[Noise]) -> tuple[Rate, ...]:
     """
     if 1 + len(inner.rates) > MOST_RATES:
         raise ValueError(
-            f"{inner.__name__} has {len(inner.rates)} rates: one more would be too many"
+            f"{inner.__name__} has {len(inner.rates)} rates, one more would be too many: write a "
+            "type that sets some of them itself"
         )
     return (first, *inner.rates)
 

@@ -22,6 +22,7 @@ class DropConnectExample(DropConnect):
 
     rates = per_layer(Rate("probability p of dropping a weight, for each example"))
     dependent = ()
+    multiplier = ""  # a served model draws the weights' mask once a call
 
     def linear(
         self, layer: int, h: Tensor, weight: Tensor, bias: Tensor, context: Context

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 
-import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
 from analysis import schema
+from analysis.store import reader
 
 
 @contextmanager
@@ -33,8 +33,7 @@ def find_runs(experiment_id: str, study_id: str, kind: str, condition: str = "")
     query = (
         f"tags.`{schema.TAG_ID}` = '{study_id}' and tags.`{schema.TAG_KIND}` = '{kind}' {condition}"
     )
-    runs: list[Run] = mlflow.search_runs([experiment_id], query, output_format="list")
-    return runs
+    return list(reader.search(experiment_id, query))
 
 
 def discard_half_logged(

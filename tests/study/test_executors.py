@@ -106,7 +106,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> type[Fake]:
 
 def in_a_worker(setting: Setting = SETTING, trial: Trial = TRIAL) -> object:
     """What a worker does of a batch, in this process; all that the study asks of it is had here."""
-    return work.train_in_worker([trial], setting, True, (schema.CODE_VERSION, None))
+    return work.train_in_worker([trial], setting, True, work.versions(TRIAL))
 
 
 def test_a_worker_with_other_data_takes_no_part(
@@ -125,10 +125,18 @@ def test_a_worker_with_other_data_takes_no_part(
     assert replace(SETTING, digest="0123456789abcdef") == SETTING  # the data is still read once
 
 
+def test_a_worker_whose_type_has_other_rates_takes_no_part() -> None:
+    """Compositions came to have a third rate, and the code's version stayed."""
+    version, plugged_in, rates = work.versions(TRIAL)
+    for expected in ((version, plugged_in), (version, plugged_in, rates + 1)):
+        with pytest.raises(work.WorkerDiffers, match="it has code of the versions"):
+            work.train_in_worker([TRIAL], SETTING, True, expected)  # type: ignore[arg-type]
+
+
 def test_a_worker_without_the_device_takes_no_part() -> None:
     setting = replace(SETTING, device="mps")
     with pytest.raises(work.WorkerDiffers, match="it has no device mps"):
-        work.train_in_worker([TRIAL], setting, True, (schema.CODE_VERSION, None))
+        work.train_in_worker([TRIAL], setting, True, work.versions(TRIAL))
 
 
 def test_workers_start_where_signals_have_no_masks(monkeypatch: pytest.MonkeyPatch) -> None:
