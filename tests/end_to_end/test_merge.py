@@ -26,7 +26,7 @@ half, log = int(sys.argv.pop(1)), Tracker.log_trial
 
 
 def log_half(self, trial, networks, with_model=False):
-    if int(self._hash(trial), 16) % 2 == half:
+    if int(trial.hash(self.setting, self.declaration.data["digest"]), 16) % 2 == half:
         log(self, trial, networks, with_model)
 
 
