@@ -168,7 +168,7 @@ def test_a_composition_with_a_type_of_one_rate_has_two() -> None:
     x, now, again = images(), context(), context()
     expected = InputGaussian(rates(0.6)).input(InputDropout(rates(0.3)).input(x, again), again)
     assert torch.equal(both(rates(0.3, 0.6)).input(x, now), expected)
-    with pytest.raises(ValueError, match="has 3 rates: one more would be too many"):
+    with pytest.raises(ValueError, match="has 3 rates, one more would be too many"):
         with_input(InputGaussian, NOISE["input-dropout+dropout"])
 
 
