@@ -6,7 +6,7 @@ several threads do run side by side.
 
 Arrays are contiguous; their first axis is the networks, n of them, and each has m numbers.
 bfloat16, which NumPy lacks, comes as uint16: the upper half of a float32. No result depends on the
-processor: no sum is taken, nothing reordered.
+processor: sums are taken one by one, nothing is reordered.
 """
 
 from __future__ import annotations
@@ -202,37 +202,69 @@ def warp(images, maps, furthest, moved):
     images (n, side, side) float32 or bfloat16; maps float32 (n, 2, 3): the way down, then across, a
     constant and factors of a pixel's row and column from the centre.
     """
-    side = images.shape[1]
+    n, side = images.shape[:2]
     frame, centre, most = furthest + 1, np.float32(side - 1) / np.float32(2), np.float32(furthest)
-    width = side + 2 * frame
-    framed = np.zeros(width * width, np.float32)
-    corner, x, y = np.empty(side, np.uint32), np.empty(side, np.float32), np.empty(side, np.float32)
-    found = np.empty(side, np.float32)
+    width, pixels = side + 2 * frame, side * side
+    images, moved = images.reshape(n, pixels), moved.reshape(n, pixels)
+    framed = np.zeros((width, width), np.float32)
+    flat = framed.reshape(-1)
+    down, across = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
+    for j in range(pixels):
+        down[j], across[j] = np.float32(j // side) - centre, np.float32(j % side) - centre
+    corner, found = np.empty(pixels, np.uint32), np.empty(pixels, np.float32)
+    x, y = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
     right, under, both = np.uint32(1), np.uint32(width), np.uint32(width + 1)
-    for i in range(images.shape[0]):
+    start = centre + np.float32(frame)
+    for i in range(n):
+        widen(images[i], found)
         for row in range(side):
-            start = (row + frame) * width + frame
-            widen(images[i, row], framed[start : start + side])
+            for column in range(side):
+                framed[frame + row, frame + column] = found[row * side + column]
         (a, b, c), (d, e, f) = maps[i, 0], maps[i, 1]
-        for row in range(side):
-            down = np.float32(row) - centre
-            a_row, d_row, place = a + b * down, d + e * down, np.float32(row + frame)
-            for column in range(side):
-                across = np.float32(column) - centre
-                y[column] = place + min(max(a_row + c * across, -most), most)
-                x[column] = np.float32(column + frame) + min(max(d_row + f * across, -most), most)
-            for column in range(side):  # loops of their own: each is then vectorised
-                up, left = np.uint32(y[column]), np.uint32(x[column])
-                corner[column] = up * under + left
-                y[column] -= np.float32(up)
-                x[column] -= np.float32(left)
-            for column in range(side):
-                at = corner[column]
-                above = framed[at] + x[column] * (framed[at + right] - framed[at])
-                below = framed[at + under]
-                below += x[column] * (framed[at + both] - framed[at + under])
-                found[column] = above + y[column] * (below - above)
-            narrow(found, moved[i, row])
+        # Loops of their own, over all pixels: each is then vectorised.
+        for j in range(pixels):
+            y[j] = start + down[j] + min(max(a + b * down[j] + c * across[j], -most), most)
+            x[j] = start + across[j] + min(max(d + e * down[j] + f * across[j], -most), most)
+        for j in range(pixels):
+            up, left = np.uint32(y[j]), np.uint32(x[j])
+            corner[j] = up * under + left
+            y[j] -= np.float32(up)
+            x[j] -= np.float32(left)
+        for j in range(pixels):
+            at = corner[j]
+            above = flat[at] + x[j] * (flat[at + right] - flat[at])
+            below = flat[at + under]
+            below += x[j] * (flat[at + both] - flat[at + under])
+            found[j] = above + y[j] * (below - above)
+        narrow(found, moved[i])
+
+
+@compiled
+def swapped(x, partners, bits, least, result):
+    """Fill `result` with x, but the partner's entry where `bits`, int16, are below `least`, int16
+    (n,); the others (n, m)."""
+    n = x.shape[0]
+    x, partners = x.reshape(n, -1), partners.reshape(n, -1)
+    bits, result = bits.reshape(n, -1), result.reshape(n, -1)
+    for i in range(n):
+        for j in range(x.shape[1]):
+            result[i, j] = partners[i, j] if bits[i, j] < least[i] else x[i, j]
+
+
+@compiled
+def lengths(x, found):
+    """Fill `found`, float32 (n, units), with the Euclidean length of each of x's columns, (n, rows,
+    units); summed from the first row on, as PyTorch does."""
+    wide = np.empty(x.shape[2], np.float32)
+    for i in range(x.shape[0]):
+        sums = found[i]
+        sums[:] = 0
+        for row in range(x.shape[1]):
+            widen(x[i, row], wide)
+            for j in range(wide.size):
+                sums[j] += wide[j] * wide[j]
+        for j in range(wide.size):
+            sums[j] = np.sqrt(sums[j])
 
 
 @compiled

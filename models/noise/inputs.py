@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from models import cpu_kernels
+from models.cpu_kernels import array
 from models.noise.base import (
     Context,
     Evaluated,
@@ -58,10 +60,20 @@ class InputGaussian(Noise):
     def of_pixels(self, x: Tensor) -> Tensor:
         """v sd_j^2, (networks, 1, pixels), from sums that take no copy of the images."""
         dtype = torch.promote_types(x.dtype, torch.float32)
-        length = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=dtype)
+        length = lengths(x, dtype)
         mean = x.mean(dim=1, keepdim=True, dtype=dtype)
         variance = (length.square() / x.shape[1] - mean.square()).clamp_(min=0)
         return (multiplier_variance(self.rate_of(0)) * variance).to(x.dtype)
+
+
+def lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return the Euclidean length of each unit over the batch, (networks, 1, units)."""
+    if cpu_kernels.serve(x) and x.is_contiguous() and not x.requires_grad:
+        networks, _, units = x.shape
+        found = torch.empty(networks, units)
+        cpu_kernels.lengths(array(x), array(found))
+        return found[:, None]
+    return torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=dtype)
 
 
 class Composed(Noise):

@@ -7,6 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from models import cpu_kernels
+from models.cpu_kernels import array
 from models.noise.base import Context, Noise, Rate
 from models.noise.manifold_mixup import before
 from models.noise.masks import least_kept
@@ -16,7 +18,13 @@ from models.noise.within_class import next_of_class, rows
 def swapped(x: Tensor, partners: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """x, but its partner's entry where `bits`, int16, are of the lowest share p; all (networks,
     batch, units), rate (networks, 1, 1)."""
-    return torch.where(bits < least_kept(rate).to(torch.int16), partners, x)
+    least = least_kept(rate).to(torch.int16)
+    if cpu_kernels.serve(x, partners) and not (x.requires_grad or partners.requires_grad):
+        result = torch.empty_like(x, memory_format=torch.contiguous_format)
+        tensors = (x.contiguous(), partners.contiguous(), bits.contiguous(), least.flatten())
+        cpu_kernels.swapped(*map(array, tensors), array(result))
+        return result
+    return torch.where(bits < least, partners, x)
 
 
 class InputSwap(Noise):

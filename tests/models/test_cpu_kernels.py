@@ -9,9 +9,11 @@ from torch import Tensor
 
 from models.noise import Context, noise_type
 from models.noise.gaussian_weights import NormalAffine
-from models.noise.masks import masked, masked_relu, threshold
+from models.noise.inputs import lengths
+from models.noise.masks import least_kept, masked, masked_relu, threshold
 from models.noise.random_relu import slopes
 from models.noise.shift import FURTHEST, cut_out, moved
+from models.noise.swap import swapped
 from models.noise.warp import CENTRE, interpolated, warped
 from models.rng import LANES, PURPOSES, Purpose, Stream, look_up, normal_quantiles
 from models.sgd import Update
@@ -216,6 +218,25 @@ def test_a_graph_kept_across_an_update_is_refused() -> None:
     Update(weight, None, None, 0.0)(torch.ones(1, 4), 0.1)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         torch.autograd.grad(loss, weight)
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_a_swap_chooses_between_two_images(dtype: torch.dtype, random: torch.Generator) -> None:
+    """Partners seen backwards, too, as those before in the batch are."""
+    x, partners = (torch.randn(SHAPE, generator=random).to(dtype) for _ in range(2))
+    rate, drawn = torch.tensor(RATES).view(3, 1, 1), bits(random)
+    for other in (partners, partners.mT.contiguous().mT):
+        found = swapped(x, other, drawn, rate)
+        assert torch.equal(found, torch.where(drawn < least_kept(rate), other, x))
+        assert torch.equal(found[0], x[0]) and not torch.equal(found[1], x[1])
+
+
+@pytest.mark.parametrize("dtype", PRECISIONS)
+def test_lengths_are_pytorchs_norms(dtype: torch.dtype, random: torch.Generator) -> None:
+    x = torch.randn(SHAPE, generator=random).to(dtype)
+    norms = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=torch.float32)
+    assert torch.allclose(lengths(x, torch.float32), norms, rtol=1e-6)
+    assert torch.allclose(lengths(x.double(), torch.float64).float(), norms, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", (*PRECISIONS, torch.float64))
