@@ -98,8 +98,9 @@ def fit(noise: str, arms: Sequence[Arm], scores: Sequence[float]) -> Surface:
 def spread_over(noise: str, none: Arm) -> list[Arm]:
     """Return DENSE arms, spread evenly over a noise type's space; by a sequence that no search
     has."""
-    search = Search(noise, SMALL, DENSE + len(search_space.ANCHORS), MAX_RATE, none, seed=-1)
-    return search.propose()[-DENSE:]
+    anchors = len(search_space.anchors(noise, none, MAX_RATE))
+    search = Search(noise, SMALL, DENSE + anchors, MAX_RATE, none, seed=-1)
+    return search.propose()[anchors:]
 
 
 def trained(noise: str, none: Arm, folder: str) -> pd.DataFrame:
@@ -165,7 +166,7 @@ def five_tpe_trials(surface: Surface, seed: int, random: np.random.Generator) ->
     space["log10_weight_decay"] = FloatDistribution(-6, -2, step=0.05)
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=2)
     study = optuna.create_study(direction="maximize", sampler=sampler)
-    for share in search_space.ANCHORS:
+    for share in (1, 0.25):
         fixed = {name: round(rate.default * share, 2) for name, rate in rates.items()}
         study.enqueue_trial(fixed | ({"log10_weight_decay": -5.0} if share == 1 else {}))
     scored: dict[Arm, float] = {}

@@ -25,9 +25,9 @@ WEIGHT_DECAY = {"small": (1e-5, 1e-2), "long": (1e-5, 2e-3)}
 OTHERWISE = "small"
 OFF = 0.1
 """Part of its coordinate on which weight decay is 0."""
-ANCHORS = (1.0, 0.25)
-"""A type's first trials have its default rate, then a quarter of it: mild and faint noise, at the
-weight decay tuned without noise."""
+ANCHORS = ((1.0, 1.0), (1.0, 0.0), (0.25, 1.0))
+"""A type's first trials, as shares of its default rates and of the weight decay tuned without
+noise: mild noise with that and, since noise regularises too, without; faint noise with it."""
 
 
 def on_grid(max_rate: float) -> float:
@@ -89,24 +89,23 @@ def decay_grid(count: int, recipe: Recipe) -> list[float]:
 
 
 def anchors(label: str, without_noise: Arm, max_rate: float) -> list[Arm]:
-    """Return a type's first trials, at the weight decay tuned without noise."""
+    """Return a type's first trials; two that are the same only once."""
     arms = []
-    for share in ANCHORS:
+    for share, of_decay in ANCHORS:
         rates = []
         for rate in rates_of(noise_of(label)).values():
             rates.append(on_grid(min(rate.default * share, rate.high, max_rate)))
-        arms.append(_beside(label, without_noise, rates))
-    return arms
+        arms.append(_arm(label, rates, of_decay * without_noise.weight_decay, without_noise.recipe))
+    return list(dict.fromkeys(arms))
 
 
 def at_rate_0(label: str, without_noise: Arm) -> Arm:
     """Return no noise's own arm, as an arm of what is searched."""
-    return _beside(label, without_noise, [])
+    return _arm(label, [], without_noise.weight_decay, without_noise.recipe)
 
 
-def _beside(label: str, without_noise: Arm, rates: Sequence[float]) -> Arm:
-    decay = 0.0 if label == DROPOUT_ALONE else without_noise.weight_decay
-    return Arm.of(noise_of(label), rates, decay, without_noise.recipe)
+def _arm(label: str, rates: Sequence[float], decay: float, recipe: Recipe) -> Arm:
+    return Arm.of(noise_of(label), rates, 0.0 if label == DROPOUT_ALONE else decay, recipe)
 
 
 def declared(noise_types: Sequence[str], recipes: Sequence[Recipe]) -> dict[str, Any]:

@@ -45,18 +45,24 @@ def run(search: Search, noise: float = 0.0, seed: int = 0) -> dict[Arm, list[flo
 
 
 @pytest.mark.parametrize("label", BESIDE)
-def test_a_type_has_two_anchors_at_no_noises_weight_decay_and_a_sequence(label: str) -> None:
-    mild, faint, *others = Search(label, SMALL, TRIALS, 0.5, WITHOUT).propose()
-    assert mild.rates == pytest.approx([0.2] * len(mild.rates))
-    assert faint.rates == pytest.approx([0.05] * len(mild.rates))
+def test_a_type_has_anchors_with_and_without_weight_decay_and_a_sequence(label: str) -> None:
+    arms = Search(label, SMALL, TRIALS, 0.5, WITHOUT).propose()
+    noise, recipe = search_space.noise_of(label), SMALL
+    mild, faint = ([rate] * len(arms[0].rates) for rate in (0.2, 0.05))
     decay = 0.0 if label == DROPOUT_ALONE else WITHOUT.weight_decay
-    assert mild.weight_decay == faint.weight_decay == decay
-    assert len(set(others)) == len(others) == TRIALS - 2
-    assert {arm.noise for arm in others} == {search_space.noise_of(label)}
+    anchors = [
+        Arm.of(noise, mild, decay, recipe),
+        Arm.of(noise, mild, 0.0, recipe),
+        Arm.of(noise, faint, decay, recipe),
+    ]
+    if label == DROPOUT_ALONE:  # whose first two are one
+        del anchors[1]
+    assert arms[: len(anchors)] == anchors
+    assert len(set(arms)) == len(arms) == TRIALS and {arm.noise for arm in arms} == {noise}
 
 
 def test_half_of_all_rates_are_low_and_weight_decay_is_sometimes_off() -> None:
-    arms = Search("dropout", SMALL, 130, 0.5, WITHOUT).propose()[2:]
+    arms = Search("dropout", SMALL, 130, 0.5, WITHOUT).propose()[3:]
     rates = [arm.rate1 for arm in arms] + [arm.rate2 for arm in arms]
     assert 0.45 < sum(rate < 0.125 for rate in rates) / len(rates) < 0.55 and max(rates) > 0.45
     off = sum(arm.weight_decay == 0 for arm in arms)
@@ -98,7 +104,7 @@ def test_proposals_are_the_same_each_time_and_no_other_searchs(label: str) -> No
     assert Search(label, SMALL, TRIALS, 0.5, WITHOUT).propose() == arms
     assert Search(label, SMALL, 24, 0.5, WITHOUT).propose()[:TRIALS] == arms
     elsewhere = Search(label, LONG, TRIALS, 0.5, WITHOUT.with_recipe(LONG)).propose()
-    assert [arm.rate1 for arm in elsewhere[2:]] != [arm.rate1 for arm in arms[2:]]
+    assert [arm.rate1 for arm in elsewhere[3:]] != [arm.rate1 for arm in arms[3:]]
 
 
 def test_the_winner_of_many_noisy_networks_is_near_the_best() -> None:
