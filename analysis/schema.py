@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-CODE_VERSION = 8
+CODE_VERSION = 9
 """Part of every trial's hash. Raise it when a change moves the numbers a training run produces."""
 
 EXPERIMENT = "dropout-study"

@@ -22,7 +22,8 @@ def swapped(x: Tensor, partners: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     if cpu_kernels.serve(x, partners) and not (x.requires_grad or partners.requires_grad):
         result = torch.empty_like(x, memory_format=torch.contiguous_format)
         tensors = (x.contiguous(), partners.contiguous(), bits.contiguous(), least.flatten())
-        cpu_kernels.swapped(*map(array, tensors), array(result))
+        arrays = [array(tensor) for tensor in (*tensors, result)]
+        cpu_kernels.swapped(*arrays)
         return result
     return torch.where(bits < least, partners, x)
 

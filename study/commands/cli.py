@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -273,15 +274,18 @@ def ui(port: int) -> None:
 @options.study_id_option
 @options.experiment_option
 def merge(source: str, artifacts: str | None, study_id: str | None, experiment: str) -> None:
-    """Bring a study's finished trials here from another store; nothing is trained again."""
+    """Bring a study's finished trials here from another store, or from a published report those
+    that tuned its arms; nothing is trained again."""
     from analysis.store import other_store
     from study.commands.progress import Copying
-    from study.tracking.merge import merge
+    from study.tracking.merge import merge, published
 
-    with (
-        signals.remembered(),
-        other_store.opened(source, study_id, experiment, artifacts) as other,
-    ):
+    opened = (
+        nullcontext(published(Path(source), study_id))
+        if os.path.isdir(source)
+        else other_store.opened(source, study_id, experiment, artifacts)
+    )
+    with signals.remembered(), opened as other:
         brought, skipped = merge(other, experiment, Copying().tell)
     click.echo(
         f"merged study {other.study.study_id}: {plural(brought, 'trial')} brought, {skipped} "

@@ -36,8 +36,9 @@ from_option = option(
     "--from",
     "source",
     default="sqlite:///other.db",
-    type=Parsed("address", param_types.sqlite_address),
-    help="Tracking store to read, a sqlite file; it stays as it is.",
+    type=Parsed("address", param_types.sqlite_address_or_report),
+    help="Tracking store to read, a sqlite file; or the folder of a report, whose search is read. "
+    "It stays as it is.",
 )
 artifacts_option = option(
     "--artifacts",

@@ -100,12 +100,15 @@ def scheduler_address(value: str) -> str:
     return value
 
 
-def sqlite_address(value: str) -> str:
-    """Return the address of a sqlite file; ValueError for any other text."""
-    meaning = "the address of a sqlite file, such as sqlite:///other.db"
-    if not re.match(r"sqlite:///(?!:memory:)[^?#]", plain_text(value, meaning)):
+def sqlite_address_or_report(value: str) -> str:
+    """Return the address of a sqlite file, or a report's folder; ValueError for any other text."""
+    meaning = "the address of a sqlite file, such as sqlite:///other.db, or a report's folder"
+    if re.match(r"sqlite:///(?!:memory:)[^?#]", plain_text(value, meaning)):
+        return value
+    folder = os.path.expanduser(value)
+    if not os.path.isdir(folder):
         raise ValueError(meaning)
-    return value
+    return folder
 
 
 def study_id(value: str) -> str:

@@ -1,4 +1,5 @@
-"""Brings the finished trials of another store into the current one, by their hashes.
+"""Brings the finished trials of another store into the current one, by their hashes; or those of
+a published report that tuned its arms.
 
 A merge coordinates the study while it lasts, as a process that trains does: it holds the lease,
 adopts the trials that are there, and logs each further one whole or not at all.
@@ -8,17 +9,21 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeAlias
 
+import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
-from mlflow.utils.mlflow_tags import MLFLOW_USER
+from mlflow.utils.mlflow_tags import MLFLOW_RUN_NOTE, MLFLOW_USER
 
 from analysis import schema
+from analysis.formatting import one_line
 from analysis.schema import Declaration
-from analysis.store import reader, whereabouts
-from analysis.store.other_store import OtherStore, StoredRun, StoredTrial
+from analysis.store import reader, saved_report, whereabouts
+from analysis.store.other_store import StoredRun, StoredTrial
 from analysis.store.uri import (
     StoreError,
     check_address,
@@ -26,20 +31,114 @@ from analysis.store.uri import (
     settle_address,
     sqlite_file,
 )
+from models.config import Arm, Recipe
+from models.mlp import Weights
+from models.train import Trained
 from study import signals
 from study.tracking.cleanup import ending_well
 from study.tracking.lifecycle import open_with
 from study.tracking.retry import patient
 from study.tracking.writer import Tracker
-from study.trial import Setting
+from study.trial import Setting, Trial
 
-KEPT_TAGS = ("mlflow.note.content", MLFLOW_USER)
+KEPT_TAGS = (MLFLOW_RUN_NOTE, MLFLOW_USER)
 """Tags of a copied run beside the study's own."""
+TUNING = (schema.SEARCH, schema.RERANK)
+"""Phases whose trials a run table holds all of that a study goes on from."""
+
+Rebuilt: TypeAlias = tuple[Trial, list[Trained]]
 
 
-def merge(
-    other: OtherStore, experiment: str, on_trial: Callable[[int, int], None]
-) -> tuple[int, int]:
+class Source(Protocol):
+    """Where a study's trials are brought from."""
+
+    @property
+    def address(self) -> str:
+        """What the user called it."""
+
+    @property
+    def study(self) -> reader.Study:
+        """The study, with the trials that can be brought."""
+
+    def read(self, trial_run: str) -> StoredTrial | Rebuilt:
+        """Return a trial by the id of its run."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """The trials of a published report that tuned its arms, from its run table.
+
+    Those that answer are not among them: they need each image's score, and fresh networks are
+    worth more than copied ones.
+    """
+
+    address: str
+    study: reader.Study
+    trials: dict[str, Rebuilt]
+
+    def read(self, trial_run: str) -> Rebuilt:
+        """Return a trial by the id that its run had."""
+        return self.trials[trial_run]
+
+
+def published(folder: Path, study_id: str | None = None) -> Report:
+    """Read a report's folder.
+
+    Raises:
+        StoreError: it holds no report, that of another study, or a trial that this code would not
+            have trained.
+    """
+    study = saved_report.read(folder)
+    if study_id not in (None, study.study_id):
+        raise StoreError(f"the report in {folder} is of study {study.study_id}, not {study_id}")
+    table = study.table.loc[study.table["phase"].isin(TUNING)]
+    report = Report(str(folder), replace(study, table=table, arms={}), {})
+    _refuse_what_differs(report)
+    for trial_run, rows in table.groupby("trial_run_id"):
+        report.trials[str(trial_run)] = _rebuilt(rows.sort_values("seed"), report)
+    return report
+
+
+def _rebuilt(rows: pd.DataFrame, report: Report) -> Rebuilt:
+    """Return a trial and its networks, as far as their rows of the run table tell.
+
+    Raises:
+        StoreError: their hash is another one.
+    """
+    declaration, first = report.study.declaration, rows.iloc[0]
+    try:
+        recipe = Recipe(**declaration.recipes[first["recipe"]])
+        number = first["trial_number"]
+        trial = Trial(
+            Arm.from_row(first, recipe),
+            tuple(map(int, rows["seed"])),
+            first["phase"],
+            number=None if pd.isna(number) else int(number),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"{report.address}: {first['arm']}: {one_line(error)}") from error
+    if trial.hash(_setting(declaration), declaration.data["digest"]) != first["trial_hash"]:
+        raise StoreError(
+            f"{report.address} has another hash for {first['arm']} than this code: its run table "
+            "was changed, or is of other code; take the report as it was published"
+        )
+    networks = [
+        Trained(
+            trial.arm,
+            int(row["seed"]),
+            curves={name: [row[name]] for name in ("train/loss", "val/loss", "val/accuracy")},
+            test={},
+            weights=Weights((), ()),
+            seconds=row["seconds"],
+            measured=[(recipe.epochs, "val/accuracy_last3", row["val/accuracy_last3"])],
+            evaluated=(recipe.epochs,),
+        )
+        for row in rows.to_dict("records")
+    ]
+    return trial, networks
+
+
+def merge(other: Source, experiment: str, on_trial: Callable[[int, int], None]) -> tuple[int, int]:
     """Bring the trials that the current store lacks, and the arms if it has none.
 
     Args:
@@ -58,16 +157,14 @@ def merge(
     here = _study_here(other, experiment)
     if here and not study.trained.keys() - here.trained.keys() and (here.arms or not study.arms):
         return 0, len(study.trained)
-    data = study.declaration.data
-    device, precision = study.declaration.device, study.declaration.precision
-    setting = Setting(data["name"], "", device, precision, data["digest"])
-    make_copier = partial(Copier, study=study)
+    make_copier = partial(Copier, other=other)
+    setting = _setting(study.declaration)
     with open_with(make_copier, study.declaration, setting, experiment) as copier:
         here = copier.read()
         missing = [run for hash_, run in study.trained.items() if hash_ not in here.trained]
         for count, trial_run in enumerate(missing, start=1):
             signals.check()
-            copier.copy_trial(other.read(trial_run))
+            copier.bring(other.read(trial_run))
             on_trial(count, len(missing))
         signals.check()
         copier.tidy_up()
@@ -77,7 +174,12 @@ def merge(
     return len(missing), len(study.trained) - len(missing)
 
 
-def _refuse_what_differs(other: OtherStore) -> None:
+def _setting(declaration: Declaration) -> Setting:
+    data = declaration.data
+    return Setting(data["name"], "", declaration.device, declaration.precision, data["digest"])
+
+
+def _refuse_what_differs(other: Source) -> None:
     """Refuse trials that this code would not adopt.
 
     Raises:
@@ -97,7 +199,7 @@ def _refuse_what_differs(other: OtherStore) -> None:
         raise StoreError(f"{named} declares another study, {study.declaration.study_id}")
 
 
-def _study_here(other: OtherStore, experiment: str) -> reader.Study | None:
+def _study_here(other: Source, experiment: str) -> reader.Study | None:
     """Return the same study as the current store has it; None where it has not.
 
     Raises:
@@ -131,11 +233,12 @@ class Copier(Tracker):
         study_run: Run,
         declaration: Declaration,
         setting: Setting,
-        study: reader.Study,
+        other: Source,
     ) -> None:
         """Describe the study with the commit and the machine that trained it."""
         super().__init__(client, study_run, declaration, setting)
-        self._study = study
+        self._other, self._study = other, other.study
+        study = other.study
         self._origin[schema.TAG_COMMIT] = study.commit
         self._origin[schema.TAG_DIRTY] = str(study.dirty).lower()
 
@@ -146,6 +249,17 @@ class Copier(Tracker):
     def read(self) -> reader.Study:
         """Read the study as the current store has it now."""
         return reader.load(self.declaration.study_id, self.experiment)
+
+    def bring(self, trial: StoredTrial | Rebuilt) -> None:
+        """Log a trial of another store, or one rebuilt from a run table."""
+        if isinstance(trial, StoredTrial):
+            self.copy_trial(trial)
+        else:
+            self.log_trial(*trial)
+
+    def _tags(self, trial: Trial) -> dict[str, str]:
+        note = f"From the run table in {self._other.address}: its last epoch alone."
+        return {**super()._tags(trial), MLFLOW_RUN_NOTE: note}
 
     @patient
     def copy_trial(self, stored: StoredTrial) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import signal
@@ -22,7 +23,7 @@ from mlflow.exceptions import MlflowException
 
 from analysis import schema
 from analysis.schema import Declaration
-from analysis.store import other_store, reader
+from analysis.store import other_store, reader, saved_report
 from analysis.store.uri import StoreError
 from models.metrics import BINS
 from models.probes import mc_dropout
@@ -215,6 +216,53 @@ def test_a_run_is_copied_with_all_that_it_says(copies: Path) -> None:
                 for client, of in ((source, run.info.run_id), (target, copy.info.run_id))
             ]
             assert histories[0] == histories[1]
+
+
+@pytest.fixture
+def report(copies: Path) -> Path:
+    """The report of a study with a search trial of each type, as far as `merge` reads it."""
+    study, folder = load(copies / "undivided"), copies / "report"
+    folder.mkdir()
+    (folder / schema.DECLARATION_FILE).write_text(study.declaration.to_json())
+    (folder / schema.ARMS_FILE).write_text(json.dumps(study.arms))
+    study.table.to_csv(folder / saved_report.TABLE_FILE, index=False)
+    return folder
+
+
+def test_a_reports_search_is_gone_on_from(report: Path, copies: Path) -> None:
+    """The trials that tuned, by their hashes and with their scores; what answers is left out."""
+    mlflow.set_tracking_uri(address(copies / "empty"))
+    source = merge.published(report)
+    assert merge.merge(source, schema.EXPERIMENT, lambda count, total: None) == (2, 0)
+    assert merge.merge(source, schema.EXPERIMENT, lambda count, total: None) == (0, 2)
+    found = load(copies / "empty", source.study.study_id)
+    expected = load(copies / "undivided").table.query("phase == 'search'")
+    own = ["run_id", "trial_run_id"]
+    told = [column for column in schema.RUN_TABLE if column not in own]
+    pd.testing.assert_frame_equal(
+        found.table[told], expected[told].reset_index(drop=True), check_exact=True
+    )
+    assert not found.arms and not found.running and not found.partial
+    notes = {run.data.tags["mlflow.note.content"] for run in by_seed(copies / "empty").values()}
+    assert notes == {f"From the run table in {report}: its last epoch alone."}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (",0.2,0.5,", ",0.2,0.4,", "has another hash for dropout(0.2,0.5)"),
+        (",dropout,0.2,0.5,", ",dropout,1.2,0.5,", "dropout rate 1.2 is outside"),
+        (f",{schema.CODE_VERSION},", ",3,", "was trained by code version 3"),
+        (",glimpse,", ",elsewhere,", "'elsewhere'"),
+    ],
+)
+def test_a_changed_run_table_is_refused(report: Path, old: str, new: str, told: str) -> None:
+    file = report / saved_report.TABLE_FILE
+    file.write_text(file.read_text().replace(old, new))
+    with pytest.raises(StoreError, match=re.escape(told)):
+        merge.published(report)
+    with pytest.raises(StoreError, match="is of study .*, not 0123456789ab"):
+        merge.published(report, "0123456789ab")
 
 
 class Dies:
