@@ -42,9 +42,9 @@ DOCS = Path(__file__).parents[1] / "docs"
 RECORD, PAGE = DOCS / "precision.csv", DOCS / "precision.md"
 KEY = ["recipe", "noise", "precision", "seed", "code"]
 """What names a network in the record; `code` is `analysis.schema.CODE_VERSION`."""
-ALIKE = {6, 7, 8}
+ALIKE = {6, 7, 8, 9}
 """Code versions whose trainings give the same networks, where the record was made; others are not
-mixed. Version 7 moved the points of the curves and how arms are searched. Version 8 moved other
+mixed. Versions 7 and 9 moved the points of the curves, 7 also how arms are searched. Version 8 moved other
 types, the products of Intel's processors, and rounds gaussian's multiplier to bfloat16 once, where
 it was three times: nearer to float32 than what was studied."""
 INTRODUCTION = f"""# bfloat16 products against float32

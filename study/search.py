@@ -1,6 +1,6 @@
 """The search of one recipe: no noise first, then every type around its weight decay.
 
-The round is three anchors and a scrambled Sobol sequence: no trial waits for another, so a device
+The round is four anchors and a scrambled Sobol sequence: no trial waits for another, so a device
 is filled, and a search that is resumed proposes what an uninterrupted one would have. What single
 networks score is smoothed by a Gaussian process, whose posterior mean picks: how well is measured
 by benchmarks/search_quality.py, in docs/search.md.

@@ -25,9 +25,10 @@ WEIGHT_DECAY = {"small": (1e-5, 1e-2), "long": (1e-5, 2e-3)}
 OTHERWISE = "small"
 OFF = 0.1
 """Part of its coordinate on which weight decay is 0."""
-ANCHORS = ((1.0, 1.0), (1.0, 0.0), (0.25, 1.0))
+ANCHORS = ((1.0, 1.0), (1.0, 0.1), (1.0, 0.0), (0.25, 1.0))
 """A type's first trials, as shares of its default rates and of the weight decay tuned without
-noise: mild noise with that and, since noise regularises too, without; faint noise with it."""
+noise: mild noise with that and, since noise regularises too, with less and without; faint noise
+with it."""
 
 
 def on_grid(max_rate: float) -> float:
@@ -95,7 +96,8 @@ def anchors(label: str, without_noise: Arm, max_rate: float) -> list[Arm]:
         rates = []
         for rate in rates_of(noise_of(label)).values():
             rates.append(on_grid(min(rate.default * share, rate.high, max_rate)))
-        arms.append(_arm(label, rates, of_decay * without_noise.weight_decay, without_noise.recipe))
+        decay = float(f"{of_decay * without_noise.weight_decay:.3g}")
+        arms.append(_arm(label, rates, decay, without_noise.recipe))
     return list(dict.fromkeys(arms))
 
 

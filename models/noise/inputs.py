@@ -70,7 +70,7 @@ def lengths(x: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the Euclidean length of each unit over the batch, (networks, 1, units)."""
     if cpu_kernels.serve(x) and x.is_contiguous() and not x.requires_grad:
         networks, _, units = x.shape
-        found = torch.empty(networks, units)
+        found = torch.empty(networks, units, dtype=torch.float32)
         cpu_kernels.lengths(array(x), array(found))
         return found[:, None]
     return torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=dtype)

@@ -52,17 +52,18 @@ def test_a_type_has_anchors_with_and_without_weight_decay_and_a_sequence(label: 
     decay = 0.0 if label == DROPOUT_ALONE else WITHOUT.weight_decay
     anchors = [
         Arm.of(noise, mild, decay, recipe),
+        Arm.of(noise, mild, round(decay / 10, 9), recipe),
         Arm.of(noise, mild, 0.0, recipe),
         Arm.of(noise, faint, decay, recipe),
     ]
-    if label == DROPOUT_ALONE:  # whose first two are one
-        del anchors[1]
+    if label == DROPOUT_ALONE:  # whose first three are one
+        del anchors[1:3]
     assert arms[: len(anchors)] == anchors
     assert len(set(arms)) == len(arms) == TRIALS and {arm.noise for arm in arms} == {noise}
 
 
 def test_half_of_all_rates_are_low_and_weight_decay_is_sometimes_off() -> None:
-    arms = Search("dropout", SMALL, 130, 0.5, WITHOUT).propose()[3:]
+    arms = Search("dropout", SMALL, 130, 0.5, WITHOUT).propose()[4:]
     rates = [arm.rate1 for arm in arms] + [arm.rate2 for arm in arms]
     assert 0.45 < sum(rate < 0.125 for rate in rates) / len(rates) < 0.55 and max(rates) > 0.45
     off = sum(arm.weight_decay == 0 for arm in arms)
@@ -104,7 +105,7 @@ def test_proposals_are_the_same_each_time_and_no_other_searchs(label: str) -> No
     assert Search(label, SMALL, TRIALS, 0.5, WITHOUT).propose() == arms
     assert Search(label, SMALL, 24, 0.5, WITHOUT).propose()[:TRIALS] == arms
     elsewhere = Search(label, LONG, TRIALS, 0.5, WITHOUT.with_recipe(LONG)).propose()
-    assert [arm.rate1 for arm in elsewhere[3:]] != [arm.rate1 for arm in arms[3:]]
+    assert [arm.rate1 for arm in elsewhere[4:]] != [arm.rate1 for arm in arms[4:]]
 
 
 def test_the_winner_of_many_noisy_networks_is_near_the_best() -> None:
