@@ -85,13 +85,17 @@ def published(folder: Path, study_id: str | None = None) -> Report:
     """Read a report's folder.
 
     Raises:
-        StoreError: it holds no report, that of another study, or a trial that this code would not
-            have trained.
+        StoreError: it holds no report, that of another study, no search, or a trial that this code
+            would not have trained.
     """
     study = saved_report.read(folder)
     if study_id not in (None, study.study_id):
         raise StoreError(f"the report in {folder} is of study {study.study_id}, not {study_id}")
     table = study.table.loc[study.table["phase"].isin(TUNING)]
+    if table.empty:
+        raise StoreError(
+            f"the report in {folder} has no trial that tuned an arm: train the study anew"
+        )
     report = Report(str(folder), replace(study, table=table, arms={}), {})
     _refuse_what_differs(report)
     for trial_run, rows in table.groupby("trial_run_id"):

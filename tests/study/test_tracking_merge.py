@@ -254,6 +254,7 @@ def test_a_reports_search_is_gone_on_from(report: Path, copies: Path) -> None:
         (",dropout,0.2,0.5,", ",dropout,1.2,0.5,", "dropout rate 1.2 is outside"),
         (f",{schema.CODE_VERSION},", ",3,", "was trained by code version 3"),
         (",glimpse,", ",elsewhere,", "'elsewhere'"),
+        (",search,", ",confirm,", "has no trial that tuned an arm"),
     ],
 )
 def test_a_changed_run_table_is_refused(report: Path, old: str, new: str, told: str) -> None:
