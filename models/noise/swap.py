@@ -19,7 +19,9 @@ def swapped(x: Tensor, partners: Tensor, bits: Tensor, rate: Tensor) -> Tensor:
     """x, but its partner's entry where `bits`, int16, are of the lowest share p; all (networks,
     batch, units), rate (networks, 1, 1)."""
     least = least_kept(rate).to(torch.int16)
-    if cpu_kernels.serve(x, partners) and not (x.requires_grad or partners.requires_grad):
+    alike = x.shape == partners.shape == bits.shape and x.dtype == partners.dtype
+    constant = not (x.requires_grad or partners.requires_grad)
+    if alike and constant and least.numel() == len(x) and cpu_kernels.serve(x, partners):
         result = torch.empty_like(x, memory_format=torch.contiguous_format)
         tensors = (x.contiguous(), partners.contiguous(), bits.contiguous(), least.flatten())
         arrays = [array(tensor) for tensor in (*tensors, result)]

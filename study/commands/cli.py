@@ -281,9 +281,9 @@ def merge(source: str, artifacts: str | None, study_id: str | None, experiment: 
     from study.tracking.merge import merge, published
 
     opened = (
-        nullcontext(published(Path(source), study_id))
-        if os.path.isdir(source)
-        else other_store.opened(source, study_id, experiment, artifacts)
+        other_store.opened(source, study_id, experiment, artifacts)
+        if source.startswith("sqlite:///")
+        else nullcontext(published(Path(source), study_id))
     )
     with signals.remembered(), opened as other:
         brought, skipped = merge(other, experiment, Copying().tell)

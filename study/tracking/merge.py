@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeAlias
 
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run
@@ -33,6 +34,7 @@ from analysis.store.uri import (
 )
 from models.config import Arm, Recipe
 from models.mlp import Weights
+from models.noise import NOISE
 from models.train import Trained
 from study import signals
 from study.tracking.cleanup import ending_well
@@ -45,6 +47,9 @@ KEPT_TAGS = (MLFLOW_RUN_NOTE, MLFLOW_USER)
 """Tags of a copied run beside the study's own."""
 TUNING = (schema.SEARCH, schema.RERANK)
 """Phases whose trials a run table holds all of that a study goes on from."""
+
+LAST = ("train/loss", "val/loss", "val/accuracy", "val/accuracy_last3")
+"""What a run table tells of a network that tuned an arm: ends of its curves, then a mean."""
 
 Rebuilt: TypeAlias = tuple[Trial, list[Trained]]
 
@@ -110,6 +115,17 @@ def _rebuilt(rows: pd.DataFrame, report: Report) -> Rebuilt:
         StoreError: their hash is another one.
     """
     declaration, first = report.study.declaration, rows.iloc[0]
+    for name in (*LAST, "seconds"):
+        if not np.isfinite(rows[name].astype(float)).all():
+            raise StoreError(
+                f"{report.address} has no number in {name} for {first['arm']}: take the report as "
+                "it was published"
+            )
+    if first["noise"] not in NOISE:  # such a name may stand for a module, which would be run
+        raise StoreError(
+            f"{report.address} has trials of {first['noise']}, which is no noise type of this "
+            "code: train the study anew"
+        )
     try:
         recipe = Recipe(**declaration.recipes[first["recipe"]])
         number = first["trial_number"]
@@ -121,7 +137,8 @@ def _rebuilt(rows: pd.DataFrame, report: Report) -> Rebuilt:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{report.address}: {first['arm']}: {one_line(error)}") from error
-    if trial.hash(_setting(declaration), declaration.data["digest"]) != first["trial_hash"]:
+    expected = trial.hash(_setting(declaration), declaration.data["digest"])
+    if set(rows["trial_hash"]) != {expected}:
         raise StoreError(
             f"{report.address} has another hash for {first['arm']} than this code: its run table "
             "was changed, or is of other code; take the report as it was published"
@@ -130,11 +147,11 @@ def _rebuilt(rows: pd.DataFrame, report: Report) -> Rebuilt:
         Trained(
             trial.arm,
             int(row["seed"]),
-            curves={name: [row[name]] for name in ("train/loss", "val/loss", "val/accuracy")},
+            curves={name: [row[name]] for name in LAST[:3]},
             test={},
             weights=Weights((), ()),
             seconds=row["seconds"],
-            measured=[(recipe.epochs, "val/accuracy_last3", row["val/accuracy_last3"])],
+            measured=[(recipe.epochs, LAST[3], row[LAST[3]])],
             evaluated=(recipe.epochs,),
         )
         for row in rows.to_dict("records")

@@ -254,6 +254,7 @@ def test_a_reports_search_is_gone_on_from(report: Path, copies: Path) -> None:
         (",dropout,0.2,0.5,", ",dropout,1.2,0.5,", "dropout rate 1.2 is outside"),
         (f",{schema.CODE_VERSION},", ",3,", "was trained by code version 3"),
         (",glimpse,", ",elsewhere,", "'elsewhere'"),
+        (",dropout,0.2,0.5,", ",made.up:Noise,0.2,0.5,", "which is no noise type of this code"),
         (",search,", ",confirm,", "has no trial that tuned an arm"),
     ],
 )
