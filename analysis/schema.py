@@ -75,6 +75,9 @@ RATES = ("rate1", "rate2", "rate3")
 TUNED = "tuned "
 """Before a noise type, in the label of its tuned arm."""
 
+BEST = "best "
+"""Begins the label of an arm that is made from the best tuned one, if that has what it takes."""
+
 IMAGE_TYPES = frozenset({"shift", "shift+one-sided", "shift+gain"})
 """The noise types that know that an input is an image, of those that were there before declarations
 said so; a declaration names the others."""

@@ -3,10 +3,11 @@
     python -m benchmarks.search_quality --runs docs/results/quick
 
 A Gaussian process is fitted to the validation accuracies of every network that a study trained of a
-noise type; of a type with several rates of which it trained fewer than DENSE, also of DENSE more,
-spread over its whole space. Its mean is taken for the truth, its noise for that of a network. On it the study's own search is simulated, and the one it replaced:
-five trials of three seeds by TPE, the best two again on three. The networks are kept in
-docs/search.csv: those that are there are not trained again.
+noise type; of a type with several rates of which it trained fewer than DENSE arms, also of DENSE
+more, spread over its whole space. Its mean is taken for the truth, its noise for that of a network.
+On it the study's own search is simulated, and the one it replaced: five trials of three seeds by
+TPE, the best two again on three. The networks are kept in docs/search.csv: those that are there are
+not trained again.
 """
 
 from __future__ import annotations
@@ -200,7 +201,7 @@ INTRODUCTION = """# How good the search is
 
 Searches simulated on surfaces fitted to real networks (`python -m benchmarks.search_quality --runs {runs}`): under `small`, a Gaussian
 process over rates and weight decay for each noise type, fitted to the validation accuracy of every network that the study trained of it; of a type with several rates
-and few networks, also of {dense} more, spread over its whole space ([search.csv](search.csv)): the best of a surface of few networks is as much their noise as the truth (from 42 alone, the
+and few arms, also of {dense} networks more, spread over its whole space ([search.csv](search.csv)): the best of a surface of few networks is as much their noise as the truth (from 42 alone, the
 regret of input dropout with dropout came out at 0.204). Its mean is taken for the truth. A search sees it with the noise of a network, and picks an arm; the regret is by how many accuracy points
 that arm's true score lies below the surface's best. New: the search of `quick`, {new} networks a type, with no noise's own arm among
 the candidates. Five TPE trials: three seeds each, the best two again on three, {old} networks, as until version 6.
@@ -223,7 +224,7 @@ def main(runs: str, folder: str, searches: int) -> None:
     bare = SMALL.arm("none", 0.0, 0.0, 0.0)
     for noise, studied in table.groupby("noise"):
         parts = [studied]
-        if len(search_space.rates_of(str(noise))) > 1 and len(studied) < DENSE:
+        if len(search_space.rates_of(str(noise))) > 1 and studied["arm"].nunique() < DENSE:
             parts.append(trained(str(noise), bare, folder))
         rows = pd.concat(parts)[COLUMNS]
         arms = [Arm.from_row(row, SMALL) for row in rows.to_dict("records")]

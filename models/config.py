@@ -149,6 +149,11 @@ class Arm:
         return self.rate1, self.rate2
 
     @property
+    def knows_images(self) -> bool:
+        """True if its noise type knows that an input is an image."""
+        return noise_type(self.noise).knows_images
+
+    @property
     def name(self) -> str:
         """Unique to the configuration, and readable: `dropout(0.2,0.5) wd=0.0001 decay@10`."""
         values = [f"{rate:g}" for rate in self.rates]

@@ -97,6 +97,8 @@ def anchors(label: str, without_noise: Arm, max_rate: float) -> list[Arm]:
         for rate in rates_of(noise_of(label)).values():
             rates.append(on_grid(min(rate.default * share, rate.high, max_rate)))
         decay = float(f"{of_decay * without_noise.weight_decay:.3g}")
+        if decay < decay_range(without_noise.recipe)[0]:
+            decay = 0.0  # a weight decay below the range would act as none
         arms.append(_arm(label, rates, decay, without_noise.recipe))
     return list(dict.fromkeys(arms))
 

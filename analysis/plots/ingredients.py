@@ -1,4 +1,4 @@
-"""What each ingredient of the project's own candidate brings: alone, and beside the others."""
+"""What each part of the best noise brings: alone, and beside the rest."""
 
 from __future__ import annotations
 
@@ -11,79 +11,94 @@ from matplotlib.figure import Figure
 
 from analysis import formatting
 from analysis.plots import style
-from analysis.questions.base import Evidence, tuned_label
-from analysis.questions.ingredients import BARE, CANDIDATE, NOTHING
+from analysis.questions.base import Evidence
+from analysis.questions.ingredients import PARTS, labels_of, part_names, wholes
 from analysis.schema import Question
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
 
-WHOLE = tuned_label(CANDIDATE)
 METRIC = "val/accuracy"
-PARTS = {
-    "shifts": (("without amplification", NOTHING), (WHOLE, "without shifts")),
-    "amplification": (("without shifts", NOTHING), (WHOLE, "without amplification")),
-    "its randomness, against\na constant factor": (
-        ("without shifts", BARE),
-        (WHOLE, "with a constant factor"),
-    ),
-    "all of it": ((WHOLE, NOTHING), None),
-}
-"""Ingredient -> the two arms that differ in it alone, without the others and beside them."""
-TITLES = ("alone", "beside the others")
+SIDES = ("alone", "beside the rest")
 
 
 def parts(evidence: Evidence) -> Iterator[Picture]:
-    """Draw what each ingredient brings, a row of panels for each recipe."""
+    """Draw what each part brings, a row of panels for the best type of each class and recipe."""
     question = evidence.question
-    scores: dict[str, dict[str, pd.Series]] = {}  # recipe -> arm label -> scores by seed
+    drawn = []  # title, part as shown -> its two differences by seed
     for recipe in dict.fromkeys(contrast.recipe for contrast in question.contrasts):
-        for label, rows in evidence.runs(recipe).items():
-            if not rows.index.has_duplicates:
-                scores.setdefault(recipe, {})[label] = rows[METRIC].astype(float)
-    scores = {recipe: labelled for recipe, labelled in scores.items() if WHOLE in labelled}
-    if not scores:
+        runs = evidence.runs(recipe)
+        scores = {
+            label: rows[METRIC].astype(float)
+            for label, rows in runs.items()
+            if not rows.index.has_duplicates
+        }
+        for kind, whole in wholes(evidence, recipe):
+            lines = _differences(kind, str(whole["noise"]), scores)
+            drawn.append((f"{whole['noise']}, {evidence.recipes[recipe]}", lines))
+    if not drawn:
         return
 
     def draw() -> Figure:
         seeds = formatting.plural(len(question.seeds), "seed")
-        title = f"What each ingredient of {CANDIDATE} brings ({seeds})"
-        with style.drawing(1.0 + 2.6 * len(scores), title) as figure:
-            axes = figure.subplots(len(scores), 2, sharey="row", squeeze=False)
-            for (recipe, labelled), panels in zip(scores.items(), axes, strict=True):
+        heights = [0.6 + 0.4 * len(lines) for _, lines in drawn]
+        title = f"What each part of the best noise brings ({seeds})"
+        with style.drawing(1.0 + sum(heights) + 0.5 * len(drawn), title) as figure:
+            axes = figure.subplots(
+                len(drawn), 2, sharey="row", squeeze=False, height_ratios=heights
+            )
+            for (name, lines), panels in zip(drawn, axes, strict=True):
                 for side, ax in enumerate(panels):
-                    _draw_panel(ax, question, labelled, side)
-                    ax.set_title(TITLES[side], loc="left", weight="bold")
+                    _draw_panel(ax, question, {part: pair[side] for part, pair in lines.items()})
                 ends = [end for ax in panels for end in ax.get_xlim()]
                 for ax in panels:  # one scale, so that left and right can be compared
                     ax.set_xlim(min(ends), max(ends))
-                panels[0].set_title(f"{evidence.recipes[recipe]}: alone", loc="left", weight="bold")
+                panels[0].set_title(f"{name}: {SIDES[0]}", loc="left", weight="bold")
+                panels[1].set_title(SIDES[1], loc="left", weight="bold")
             style.add_legend(figure, question, [("mean and 95 % t interval", style.INK)])
         return figure
 
     yield Picture(
         "parts",
-        "The paired gain in validation accuracy by an ingredient, at the candidate's rates and "
-        "weight decay. Left: over no noise (its randomness: over the constant factor alone). "
-        "Right: of the whole over the same without it. What gains on the left and not on the right "
-        "is what the others bring, too. Inside the shaded margin a difference is negligible.",
+        "The paired gain in validation accuracy by a part of the best noise of each class, at its "
+        "tuned rates and weight decay. Left: over no noise at the same weight decay. Right: of the "
+        "whole over the same without that part. What gains on the left and not on the right is "
+        "what the rest brings, too. Inside the shaded margin a difference is negligible.",
         draw,
     )
 
 
-def _draw_panel(ax: Axes, question: Question, scores: Mapping[str, pd.Series], side: int) -> None:
+def _differences(
+    kind: str, noise: str, scores: Mapping[str, pd.Series]
+) -> dict[str, tuple[pd.Series, pd.Series]]:
+    """Return part as shown -> the scores that it brings alone and beside the rest, by seed; those
+    that were trained."""
+    pairs = labels_of(kind).pairs
+
+    def of(key: str) -> pd.Series:
+        better, worse = pairs.get(key, ("", ""))
+        if better in scores and worse in scores:
+            return (scores[better] - scores[worse]).dropna()
+        return pd.Series(dtype=float)
+
+    lines = {
+        name: (of(f"{part} alone"), of(f"{part}, beside the rest"))
+        for part, name in zip(PARTS, part_names(noise).values(), strict=True)
+    }
+    lines["all of it"] = of("all of it"), pd.Series(dtype=float)
+    return {name: pair for name, pair in lines.items() if len(pair[0]) or len(pair[1])}
+
+
+def _draw_panel(ax: Axes, question: Question, gains: Mapping[str, pd.Series]) -> None:
     factor = formatting.scale(METRIC)
     lines: list[style.Difference | str] = []
-    for pairs in PARTS.values():
-        pair = pairs[side]
-        gain = pd.Series(dtype=float)
-        if pair and set(pair) <= set(scores):
-            gain = (scores[pair[0]] - scores[pair[1]]).dropna() * factor
+    for gain in gains.values():
         if gain.empty:
-            lines.append("no runs" if pair else "see left")
-        else:
-            ends = interval(gain) if len(gain) >= MIN_SEEDS else (math.nan, math.nan)
-            lines.append(style.Difference(float(gain.mean()), ends, gain.to_numpy()))
+            lines.append("")
+            continue
+        values = gain * factor
+        ends = interval(values) if len(values) >= MIN_SEEDS else (math.nan, math.nan)
+        lines.append(style.Difference(float(values.mean()), ends, values.to_numpy()))
     margin = max(one.margin for one in question.contrasts if one.metric == METRIC) * factor
     style.draw_differences(ax, margin, lines)
-    style.set_lines(ax, list(PARTS))
+    style.set_lines(ax, list(gains))
     ax.set_xlabel(style.metric_label(METRIC, difference=True))

@@ -1,12 +1,15 @@
-"""Exercise 7, continued: which ingredient of the project's own candidate brings what it gains?"""
+"""Exercise 7, continued: what does each part of the best noise bring, alone and with the rest?"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
 
 from analysis import formatting
 from analysis.questions.base import (
+    DROPOUT_ALONE,
     VALIDATION_MARGINS,
     Arm,
     Comparison,
@@ -16,127 +19,166 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
-    tuned_label,
 )
 from analysis.questions.sentences import AGAINST, by_key, by_recipe, listed
-from analysis.schema import AUDIT
+from analysis.schema import AUDIT, BEST
 
-CANDIDATE = "shift+one-sided"
-BARE, NOTHING = "constant factor alone", "no noise, same weight decay"
-CONTROL = f"{BARE} - none"
-SHIFT, AMPLIFIED = ("rate1",), ("rate2", "rate3")
-"""The candidate's rates of the input, and of the two hidden layers."""
+CLASSES = {"any input": False, "images": True}
+"""Class of noise -> True if its types know that an input is an image."""
+RIVALS = ("none", "dropout", DROPOUT_ALONE)
+CONSTANT = {"one-sided": "gain", "shift+one-sided": "shift+gain"}
+"""Noise type that amplifies -> the same with the mean of its multiplier in place of it."""
+FIRST, REST, DECAY, RANDOM = "first part", "rest", "weight decay", "randomness"
+PARTS = {FIRST: ("rate1",), REST: ("rate2", "rate3"), DECAY: ("weight_decay",), RANDOM: ()}
+"""What can be taken out of a noise type's tuned arm -> what is then 0."""
 
 
 @dataclass(frozen=True)
-class Ingredient:
-    """What can be taken out of the candidate.
+class Labels:
+    """The labels of the best arm of a class, and of what is left without its parts.
 
     Attributes:
-        label: of the arm that is left.
-        noise: its noise type.
-        effect: what the ingredient does, in words.
-        rates: the candidate's rates that belong to it.
+        whole: the tuned arm.
+        without: part -> the arm without it.
+        nothing: no noise at the same weight decay.
     """
 
-    label: str
-    noise: str
-    effect: str
-    rates: tuple[str, ...]
+    whole: str
+    without: Mapping[str, str]
+    nothing: str
 
     @property
-    def key(self) -> str:
-        """Name the contrast of the whole with what is left."""
-        return f"whole - {self.label}"
+    def pairs(self) -> dict[str, tuple[str, str]]:
+        """Contrast -> the two arms that it compares."""
+        return {
+            **{f"{part}, beside the rest": (self.whole, self.without[part]) for part in PARTS},
+            f"{FIRST} alone": (self.without[REST], self.nothing),
+            f"{REST} alone": (self.without[FIRST], self.nothing),
+            "all of it": (self.whole, self.nothing),
+        }
 
 
-INGREDIENTS = (
-    Ingredient("without shifts", "one-sided", "shifting", SHIFT),
-    Ingredient("without amplification", "shift", "amplifying", AMPLIFIED),
-    Ingredient("with a constant factor", "shift+gain", "doing so at random", AMPLIFIED),
-)
+def labels_of(kind: str) -> Labels:
+    """Return the labels of a class of noise."""
+    best = f"{BEST}for {kind}"
+    return Labels(best, {part: f"{best}, no {part}" for part in PARTS}, f"{best}, no noise")
 
 
 def comparisons(noise_types: Sequence[str], recipe: Recipe) -> list[Comparison]:
-    """Compare the candidate with itself without an ingredient, and a larger step with no noise."""
-    if CANDIDATE not in noise_types:
+    """Compare the best arm of each class with itself without a part, and parts with nothing."""
+    if set(noise_types) <= set(RIVALS):
         return []
-    whole = tuned_label(CANDIDATE)
-    parts = [Comparison(part.key, {whole: 1.0, part.label: -1.0}) for part in INGREDIENTS]
-    return [*parts, Comparison(CONTROL, {BARE: 1.0, NOTHING: -1.0}, "control")]
+    return [
+        Comparison(f"{kind}: {key}", {better: 1.0, worse: -1.0}, kind)
+        for kind in CLASSES
+        for key, (better, worse) in labels_of(kind).pairs.items()
+    ]
 
 
 def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
-    """Return the tuned candidate, and arms with its rates and its weight decay."""
-    if CANDIDATE not in tuned:
-        return {}
-    whole = tuned[CANDIDATE]
-    shift, first, second, decay = whole.rate1, whole.rate2, whole.rate3, whole.weight_decay
-    left = {
-        "one-sided": recipe.arm("one-sided", first, second, decay),
-        "shift": recipe.arm("shift", shift, 0.0, decay),
-        "shift+gain": recipe.arm("shift+gain", shift, first, decay, second),
-    }
-    labelled = {tuned_label(CANDIDATE): whole}
-    labelled |= {part.label: left[part.noise] for part in INGREDIENTS}
-    labelled[BARE] = recipe.arm("gain", first, second, decay)
-    labelled[NOTHING] = recipe.arm("none", 0.0, 0.0, decay)
+    """Return the best tuned arm of each class on validation images, whole and in parts."""
+    labelled: dict[str, Arm] = {}
+    for kind, knows_images in CLASSES.items():
+        of_class = [
+            arm
+            for noise, arm in tuned.items()
+            if noise not in RIVALS and arm.knows_images == knows_images
+        ]
+        if of_class:
+            labelled |= _taken_apart(labels_of(kind), of_class[0])
     return labelled
+
+
+def _taken_apart(labels: Labels, whole: Arm) -> dict[str, Arm]:
+    """Return the arm, whole and without each part that it has."""
+    taken = {
+        labels.whole: whole,
+        labels.nothing: whole.recipe.arm("none", 0.0, 0.0, whole.weight_decay),
+    }
+    for part, names in PARTS.items():
+        left = replace(whole, **dict.fromkeys(names, 0.0))
+        if part == RANDOM and any(whole.hidden_rates):
+            left = replace(whole, noise=CONSTANT.get(whole.noise, whole.noise))
+        if left != whole and any(left.rates):
+            taken[labels.without[part]] = left
+    return taken
 
 
 DESIGN = Design(
     name="ingredients",
-    title="Which ingredient of our own candidate brings what it gains?",
+    title="Which ingredient of the best noise brings what it gains?",
     rule=(
-        f"The tuned {CANDIDATE}, and the same rates and weight decay without shifts, without "
-        "amplification, with the mean of the multiplier in place of the multiplier, with that "
-        "factor alone, and with nothing; on validation images."
+        "Of each class of noise (for any input, for images) the type that is best on validation "
+        "images: its tuned arm, and the same without its first rate, without its other rates, "
+        "without weight decay, of a type that amplifies with the mean of the multiplier in its "
+        "place, and with nothing but the weight decay; on validation images."
     ),
     recipes=("small", "long"),
     comparisons=comparisons,
     arms=arms,
     metrics=VALIDATION_MARGINS,
     phase=AUDIT,
-    values="the candidate's tuned rates and weight decay",
+    values="the tuned rates and weight decays",
 )
 
 EFFECTS = {
-    "better, matters": "helps",
+    "better, matters": "helps by more than the margin",
     "better": "helps",
-    "worse, matters": "does harm",
+    "worse, matters": "does harm by more than the margin",
     "worse": "does harm",
     "inconclusive": "is undecided",
 }
 """Verdict on the whole against the rest -> words; else it makes no difference that matters."""
 
 
+def part_names(noise: str) -> dict[str, str]:
+    """Return what the parts of a noise type are called: what it is composed of, or its layers."""
+    first, _, rest = noise.partition("+")
+    if not rest:
+        first, rest = "noise in the first layer", "noise in the second layer"
+    return {FIRST: first, REST: rest, DECAY: "weight decay", RANDOM: "its randomness"}
+
+
+def wholes(evidence: Evidence, recipe: str) -> Iterator[tuple[str, pd.Series]]:
+    """Yield the classes that have a best arm under a recipe, with a row of its runs."""
+    for kind in CLASSES:
+        arm = evidence.arms.get(recipe, {}).get(labels_of(kind).whole)
+        rows = evidence.table[evidence.table["arm"] == arm]
+        if len(rows):
+            yield kind, rows.iloc[0]
+
+
 def answer(evidence: Evidence) -> Conclusion:
-    """Tell what is lost with each ingredient, on validation images."""
-    findings = []
-    controls = []
+    """Tell what each part brings beside the rest, and alone, on validation images."""
+    beside, alone = [], []
     for recipe, contrasts in by_recipe(evidence.on("accuracy")).items():
         answers = by_key(contrasts)
-        arm = evidence.arms[recipe][tuned_label(CANDIDATE)]
-        whole = evidence.table[evidence.table["arm"] == arm].iloc[0]
-        effects = []
-        for part in INGREDIENTS:
-            if part.key in answers:
-                effect = EFFECTS.get(answers[part.key].verdict, "makes no difference that matters")
-                acts = whole[list(part.rates)].gt(0).any()  # older stores lack rate3
-                effects.append(f"{part.effect} {effect if acts else 'was tuned off'}")
-        findings.append(f"{evidence.where(recipe, 'with {}, ')}{', '.join(effects)}")
-        if CONTROL in answers:
-            against = AGAINST[answers[CONTROL].verdict]
-            controls.append(f"{against} no noise{evidence.where(recipe, ' with {}')}")
-    if not findings:
+        for kind, whole in wholes(evidence, recipe):
+            noise = str(whole["noise"])
+            effects, against = [], []
+            for part, name in part_names(noise).items():
+                if with_rest := answers.get(f"{kind}: {part}, beside the rest"):
+                    effect = EFFECTS.get(with_rest.verdict, "makes no difference that matters")
+                    effects.append(f"{name} {effect}")
+                elif _tuned_off(part, whole):
+                    effects.append(f"{name} was tuned off")
+                if by_itself := answers.get(f"{kind}: {part} alone"):
+                    against.append(f"{name} {AGAINST[by_itself.verdict]} none")
+            if together := answers.get(f"{kind}: all of it"):
+                against.append(f"{noise} {AGAINST[together.verdict]} none")
+            where = evidence.where(recipe, ", {}")
+            beside.append(f"in {noise} (for {kind}{where}), {listed(effects)}")
+            alone.append(f"{listed(against)}{evidence.where(recipe)}")
+    if not alone:
         raise Unanswered
-    out = [refused for refused in evidence.answered.refused if not refused.entered]
     return Conclusion(
-        verdict=formatting.capital("; ".join(findings)),
-        takeaway=f"A constant factor without any noise is {listed(controls)}",
-        notes=[
-            f"the candidate was not trained with {evidence.recipes[recipe]}: it was not among the "
-            "best, which go on"
-            for recipe in dict.fromkeys(refused.contrast.recipe for refused in out)
-        ],
+        verdict=formatting.capital("; ".join(beside)),
+        takeaway=f"Each alone, at the same weight decay: {'; '.join(alone)}",
     )
+
+
+def _tuned_off(part: str, whole: pd.Series) -> bool:
+    """Return True if the type has the part, and its search turned it off."""
+    values = whole[list(PARTS[part])].astype(float).fillna(0.0)
+    has = part == DECAY or (part != RANDOM and "+" in whole["noise"])
+    return has and not values.any()

@@ -54,8 +54,7 @@ def panel(study: Study, answers: Sequence[Answer]) -> Table:
     declared = sum(len(question.contrasts) for question in study.declaration.questions)
     caption = (
         f"{good} of {len(rows)} checks in order; {declared} contrasts declared, {len(refused)} not "
-        f"answered, {len(refusals) - len(refused)} of types that the declared rule did not pick "
-        "for a later recipe"
+        f"answered, {len(refusals) - len(refused)} of arms that the declared rule did not pick"
     )
     return Table(caption, ("check", "", "what was found"), tuple(rows))
 

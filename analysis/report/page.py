@@ -244,7 +244,7 @@ def _interval(row: Mapping[Any, Any], kind: str) -> str:
 def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWords) -> Table:
     """Return all numbers of the contrasts on one metric under one recipe.
 
-    A note names the types of those that were not entered.
+    The caption counts those that were not entered.
     """
     recipe, metric = block.iloc[0][["recipe", "metric"]]
     entered = block[block["verdict"] != NOT_ENTERED]
@@ -275,7 +275,7 @@ def _contrast_table(question: Question, block: pd.DataFrame, recipes: RecipeWord
     )
     if out := len(block) - len(entered):
         contrasts = formatting.plural(out, "contrast")
-        caption += f"; without the {contrasts} of types that were not picked"
+        caption += f"; without the {contrasts} of arms that were not picked"
     return Table(caption, tuple(columns), tuple(rows), frozenset(range(2, len(columns))))
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.formatting import NAMES, RecipeWords
-from analysis.schema import CONFIRM, TUNED, Contrast, Question, higher_is_better
+from analysis.schema import BEST, CONFIRM, TUNED, Contrast, Question, higher_is_better
 from analysis.stats import contrasts, paired, power
 from analysis.stats.results import Answered, ContrastAnswer, Estimate, Refused
 
@@ -258,13 +258,15 @@ def _estimate(
 
 
 def _entered(contrast: Contrast, arms: Arms) -> bool:
-    """False where labels have no arm under the contrast's recipe but under another: their type did
-    not go on. Then a tuned arm is among them, or none of the contrast's arms is there."""
+    """False where the declared rule picked no arm for a label: a type did not go on to the recipe
+    (its labels have arms under another; a tuned arm is among them, or none of the contrast's arms
+    is there), or the best arm lacks what was to be taken out of it."""
     labels = {label for label, _, _ in contrast.terms}
     missing = labels - set(arms.get(contrast.recipe, {}))
     elsewhere = {label for labels in arms.values() for label in labels}
     of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
-    return not missing or not missing <= elsewhere or not of_a_type
+    of_the_best = any(label.startswith(BEST) for label in missing)
+    return not missing or not (of_the_best or (missing <= elsewhere and of_a_type))
 
 
 def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]:

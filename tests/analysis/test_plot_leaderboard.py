@@ -177,7 +177,7 @@ def test_the_table_of_verdicts_shows_the_nearest_and_the_page_leaves_out_who_did
     writer.write(study, tmp_path)
     text = (tmp_path / "report.md").read_text()
     assert "not entered" not in text
-    assert "without the 36 contrasts of types that were not picked" in text
+    assert "without the 36 contrasts of arms that were not picked" in text
     assert {"beat-dropout.svg", "beat-dropout-long.svg", "search-budget-long.svg"} <= {
         path.name for path in (tmp_path / "figures").iterdir()
     }

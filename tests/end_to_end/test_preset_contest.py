@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 
 from analysis.questions import answer
-from analysis.questions.ingredients import CANDIDATE, DESIGN, arms
+from analysis.questions.ingredients import DESIGN, arms
 from analysis.schema import AUDIT, RUN_TABLE, SEARCH
 from models.config import Arm, Recipe
 from models.noise import NOISE
@@ -23,7 +23,7 @@ from study.commands.cli import main
 from study.presets import DECAY, LONG, PRESETS, seeds
 
 ROOT = Path(__file__).parents[2]
-TYPES = ("none", "dropout", "shift", "one-sided", CANDIDATE)
+TYPES = ("none", "dropout", "shift", "one-sided", "shift+one-sided")
 
 
 def run_small() -> None:
@@ -61,7 +61,8 @@ def test_a_small_contest_is_answered(tmp_path: Path, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "results" / "answers.json").read_text())
     assert {row["question"] for row in rows} == {"beat-dropout", "ingredients"}
-    assert all(row["n_seeds"] == 3 for row in rows)
+    assert {row["n_seeds"] for row in rows if row["verdict"] != "not entered"} == {3}
+    assert {row["question"] for row in rows if row["verdict"] == "not entered"} == {"ingredients"}
     parts = [row for row in rows if row["question"] == "ingredients"]
     assert {row["metric"] for row in parts} == {"val/accuracy", "val/loss"}
     figures = {path.stem for path in (tmp_path / "results" / "figures").glob("*.svg")}
@@ -77,78 +78,144 @@ def test_a_small_contest_is_answered(tmp_path: Path, folder: Path) -> None:
     assert set(trials) == {2} and len(trials) == 2 * len(TYPES)
 
 
-def test_without_the_candidate_its_question_is_not_asked() -> None:
+def test_without_another_noise_its_question_is_not_asked() -> None:
     contest = PRESETS["contest"]
-    assert set(contest.searching(("none", "dropout", "shift")).questions) == {"beat-dropout"}
+    assert set(contest.searching(("none", "dropout", "shift")).questions) == set(contest.questions)
     assert contest.searching(tuple(NOISE)) == contest
     with pytest.raises(ValueError, match="nothing to compare"):
         contest.asking(["ingredients"]).searching(("none", "dropout"))
 
 
-def tuned(recipe: Recipe) -> dict[str, Arm]:
-    return {
-        noise: Arm.of(noise, (0.2, 0.4, 0.3)[: len(NOISE[noise].rates)], 1e-4, recipe)
-        for noise in TYPES
-    }
+def tuned(recipe: Recipe, rates: tuple[float, ...] = (0.2, 0.4, 0.3)) -> dict[str, Arm]:
+    """Tuned arms, the best first: each class has a composition before a type of one part."""
+    best = ("shift+one-sided", "input-dropout+dropout", "none", "dropout", "shift", "input-dropout")
+    return {noise: Arm.of(noise, rates[: len(NOISE[noise].rates)], 1e-4, recipe) for noise in best}
 
 
-def test_each_part_keeps_the_candidates_rates() -> None:
+def test_the_best_of_each_class_is_taken_apart() -> None:
     found = arms(DECAY, tuned(DECAY))
-    assert {label: (arm.noise, arm.rates) for label, arm in found.items()} == {
-        f"tuned {CANDIDATE}": (CANDIDATE, (0.2, 0.4, 0.3)),
-        "without shifts": ("one-sided", (0.4, 0.3)),
-        "without amplification": ("shift", (0.2,)),
-        "with a constant factor": ("shift+gain", (0.2, 0.4, 0.3)),
-        "constant factor alone": ("gain", (0.4, 0.3)),
-        "no noise, same weight decay": ("none", ()),
+    assert {label: (arm.noise, arm.rates, arm.weight_decay) for label, arm in found.items()} == {
+        "best for images": ("shift+one-sided", (0.2, 0.4, 0.3), 1e-4),
+        "best for images, no first part": ("shift+one-sided", (0.0, 0.4, 0.3), 1e-4),
+        "best for images, no rest": ("shift+one-sided", (0.2, 0.0, 0.0), 1e-4),
+        "best for images, no weight decay": ("shift+one-sided", (0.2, 0.4, 0.3), 0.0),
+        "best for images, no randomness": ("shift+gain", (0.2, 0.4, 0.3), 1e-4),
+        "best for images, no noise": ("none", (), 1e-4),
+        "best for any input": ("input-dropout+dropout", (0.2, 0.4, 0.3), 1e-4),
+        "best for any input, no first part": ("input-dropout+dropout", (0.0, 0.4, 0.3), 1e-4),
+        "best for any input, no rest": ("input-dropout+dropout", (0.2, 0.0, 0.0), 1e-4),
+        "best for any input, no weight decay": ("input-dropout+dropout", (0.2, 0.4, 0.3), 0.0),
+        "best for any input, no noise": ("none", (), 1e-4),
     }
-    assert {arm.weight_decay for arm in found.values()} == {1e-4}
     assert arms(DECAY, {"dropout": tuned(DECAY)["dropout"]}) == {}
     assert DESIGN.comparisons(("none", "dropout"), DECAY) == []
 
 
+def test_a_part_that_is_not_there_is_not_taken_out() -> None:
+    one_part = {"shift": DECAY.arm("shift", 0.2, 0.0, 0.0)}
+    assert set(arms(DECAY, one_part)) == {"best for images", "best for images, no noise"}
+    off = arms(DECAY, tuned(DECAY, (0.2, 0.0, 0.0)))
+    assert not {"best for any input, no first part", "best for any input, no rest"} & set(off)
+
+
 @pytest.mark.parametrize(
-    ("planted", "told"),
+    ("planted", "told", "alone"),
     [
         (
             {},
-            "shifting makes no difference that matters, amplifying makes no difference that "
-            "matters",
+            "input-dropout makes no difference that matters, dropout makes no difference that "
+            "matters, weight decay makes no difference that matters",
+            "input-dropout equivalent to none, dropout equivalent to none, input-dropout+dropout "
+            "equivalent to none",
         ),
         (
-            {},
-            "shifting makes no difference that matters, amplifying was tuned off, doing so at "
-            "random was tuned off",
+            {"no first part": -0.01, "no noise": -0.01},
+            "input-dropout helps by more than the margin, dropout makes no difference",
+            "input-dropout better by more than the margin than none, dropout equivalent to none",
         ),
-        ({"without shifts": -0.01}, "shifting helps, amplifying makes no difference that matters"),
         (
-            {"without amplification": -0.01, "with a constant factor": 0.01},
-            "amplifying helps, doing so at random does harm",
+            {"no rest": 0.01},
+            "input-dropout makes no difference that matters, dropout does harm by more than the",
+            "input-dropout better by more than the margin than none, dropout equivalent to none",
         ),
     ],
 )
-def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: str) -> None:
-    amplified = "off" not in told
+def test_what_each_ingredient_brings_is_told(
+    planted: dict[str, float], told: str, alone: str
+) -> None:
+    table, names = runs_of(
+        {recipe: arms(recipe, tuned(recipe)) for recipe in (DECAY, LONG)}, planted
+    )
+    question = DESIGN.declare((DECAY, LONG), tuple(range(10)), TYPES)
+    given = answer(question, table, names)
+    assert f"in input-dropout+dropout (for any input, long), {told}" in given.verdict
+    assert alone in given.takeaway
+    assert given.verdict.count("its randomness") == 2  # of the type that amplifies
+    assert not [one for one in given.refused if one.entered]
+    (picture,) = given.pictures
+    axes = picture.draw().axes
+    assert [ax.get_title(loc="left") for ax in axes[:4]] == [
+        "input-dropout+dropout, decay: alone",
+        "beside the rest",
+        "shift+one-sided, decay: alone",
+        "beside the rest",
+    ]
+    # The mean gain of the first part beside the rest is what the verdict rests on.
+    whole, rest = (
+        table.loc[table["arm"] == names["decay"][label], "val/accuracy"].mean()
+        for label in ("best for any input", "best for any input, no first part")
+    )
+    means = [
+        float(np.asarray(line.get_xdata())[0]) for line in axes[1].lines if line.get_marker() == "D"
+    ]
+    assert means[0] == pytest.approx(100 * (whole - rest))
+    assert (
+        "for these validation images" in given.takeaway
+        and "for these validation images" in given.caption
+    )
+
+
+def test_what_was_tuned_off_is_told() -> None:
+    off = {
+        noise: arm.with_weight_decay(0.0) for noise, arm in tuned(DECAY, (0.2, 0.0, 0.0)).items()
+    }
+    table, names = runs_of({DECAY: arms(DECAY, off)}, {})
+    given = answer(DESIGN.declare((DECAY,), tuple(range(10)), TYPES), table, names)
+    assert given.verdict == (
+        "In input-dropout+dropout (for any input), dropout was tuned off, weight decay was tuned "
+        "off; in shift+one-sided (for images), one-sided was tuned off, weight decay was tuned off"
+    )
+    assert not [one for one in given.refused if one.entered]
+
+
+def runs_of(
+    labelled: dict[Recipe, dict[str, Arm]], planted: dict[str, float]
+) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
+    """Return a run table of arms, those whose labels end in a planted one with its effect, and
+    their names."""
     random, names, frames = np.random.default_rng(1), {}, []
-    for recipe in (DECAY, LONG):
-        found = arms(recipe, tuned(recipe))
+    for recipe, found in labelled.items():
         names[recipe.name] = {label: arm.name for label, arm in found.items()}
-        for label, arm in found.items():
+        lacks = {(arm.name, label.partition(", ")[2]) for label, arm in found.items()}
+        for arm in dict.fromkeys(found.values()):
             seeds_of = range(10)
-            scores = 0.85 + planted.get(label, 0.0) + random.normal(0, 5e-4, len(seeds_of))
+            effect = sum(value for part, value in planted.items() if (arm.name, part) in lacks)
+            scores = 0.85 + effect + random.normal(0, 5e-4, len(seeds_of))
             frames.append(
                 pd.DataFrame(
                     {
                         "run_id": [f"{arm.name} {seed}" for seed in seeds_of],
                         "phase": AUDIT,
                         "question": "ingredients",
+                        "noise": arm.noise,
                         "arm": arm.name,
                         "seed": seeds_of,
                         "recipe": recipe.name,
                         "epochs": recipe.epochs,
+                        "weight_decay": arm.weight_decay,
                         "rate1": arm.rate1,
-                        "rate2": 0.0,
-                        "rate3": arm.rate3 if amplified else 0.0,
+                        "rate2": arm.rate2,
+                        "rate3": arm.rate3,
                         "precision": "float32",
                         "device": "cpu",
                         "data_digest": "0123456789ab",
@@ -159,27 +226,4 @@ def test_what_each_ingredient_brings_is_told(planted: dict[str, float], told: st
                 )
             )
     table = pd.concat(frames, ignore_index=True).reindex(columns=list(RUN_TABLE)).astype(RUN_TABLE)
-    question = DESIGN.declare((DECAY, LONG), tuple(range(10)), TYPES)
-    given = answer(question, table, names)
-    assert told in given.verdict
-    (picture,) = given.pictures
-    axes = picture.draw().axes
-    assert [ax.get_title(loc="left") for ax in axes] == [
-        "decay: alone",
-        "beside the others",
-        "long: alone",
-        "beside the others",
-    ]
-    # The mean gain of shifts beside the others is what the verdict rests on.
-    whole, rest = (
-        table.loc[table["arm"] == names["decay"][label], "val/accuracy"].mean()
-        for label in (f"tuned {CANDIDATE}", "without shifts")
-    )
-    means = [
-        float(np.asarray(line.get_xdata())[0]) for line in axes[1].lines if line.get_marker() == "D"
-    ]
-    assert means[0] == pytest.approx(100 * (whole - rest))
-    assert (
-        "for these validation images" in given.takeaway
-        and "for these validation images" in given.caption
-    )
+    return table, names

@@ -62,6 +62,13 @@ def test_a_type_has_anchors_with_and_without_weight_decay_and_a_sequence(label: 
     assert len(set(arms)) == len(arms) == TRIALS and {arm.noise for arm in arms} == {noise}
 
 
+@pytest.mark.parametrize("recipe", [SMALL, LONG])
+def test_an_anchor_lies_in_the_space_whatever_was_tuned_without_noise(recipe: Recipe) -> None:
+    for decay in search_space.decay_grid(25, recipe):
+        for arm in search_space.anchors("dropout", recipe.arm("none", 0.0, 0.0, decay), 0.5):
+            assert all(0 <= place <= 1 for place in search_space.to_point("dropout", arm, 0.5))
+
+
 def test_half_of_all_rates_are_low_and_weight_decay_is_sometimes_off() -> None:
     arms = Search("dropout", SMALL, 130, 0.5, WITHOUT).propose()[4:]
     rates = [arm.rate1 for arm in arms] + [arm.rate2 for arm in arms]
