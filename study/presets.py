@@ -80,7 +80,8 @@ class Preset:
         questions: each question asked -> the recipes it is asked under.
         trials_per_type: search trials of each noise type, the same for all.
         rerank_top: so many best arms of each type are trained again on `rerank_seeds`.
-        finalists: so many noise types beside none and dropout are tuned under the later recipes.
+        finalists: so many noise types beside none and dropout are tuned under the later recipes,
+            half of them of each class.
         robustness_seeds: of the best types again at other learning rates.
         noise_types: those searched where none are asked for.
     """

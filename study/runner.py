@@ -7,7 +7,7 @@ from typing import Protocol
 
 from analysis import schema
 from analysis.questions import DESIGNS
-from analysis.questions.base import DROPOUT_ALONE, Tuned, tuned_label
+from analysis.questions.base import DROPOUT_ALONE, Tuned, of_class, tuned_label
 from analysis.questions.beat_dropout import at_other_rates
 from models.config import Arm, Recipe
 from study.presets import Preset
@@ -100,9 +100,12 @@ def rerank_trials(study: Study, recipe: Recipe, labels: Sequence[str]) -> list[T
 
 
 def finalists(types: Sequence[str], tuned: Tuned, count: int) -> tuple[str, ...]:
-    """Return the noise types tuned under the next recipe: the references and the best others."""
-    best = [noise for noise in tuned if noise in types and noise not in REFERENCES][:count]
-    return tuple(noise for noise in types if noise in (*REFERENCES, *best))
+    """Return the noise types tuned under the next recipe: the references and the best others, half
+    of them from each class of noise where it has so many."""
+    half, ranked = count // 2, [arm.noise for arm in tuned.values()]
+    of_both = [arm.noise for knows in (False, True) for arm in of_class(tuned, knows)[:half]]
+    others = [noise for noise in dict.fromkeys((*of_both, *ranked)) if noise not in REFERENCES]
+    return tuple(noise for noise in types if noise in (*REFERENCES, *others[:count]))
 
 
 def tuned_for(recipe: Recipe, tuned: dict[Recipe, Tuned]) -> Tuned:

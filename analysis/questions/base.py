@@ -46,6 +46,17 @@ DROPOUT_ALONE = "dropout alone"
 """Dropout without weight decay, which is tuned as such where a question asks for it."""
 
 
+RIVALS = ("none", "dropout", DROPOUT_ALONE)
+"""What every other noise type is measured against."""
+
+
+def of_class(tuned: Tuned, knows_images: bool) -> list[Arm]:
+    """Return the tuned arms of a class of noise, the best type first, without the rivals: of what
+    knows that an input is an image, or of what would work on any input."""
+    others = [arm for noise, arm in tuned.items() if noise not in RIVALS]
+    return [arm for arm in others if arm.knows_images == knows_images]
+
+
 def tuned_label(noise: str) -> str:
     """Return the label of a noise type's tuned arm."""
     return f"{TUNED}{noise}"

@@ -19,6 +19,7 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
+    of_class,
     tuned_label,
 )
 from analysis.questions.sentences import AGAINST, listed
@@ -28,8 +29,8 @@ from analysis.stats.results import ContrastAnswer
 from analysis.stats.verdicts import NEGLIGIBLE
 
 DROPOUT, NONE = tuned_label("dropout"), tuned_label("none")
-WINNERS = 3
-"""So many of the best types are run again at FACTORS times the learning rate."""
+WINNERS = 2
+"""So many of the best types of each class are run again at FACTORS times the learning rate."""
 FACTORS = (0.5, 2)
 ANY_INPUT, OF_IMAGES = "Noise for any input", "Noise that knows images"
 """The classes of noise, each of which has its own answer."""
@@ -57,15 +58,15 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
 
 
 def at_other_rates(tuned: Tuned) -> list[Arm]:
-    """Return no noise, dropout and the best other types at half and at twice the learning rate.
+    """Return no noise, dropout and the best types of each class at half and at twice the learning
+    rate.
 
     A type that wins at one learning rate alone may only have taken a larger step.
     """
-    best = [noise for noise in tuned if noise not in ("none", "dropout", DROPOUT_ALONE)][:WINNERS]
+    best = [*of_class(tuned, False)[:WINNERS], *of_class(tuned, True)[:WINNERS]]
     arms = []
     for factor in FACTORS:
-        for noise in ("none", "dropout", *best):
-            arm = tuned[noise]
+        for arm in (tuned["none"], tuned["dropout"], *best):
             name = at_rate(arm.recipe.name, factor)
             arms.append(arm.with_recipe(arm.recipe.scaled(factor, name)))
     return arms

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis import formatting
 from analysis.questions.base import (
-    DROPOUT_ALONE,
+    RIVALS,
     VALIDATION_MARGINS,
     Arm,
     Comparison,
@@ -19,13 +19,13 @@ from analysis.questions.base import (
     Recipe,
     Tuned,
     Unanswered,
+    of_class,
 )
 from analysis.questions.sentences import AGAINST, by_key, by_recipe, listed
 from analysis.schema import AUDIT, BEST
 
 CLASSES = {"any input": False, "images": True}
 """Class of noise -> True if its types know that an input is an image."""
-RIVALS = ("none", "dropout", DROPOUT_ALONE)
 CONSTANT = {"one-sided": "gain", "shift+one-sided": "shift+gain"}
 """Noise type that amplifies -> the same with the mean of its multiplier in place of it."""
 FIRST, REST, DECAY, RANDOM = "first part", "rest", "weight decay", "randomness"
@@ -79,13 +79,8 @@ def arms(recipe: Recipe, tuned: Tuned) -> dict[str, Arm]:
     """Return the best tuned arm of each class on validation images, whole and in parts."""
     labelled: dict[str, Arm] = {}
     for kind, knows_images in CLASSES.items():
-        of_class = [
-            arm
-            for noise, arm in tuned.items()
-            if noise not in RIVALS and arm.knows_images == knows_images
-        ]
-        if of_class:
-            labelled |= _taken_apart(labels_of(kind), of_class[0])
+        for whole in of_class(tuned, knows_images)[:1]:
+            labelled |= _taken_apart(labels_of(kind), whole)
     return labelled
 
 
