@@ -21,6 +21,7 @@ from analysis.stats import paired
 from analysis.stats.verdicts import decide
 from analysis.store.uri import StoreError
 from study.presets import PRESETS
+from study.tracking import merge
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -134,6 +135,13 @@ def test_the_page_shows_the_same_numbers(study: Published) -> None:
     assert all(
         (study.folder / shown).exists() for shown in re.findall(r"!\[.*\]\((.*)\)", study.page)
     )
+
+
+def test_the_published_search_can_be_gone_on_from() -> None:
+    """Each trial's hash is that which today's code gives it."""
+    trials = merge.published(QUICK.folder).trials
+    tuning = QUICK.table.loc[QUICK.table["phase"].isin(["search", "rerank"])]
+    assert len(trials) == tuning["trial_run_id"].nunique() > 80
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/verdicts.md"])
