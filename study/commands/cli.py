@@ -280,6 +280,8 @@ def merge(source: str, artifacts: str | None, study_id: str | None, experiment: 
     from study.commands.progress import Copying
     from study.tracking.merge import merge, published
 
+    if artifacts and not source.startswith("sqlite:///"):
+        raise click.UsageError("--artifacts is for a store: a report's folder brings none")
     opened = (
         other_store.opened(source, study_id, experiment, artifacts)
         if source.startswith("sqlite:///")

@@ -212,7 +212,7 @@ def _refuse_what_differs(other: Source) -> None:
     if versions:
         raise StoreError(
             f"{named} was trained by code version {min(versions)}, and this is version "
-            f"{schema.CODE_VERSION}: report it where it is, or train it there again by this code"
+            f"{schema.CODE_VERSION}, which cannot take its trials over: train them again"
         )
     if set(table["data_digest"]) - {study.declaration.data["digest"]}:
         raise StoreError(f"{named} holds trials of other data than it declares")

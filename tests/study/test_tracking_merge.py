@@ -513,6 +513,11 @@ def test_a_store_is_not_merged_into_itself(call: Call, copies: Path) -> None:
     assert code == 1 and "is the tracking store itself" in one_line(stderr)
 
 
+def test_a_reports_folder_has_no_artifacts_to_bring(call: Call, tmp_path: Path) -> None:
+    code, stderr = call("merge", "--from", str(tmp_path), "--artifacts", str(tmp_path))
+    assert code == 2 and "--artifacts is for a store" in one_line(stderr)
+
+
 def test_a_password_is_not_shown(call: Call) -> None:
     code, stderr = call("merge", "--from", "postgresql://alice:s3cret@db/x")
     assert code == 2 and "s3cret" not in one_line(stderr)
