@@ -24,39 +24,43 @@ from benchmarks.equivalence import ALPHA, tost_cells, tost_heading, tost_row
 from models.config import Arm, Recipe
 from models.train import CPU_POPULATION, Trained
 from study import executors
-from study.presets import DECAY, LONG
+from study.presets import DECAY, LONG, SMALL
 from study.trial import Setting, Trial
 
-RECIPES = {recipe.name: recipe for recipe in (DECAY, LONG)}
-RATE = 0.5
-NOISES = {"none": 0.0, "dropout": RATE, "gaussian": RATE}
-"""Noise type -> the rate of both layers."""
+RATE, INPUT_RATE = 0.5, 0.2
+ARMS: dict[Recipe, dict[str, tuple[float, ...]]] = {
+    DECAY: {"none": (), "dropout": (RATE, RATE), "gaussian": (RATE, RATE)},
+    LONG: {"none": (), "dropout": (RATE, RATE), "gaussian": (RATE, RATE)},
+    SMALL: {"none": (), "dropout": (RATE, RATE), "input-dropout": (INPUT_RATE,)},
+}
+"""Recipe -> noise type -> its rates."""
+RECIPES = {recipe.name: recipe for recipe in ARMS}
+NOISES = {recipe.name: tuple(arms) for recipe, arms in ARMS.items()}
 PRECISIONS = ("bfloat16", "float32")
 MARGINS = {"accuracy": 0.001, "loss": 0.003}
 """Narrower than the 0.002 and 0.005 within which the study itself calls two arms equivalent."""
 PILOT, FIRST, AGAIN, FEWEST = range(3000, 3010), 3100, 4000, 10
 """The pilot's seeds; the first seed of an arm's study and of its second; the fewest seeds of a
 study."""
-IMAGES = 50_000
 DOCS = Path(__file__).parents[1] / "docs"
 RECORD, PAGE = DOCS / "precision.csv", DOCS / "precision.md"
 KEY = ["recipe", "noise", "precision", "seed", "code"]
 """What names a network in the record; `code` is `analysis.schema.CODE_VERSION`."""
 ALIKE = {6, 7, 8, 9}
 """Code versions whose trainings give the same networks, where the record was made; others are not
-mixed. Versions 7 and 9 moved the points of the curves, 7 also how arms are searched. Version 8 moved other
-types, the products of Intel's processors, and rounds gaussian's multiplier to bfloat16 once, where
-it was three times: nearer to float32 than what was studied."""
+mixed. Versions 7 and 9 moved the points of the curves, 7 also how arms are searched. Version 8
+moved other types, the products of Intel's processors, and rounds gaussian's multiplier to bfloat16
+once, where it was three times: nearer to float32 than what was studied."""
 INTRODUCTION = f"""# bfloat16 products against float32
 
 The same networks, from the same initial weights, in the same order of batches and with the same random bits, trained in
 both precisions of `--precision`: with bfloat16 the images, activations, noise and gradients are rounded to it too, the
-weights, the optimiser and the scores stay in float32. Without noise, and with dropout and gaussian at {RATE} in both
-layers; no weight decay, {IMAGES:,} training images; scores are on the 10,000 validation images. Differences are
+weights, the optimiser and the scores stay in float32. Without noise, with dropout and gaussian at {RATE} in both
+layers, and with input dropout at {INPUT_RATE}; no weight decay; scores are on the 10,000 validation images. Differences are
 bfloat16 minus float32. "dropout - none" is by how much the difference of two arms differs: a study answers by those.
 
 Equivalent is what TOST at alpha {ALPHA:g} finds within 0.1 accuracy points and 0.003 nats. The answer to "may a study
-train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics under both recipes; so it is wrongly
+train in bfloat16 unasked" is yes only if each arm is equivalent in both metrics under each recipe; so it is wrongly
 yes no more often than one arm is wrongly called equivalent. The differences of arms are shown beside it and do not
 decide: to show them equivalent too under `long` takes about 120 seeds of none and of each arm compared with it. So
 by this the difference of two arms may still move by up to 0.2 points and 0.006 nats, the latter more than the 0.005
@@ -65,7 +69,7 @@ none, the pilot of dropout and the bfloat16 half of its study had been trained.)
 
 A pilot of {len(PILOT)} other seeds said how many seeds find a metric equivalent with 80 % power if the pilot's SD of
 the paired differences is the true one and the true difference is 0. An SD of ten pairs is uncertain by a quarter, and
-under `long` some studies had SDs near twice their pilots': their power was less. At least {FEWEST} seeds were
+some studies had SDs near twice their pilots': their power was less. At least {FEWEST} seeds were
 trained: a floor that was added when three or four seeds of `none` and `dropout` under `decay` had been.
 
 An arm that is not equivalent by this is studied once more, by as many fresh seeds as the SD of its first study asks
@@ -182,8 +186,8 @@ def unsettled() -> list[str]:
     bfloat16."""
     arms = {
         f"{noise} under `{recipe}`": settled(recipe, noise)
-        for recipe in RECIPES
-        for noise in NOISES
+        for recipe, noises in NOISES.items()
+        for noise in noises
     }
     return [
         f"{arm} ({'not shown' if answer is False else 'to be trained'})"
@@ -203,7 +207,7 @@ def train(recipe: Recipe, noise: str, seeds: range, folder: str) -> None:
             f"{RECORD} is of code version {max(codes)}, this is {schema.CODE_VERSION}: delete it "
             "first"
         )
-    arm = Arm(noise, NOISES[noise], NOISES[noise], 0.0, recipe)
+    arm = Arm.of(noise, ARMS[RECIPES[recipe.name]][noise], 0.0, recipe)
     for precision in PRECISIONS:
         rows = recorded().query(
             "recipe == @recipe.name and noise == @noise and precision == @precision"
@@ -230,7 +234,9 @@ def page() -> str:
         f"**Shown to be equivalent: all but {', '.join(left)}.**\n" if left else ALL,
     ]
     for recipe in RECIPES.values():
-        text += [f"## `{recipe.name}`, {recipe.epochs} epochs\n"]
+        text += [
+            f"## `{recipe.name}`, {recipe.train_examples:,} training images, {recipe.epochs} epochs\n"
+        ]
         tables = [
             list(table(recipe.name)) for table in (pilot_table, answer_table, difference_table)
         ]
@@ -243,7 +249,7 @@ def pilot_table(recipe: str) -> Iterator[str]:
     themselves have."""
     yield "| arm | metric | paired SD before | seeds needed | trained | their SD |"
     yield "| --- | --- | --: | --: | --: | --: |"
-    for noise in NOISES:
+    for noise in NOISES[recipe]:
         seen = [PILOT, *studies(recipe, noise)]
         if len(seen) == 1:
             yield f"| {noise} | both | not run | | | |"
@@ -260,7 +266,7 @@ def pilot_table(recipe: str) -> Iterator[str]:
 def answer_table(recipe: str) -> Iterator[str]:
     """The studies whose seeds have all been trained."""
     yield tost_heading("bfloat16", "float32")
-    for noise in NOISES:
+    for noise in NOISES[recipe]:
         for place, seeds in enumerate(studies(recipe, noise)):
             if trained(recipe, noise, seeds):
                 for metric, margin in MARGINS.items():
@@ -277,7 +283,9 @@ def difference_table(recipe: str) -> Iterator[str]:
     A second study has no seed of a first: there by Welch's t, all seeds of both.
     """
     done = {
-        noise: studies(recipe, noise)[-1] for noise in NOISES if settled(recipe, noise) is not None
+        noise: studies(recipe, noise)[-1]
+        for noise in NOISES[recipe]
+        if settled(recipe, noise) is not None
     }
     if len(done) < 2:
         return
@@ -318,7 +326,7 @@ def named(noise: str, place: int) -> str:
 def main(recipes: tuple[str, ...], folder: str) -> None:
     """Train what the record lacks; the page is written anew with each batch."""
     for recipe in [RECIPES[name] for name in recipes or RECIPES]:
-        for noise in NOISES:
+        for noise in NOISES[recipe.name]:
             train(recipe, noise, PILOT, folder)
             for _ in ("first", "again"):
                 train(recipe, noise, studies(recipe.name, noise)[-1], folder)

@@ -22,7 +22,6 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A record of its own, and little to train on."""
     monkeypatch.setattr(precision, "RECORD", tmp_path / "precision.csv")
     monkeypatch.setattr(precision, "PAGE", tmp_path / "precision.md")
-    monkeypatch.setattr(precision, "IMAGES", 512)
     return tmp_path / "precision.csv"
 
 
@@ -189,8 +188,8 @@ def test_the_page_says_which_arms_are_not_shown_to_be_equivalent(record: Path) -
 
     arms = {
         (recipe, noise): arm(recipe, noise, NOTHING)
-        for recipe in precision.RECIPES
-        for noise in precision.NOISES
+        for recipe, noises in precision.NOISES.items()
+        for noise in noises
     }
 
     def left(other: list[pd.DataFrame], code: int = schema.CODE_VERSION) -> list[str]:
