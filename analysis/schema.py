@@ -76,7 +76,8 @@ TUNED = "tuned "
 """Before a noise type, in the label of its tuned arm."""
 
 BEST = "best "
-"""Begins the label of an arm that is made from the best tuned one, if that has what it takes."""
+"""Begins the label of the best tuned arm of a class of noise, and after a comma that of an arm made
+from it, if it has what is to be taken out."""
 
 IMAGE_TYPES = frozenset({"shift", "shift+one-sided", "shift+gain"})
 """The noise types that know that an input is an image, of those that were there before declarations

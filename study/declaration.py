@@ -9,7 +9,7 @@ from analysis.questions import DESIGNS
 from analysis.schema import Declaration
 from models.config import Recipe
 from models.data import Split
-from models.noise import NOISE, UNSEARCHED, noise_type, plugins
+from models.noise import NOISE, UNSEARCHED, knowing_images, noise_type, plugins
 from study import search_space
 from study.presets import Preset
 from study.runner import REFERENCES
@@ -79,7 +79,12 @@ def declare(
         },
         objective=OBJECTIVE,
         questions=tuple(
-            DESIGNS[name].declare(recipes, preset.seeds_of(DESIGNS[name].phase), noise_types)
+            DESIGNS[name].declare(
+                recipes,
+                preset.seeds_of(DESIGNS[name].phase),
+                noise_types,
+                knowing_images(noise_types),
+            )
             for name, recipes in preset.questions.items()
         ),
         data={

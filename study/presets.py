@@ -9,7 +9,7 @@ from analysis import schema
 from analysis.questions import DESIGNS
 from analysis.questions.epochs import DECAYED, SIZES
 from models.config import Recipe
-from models.noise import NOISE
+from models.noise import NOISE, knowing_images
 
 # Two recipes tune and decide: there the network overfits without noise, and the learning rate ends
 # at 0, so that a larger step gains nothing (docs/decisions/0017).
@@ -59,7 +59,7 @@ CLASSIC = (
 """The noise types that `full` searches: one or two of each site."""
 
 CONTEST_ONLY = "ingredients"
-"""The question about a candidate of the contest, which other presets do not search."""
+"""The question that takes the winners apart, which needs many types to win against."""
 
 MAX_SEEDS = 100_000
 FIRST_SEED, LAST_SEED = 1000, 2**31
@@ -157,7 +157,9 @@ class Preset:
         left = {
             name: recipes
             for name, recipes in self.questions.items()
-            if DESIGNS[name].declare(recipes, (), noise_types).contrasts
+            if DESIGNS[name]
+            .declare(recipes, (), noise_types, knowing_images(noise_types))
+            .contrasts
         }
         if not left:
             raise ValueError(

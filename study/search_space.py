@@ -16,7 +16,7 @@ from typing import Any
 from analysis.questions.base import DROPOUT_ALONE
 from analysis.schema import IMAGE_TYPES, RATES
 from models.config import Arm, Recipe
-from models.noise import Rate, noise_type, noise_version
+from models.noise import Rate, knowing_images, noise_type, noise_version
 
 MAX_RATE = 0.5
 RATE_STEP = 0.001
@@ -116,9 +116,11 @@ def declared(noise_types: Sequence[str], recipes: Sequence[Recipe]) -> dict[str,
     """The space as a study declares it; its highest rate, declared beside it, may cut a type's
     bounds."""
     versions = {noise: version for noise in noise_types if (version := noise_version(noise))}
-    of_images = [noise for noise in noise_types if noise_type(noise).knows_images]
-    told = sorted(set(of_images) - IMAGE_TYPES)  # those are known: the ids of older studies stay
+    # What older studies did not declare is left out where it was the same: their ids stay.
+    told = sorted(knowing_images(noise_types) - IMAGE_TYPES)
+    goes_on = {"finalists": "half of each class"} if len(recipes) > 1 else {}
     return {
+        **goes_on,
         **({"noise_versions": versions} if versions else {}),
         **({"image_types": told} if told else {}),
         "bounds": {

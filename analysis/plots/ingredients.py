@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis import formatting
 from analysis.plots import style
 from analysis.questions.base import Evidence
-from analysis.questions.ingredients import PARTS, labels_of, part_names, wholes
+from analysis.questions.ingredients import labels_of, part_names, wholes
 from analysis.schema import Question
 from analysis.stats.paired import MIN_SEEDS, interval
 from analysis.stats.results import Picture
@@ -33,8 +33,8 @@ def parts(evidence: Evidence) -> Iterator[Picture]:
             if not rows.index.has_duplicates
         }
         for kind, whole in wholes(evidence, recipe):
-            lines = _differences(kind, str(whole["noise"]), scores)
-            drawn.append((f"{whole['noise']}, {evidence.recipes[recipe]}", lines))
+            if lines := _differences(kind, part_names(whole), scores):
+                drawn.append((f"{whole['noise']}, {evidence.recipes[recipe]}", lines))
     if not drawn:
         return
 
@@ -61,30 +61,29 @@ def parts(evidence: Evidence) -> Iterator[Picture]:
         "parts",
         "The paired gain in validation accuracy by a part of the best noise of each class, at its "
         "tuned rates and weight decay. Left: over no noise at the same weight decay. Right: of the "
-        "whole over the same without that part. What gains on the left and not on the right is "
+        "whole over the same without that part (its randomness: over a constant factor in its "
+        "place). What gains on the left and not on the right is "
         "what the rest brings, too. Inside the shaded margin a difference is negligible.",
         draw,
     )
 
 
 def _differences(
-    kind: str, noise: str, scores: Mapping[str, pd.Series]
+    kind: str, names: Mapping[str, str], scores: Mapping[str, pd.Series]
 ) -> dict[str, tuple[pd.Series, pd.Series]]:
     """Return part as shown -> the scores that it brings alone and beside the rest, by seed; those
     that were trained."""
-    pairs = labels_of(kind).pairs
+    labels, names = labels_of(kind), {**names, "whole": "all of it"}
 
-    def of(key: str) -> pd.Series:
-        better, worse = pairs.get(key, ("", ""))
+    def gain(pairs: Mapping[str, tuple[str, str]], part: str) -> pd.Series:
+        better, worse = pairs.get(part, ("", ""))
         if better in scores and worse in scores:
             return (scores[better] - scores[worse]).dropna()
         return pd.Series(dtype=float)
 
     lines = {
-        name: (of(f"{part} alone"), of(f"{part}, beside the rest"))
-        for part, name in zip(PARTS, part_names(noise).values(), strict=True)
+        name: (gain(labels.alone, part), gain(labels.beside, part)) for part, name in names.items()
     }
-    lines["all of it"] = of("all of it"), pd.Series(dtype=float)
     return {name: pair for name, pair in lines.items() if len(pair[0]) or len(pair[1])}
 
 

@@ -74,6 +74,8 @@ class Comparison:
         name: what a reader sees; by default the key.
         margin_factor: for a contrast in another unit than a difference, such as a slope.
         metrics: those it is taken on; by default all of the design's.
+        of_images: declared only if a noise type is searched that knows that an input is an image
+            (True), or one that would work on any input (False); by default always.
     """
 
     key: str
@@ -83,6 +85,7 @@ class Comparison:
     name: str = ""
     margin_factor: float = 1.0
     metrics: tuple[str, ...] = ()
+    of_images: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -120,15 +123,21 @@ class Design:
     values: str = "these settings"
 
     def declare(
-        self, recipes: Sequence[Recipe], seeds: tuple[int, ...], noise_types: Sequence[str]
+        self,
+        recipes: Sequence[Recipe],
+        seeds: tuple[int, ...],
+        noise_types: Sequence[str],
+        image_types: Collection[str] = IMAGE_TYPES,
     ) -> Question:
         """Return the question as it is hashed and logged before the first run."""
+        classes = {noise in image_types for noise in noise_types if noise not in RIVALS} | {None}
         contrasts = tuple(
             self._bind(comparison, recipe, metric)
             for recipe in recipes
             for metric in self.metrics
             for comparison in self.comparisons(noise_types, recipe)
-            if not comparison.metrics or metric in comparison.metrics
+            if comparison.of_images in classes
+            and (not comparison.metrics or metric in comparison.metrics)
         )
         return Question(self.name, self.title, ALPHA, seeds, contrasts, self.rule, self.phase)
 

@@ -287,8 +287,8 @@ def _not_entered(evidence: Evidence) -> list[str]:
     recipes = dict.fromkeys(evidence.recipes[contrast.recipe] for contrast in out)
     return [
         f"not trained with {' or with '.join(recipes)}: {names}. By the declared rule only the "
-        "best types on validation images go on; the others cannot win, and count in Holm's "
-        "adjustment with p = 1"
+        "best types of each class on validation images go on; the others cannot win, "
+        "and count in Holm's adjustment with p = 1"
     ]
 
 

@@ -63,8 +63,8 @@ class ContrastAnswer:
 class Refused:
     """One declared contrast that the runs at hand cannot answer, and why, in one line.
 
-    `entered` is False where an arm was not picked for the recipe, as the declared rule has it; else
-    something is wrong.
+    `entered` is False where the declared rule picked no arm: its type did not go on to the recipe,
+    or the best type lacks the part. Else something is wrong.
     """
 
     contrast: Contrast

@@ -260,13 +260,15 @@ def _estimate(
 def _entered(contrast: Contrast, arms: Arms) -> bool:
     """False where the declared rule picked no arm for a label: a type did not go on to the recipe
     (its labels have arms under another; a tuned arm is among them, or none of the contrast's arms
-    is there), or the best arm lacks what was to be taken out of it."""
+    is there), or the best arm of a class lacks what was to be taken out of it."""
     labels = {label for label, _, _ in contrast.terms}
-    missing = labels - set(arms.get(contrast.recipe, {}))
+    here = set(arms.get(contrast.recipe, {}))
+    missing = labels - here
+    if of_the_best := {label.partition(",")[0] for label in missing if label.startswith(BEST)}:
+        return not of_the_best <= here
     elsewhere = {label for labels in arms.values() for label in labels}
     of_a_type = missing == labels or any(label.startswith(TUNED) for label in missing)
-    of_the_best = any(label.startswith(BEST) for label in missing)
-    return not missing or not (of_the_best or (missing <= elsewhere and of_a_type))
+    return not missing or not missing <= elsewhere or not of_a_type
 
 
 def _collapsed(question: Question, table: pd.DataFrame, arms: Arms) -> list[str]:

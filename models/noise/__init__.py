@@ -1,5 +1,6 @@
 """The noise types. A new one is one file here and one line in `NOISE`."""
 
+from collections.abc import Iterable
 from difflib import get_close_matches
 
 from models.noise import plugins
@@ -108,6 +109,11 @@ def noise_type(name: str) -> type[Noise]:
         ) from None
 
 
+def knowing_images(names: Iterable[str]) -> set[str]:
+    """Return the types among these that know that an input is an image."""
+    return {name for name in names if noise_type(name).knows_images}
+
+
 def noise_version(name: str) -> str | None:
     """Return what stands for the code of a type from outside; None for the repository's, which have
     the code version."""
@@ -120,6 +126,7 @@ __all__ = [
     "Context",
     "Noise",
     "Rate",
+    "knowing_images",
     "noise_type",
     "noise_version",
     "per_layer",

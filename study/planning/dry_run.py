@@ -44,9 +44,10 @@ class DryRun:
         return [stand_in(label, recipe, place) for label in labels for place in range(count)]
 
     def tuned_arms(self, recipe: Recipe) -> Tuned:
-        """Return a stand-in of each search."""
+        """Return a stand-in of each search, first those with most parts to take apart."""
         searched = self._searched[recipe]
-        return {label: stand_in(label, recipe, place) for place, label in enumerate(searched)}
+        arms = {label: stand_in(label, recipe, place) for place, label in enumerate(searched)}
+        return dict(sorted(arms.items(), key=lambda tuned: -len(tuned[1].rates)))
 
     def tried(self, recipe: Recipe) -> Tuned:
         """Return the stand-ins: no search is lost."""

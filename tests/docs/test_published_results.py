@@ -20,7 +20,10 @@ from analysis.schema import AUDIT, CONFIRM, higher_is_better
 from analysis.stats import paired
 from analysis.stats.verdicts import decide
 from analysis.store.uri import StoreError
-from study.presets import PRESETS
+from models.config import Arm
+from study import search_space
+from study.presets import PRESETS, SMALL
+from study.search import Search
 from study.tracking import merge
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
@@ -142,6 +145,16 @@ def test_the_published_search_can_be_gone_on_from() -> None:
     trials = merge.published(QUICK.folder).trials
     tuning = QUICK.table.loc[QUICK.table["phase"].isin(["search", "rerank"])]
     assert len(trials) == tuning["trial_run_id"].nunique() > 80
+    arms = load_runs(QUICK.folder).arms["small"]
+    searched = QUICK.table.loc[QUICK.table["phase"] == "search"].drop_duplicates("arm")
+    tried = {
+        arm.name: arm for row in searched.to_dict("records") for arm in [Arm.from_row(row, SMALL)]
+    }
+    none = tried[arms["tuned none"]]
+    preset = PRESETS["quick"]
+    for label in preset.noise_types[1:]:
+        search = Search(label, SMALL, preset.trials_per_type, search_space.MAX_RATE, none)
+        assert {arm.name for arm in search.propose()} <= set(tried)
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/verdicts.md"])

@@ -4,6 +4,7 @@ counts."""
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -14,8 +15,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis import load_runs
 from analysis.questions import answer
-from analysis.questions.ingredients import DESIGN, arms
+from analysis.questions.ingredients import DESIGN, arms, part_names
 from analysis.schema import AUDIT, RUN_TABLE, SEARCH
 from models.config import Arm, Recipe
 from models.noise import NOISE
@@ -97,25 +99,30 @@ def test_the_best_of_each_class_is_taken_apart() -> None:
     assert {label: (arm.noise, arm.rates, arm.weight_decay) for label, arm in found.items()} == {
         "best for images": ("shift+one-sided", (0.2, 0.4, 0.3), 1e-4),
         "best for images, no first part": ("shift+one-sided", (0.0, 0.4, 0.3), 1e-4),
-        "best for images, no rest": ("shift+one-sided", (0.2, 0.0, 0.0), 1e-4),
+        "best for images, no other parts": ("shift+one-sided", (0.2, 0.0, 0.0), 1e-4),
         "best for images, no weight decay": ("shift+one-sided", (0.2, 0.4, 0.3), 0.0),
         "best for images, no randomness": ("shift+gain", (0.2, 0.4, 0.3), 1e-4),
+        "best for images, constant factor": ("gain", (0.4, 0.3), 1e-4),
         "best for images, no noise": ("none", (), 1e-4),
         "best for any input": ("input-dropout+dropout", (0.2, 0.4, 0.3), 1e-4),
         "best for any input, no first part": ("input-dropout+dropout", (0.0, 0.4, 0.3), 1e-4),
-        "best for any input, no rest": ("input-dropout+dropout", (0.2, 0.0, 0.0), 1e-4),
+        "best for any input, no other parts": ("input-dropout+dropout", (0.2, 0.0, 0.0), 1e-4),
         "best for any input, no weight decay": ("input-dropout+dropout", (0.2, 0.4, 0.3), 0.0),
         "best for any input, no noise": ("none", (), 1e-4),
     }
     assert arms(DECAY, {"dropout": tuned(DECAY)["dropout"]}) == {}
-    assert DESIGN.comparisons(("none", "dropout"), DECAY) == []
+    assert not DESIGN.declare([DECAY], (), ("none", "dropout")).contrasts
+    of_one = DESIGN.declare([DECAY], (), ("none", "dropout", "shift"))
+    assert {contrast.family for contrast in of_one.contrasts} == {"images, decay"}
 
 
 def test_a_part_that_is_not_there_is_not_taken_out() -> None:
     one_part = {"shift": DECAY.arm("shift", 0.2, 0.0, 0.0)}
     assert set(arms(DECAY, one_part)) == {"best for images", "best for images, no noise"}
     off = arms(DECAY, tuned(DECAY, (0.2, 0.0, 0.0)))
-    assert not {"best for any input, no first part", "best for any input, no rest"} & set(off)
+    assert not {"best for any input, no first part", "best for any input, no other parts"} & set(
+        off
+    )
 
 
 @pytest.mark.parametrize(
@@ -125,18 +132,19 @@ def test_a_part_that_is_not_there_is_not_taken_out() -> None:
             {},
             "input-dropout makes no difference that matters, dropout makes no difference that "
             "matters, weight decay makes no difference that matters",
-            "input-dropout equivalent to none, dropout equivalent to none, input-dropout+dropout "
-            "equivalent to none",
+            "equivalent to none (long): input-dropout, dropout, input-dropout+dropout",
         ),
         (
             {"no first part": -0.01, "no noise": -0.01},
             "input-dropout helps by more than the margin, dropout makes no difference",
-            "input-dropout better by more than the margin than none, dropout equivalent to none",
+            "better by more than the margin than none (long): input-dropout, input-dropout+dropout; "
+            "equivalent to none (long): dropout",
         ),
         (
-            {"no rest": 0.01},
+            {"no other parts": 0.01},
             "input-dropout makes no difference that matters, dropout does harm by more than the",
-            "input-dropout better by more than the margin than none, dropout equivalent to none",
+            "better by more than the margin than none (long): input-dropout; equivalent to none "
+            "(long): dropout, input-dropout+dropout",
         ),
     ],
 )
@@ -151,6 +159,9 @@ def test_what_each_ingredient_brings_is_told(
     assert f"in input-dropout+dropout (for any input, long), {told}" in given.verdict
     assert alone in given.takeaway
     assert given.verdict.count("its randomness") == 2  # of the type that amplifies
+    assert given.takeaway.count("a constant factor") == 2
+    (table_shown,) = given.tables
+    assert table_shown.rows[0][0] == "for any input" and len(table_shown.rows) == 4
     assert not [one for one in given.refused if one.entered]
     (picture,) = given.pictures
     axes = picture.draw().axes
@@ -188,6 +199,54 @@ def test_what_was_tuned_off_is_told() -> None:
     assert not [one for one in given.refused if one.entered]
 
 
+def test_what_could_not_be_tested_is_told() -> None:
+    found = arms(DECAY, tuned(DECAY))
+    table, names = runs_of({DECAY: found}, {})
+    lost = found["best for images, no other parts"].name
+    given = answer(
+        DESIGN.declare((DECAY,), tuple(range(10)), TYPES), table[table["arm"] != lost], names
+    )
+    assert "shift helps" not in given.verdict and "one-sided was not tested" in given.verdict
+    assert {one.contrast.key for one in given.refused if one.entered} == {
+        "whole - without other parts (images)",
+        "first part - none (images)",
+    }
+
+
+@pytest.mark.parametrize("lost", ["images", "any input"])
+def test_a_class_without_an_arm_is_refused_and_not_passed_over(lost: str) -> None:
+    """All types of a class diverged, or the study has not come to its arms yet."""
+    question = DESIGN.declare((DECAY, LONG), tuple(range(10)), TYPES)
+    labelled = {recipe: arms(recipe, tuned(recipe)) for recipe in (DECAY, LONG)}
+    labelled[LONG] = {label: arm for label, arm in labelled[LONG].items() if lost not in label}
+    given = answer(question, *runs_of(labelled, {}))
+    entered = {(one.contrast.recipe, one.contrast.family) for one in given.refused if one.entered}
+    assert entered == {("long", f"{lost}, long")}
+    nothing = answer(question, runs_of(labelled, {})[0], {})
+    assert all(one.entered for one in nothing.refused) and not nothing.contrasts
+
+
+def test_a_contest_of_an_earlier_version_is_told_as_such() -> None:
+    published = load_runs(ROOT / "docs/results/contest")
+    (question,) = [one for one in published.declaration.questions if one.name == "ingredients"]
+    given = answer(question, published.table, published.arms)
+    assert given.verdict == (
+        "Not answered: an earlier version asked it of one type: the commit that ran it answers"
+    )
+
+
+def test_parts_are_named_as_what_they_are() -> None:
+    def names(noise: str, rate3: float) -> list[str]:
+        return list(part_names({"noise": noise, "rate3": rate3}).values())[:2]
+
+    assert names("shift+dropout", 0.1) == ["shift", "dropout"]
+    assert names("gaussian", math.nan) == ["noise in the first layer", "noise in the second layer"]
+    assert names("mine:Warped", 0.1) == [
+        "noise before the hidden layers",
+        "noise in the hidden layers",
+    ]
+
+
 def runs_of(
     labelled: dict[Recipe, dict[str, Arm]], planted: dict[str, float]
 ) -> tuple[pd.DataFrame, dict[str, dict[str, str]]]:
@@ -215,7 +274,7 @@ def runs_of(
                         "weight_decay": arm.weight_decay,
                         "rate1": arm.rate1,
                         "rate2": arm.rate2,
-                        "rate3": arm.rate3,
+                        "rate3": arm.rate3 if len(arm.rates) == 3 else math.nan,
                         "precision": "float32",
                         "device": "cpu",
                         "data_digest": "0123456789ab",

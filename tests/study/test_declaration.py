@@ -23,8 +23,8 @@ from study.trial import Setting, Trial
 IDS = {
     "smoke": "08035615c54e",
     "quick": "635f03b353d3",
-    "full": "d784414981a3",
-    "contest": "13666bb576ab",
+    "full": "9035402d27c2",
+    "contest": "410f9318d5b6",
 }
 """Preset -> id of its study on Fashion-MNIST in float32, code version 9."""
 
